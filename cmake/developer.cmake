@@ -1,0 +1,9 @@
+# Settings for maa's own tests, examples and benchmarks; none of them is exported.
+if(PROJECT_IS_TOP_LEVEL AND NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "Build type" FORCE)
+endif()
+
+# Linked PRIVATE by every target of ours.
+add_library(maa_warnings INTERFACE)
+target_compile_options(maa_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)

@@ -1,0 +1,4 @@
+# What maa needs, read by its own build and by the installed package.
+set(maa_config_packages TBB Eigen3 nlohmann_json)
+set(maa_module_packages MaaXtensor MaaRandom123 MaaLibzip) # Find modules beside this file
+set(maa_targets TBB::tbb Eigen3::Eigen nlohmann_json::nlohmann_json xtensor maa::random123 maa::libzip)

@@ -1,0 +1,3 @@
+#include <maa/core/error.hpp>
+
+int main() { return 0; }

@@ -1,0 +1,73 @@
+// An owning, 64-byte aligned array of numbers: the only owner of bulk memory in the library.
+#pragma once
+
+#include <maa/core/error.hpp>
+
+#include <cstring>
+#include <limits>
+#include <new>
+#include <span>
+#include <type_traits>
+#include <utility>
+
+MAA_NAMESPACE_BEGIN
+
+inline constexpr std::size_t buffer_alignment = 64;
+
+// Zero-initialised on construction; copying copies the numbers. The alignment does not depend on compiler flags, so
+// the type means the same in every translation unit.
+template <class T>
+class Buffer {
+  static_assert(std::is_trivially_copyable_v<T>);
+
+ public:
+  Buffer() = default;
+  explicit Buffer(Index size) : data_(allocate(size)), size_(size) {
+    if (size > 0) {
+      std::memset(static_cast<void*>(data_), 0, static_cast<std::size_t>(size) * sizeof(T));
+    }
+  }
+  explicit Buffer(std::span<const T> values) : Buffer(static_cast<Index>(values.size())) {
+    if (!values.empty()) {
+      std::memcpy(data_, values.data(), values.size_bytes());
+    }
+  }
+  Buffer(const Buffer& other) : Buffer(other.span()) {}
+  Buffer(Buffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  Buffer& operator=(Buffer other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  ~Buffer() { ::operator delete(data_, std::align_val_t(buffer_alignment)); }
+
+  T* data() noexcept { return data_; }
+  const T* data() const noexcept { return data_; }
+  Index size() const noexcept { return size_; }
+  bool empty() const noexcept { return size_ == 0; }
+  std::span<T> span() noexcept { return {data_, static_cast<std::size_t>(size_)}; }
+  std::span<const T> span() const noexcept { return {data_, static_cast<std::size_t>(size_)}; }
+  T& operator[](Index i) noexcept { return data_[i]; }
+  const T& operator[](Index i) const noexcept { return data_[i]; }
+  T* begin() noexcept { return data_; }
+  T* end() noexcept { return data_ + size_; }
+  const T* begin() const noexcept { return data_; }
+  const T* end() const noexcept { return data_ + size_; }
+
+ private:
+  static T* allocate(Index size) {
+    constexpr auto limit = std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T));
+    require(size >= 0 && size <= limit, "buffer: expected a size from 0 to ", limit, ", found ", size);
+    if (size == 0) {
+      return nullptr;
+    }
+    return static_cast<T*>(
+        ::operator new(static_cast<std::size_t>(size) * sizeof(T), std::align_val_t(buffer_alignment)));
+  }
+
+  T* data_ = nullptr;
+  Index size_ = 0;
+};
+
+MAA_NAMESPACE_END

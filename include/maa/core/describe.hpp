@@ -1,0 +1,211 @@
+// One description per model, from which count, offsets, initialisation, decay groups, saving, loading, gradient checks
+// and parity follow.
+//
+// A model or layer is a type without data:
+//
+//     struct Linear {
+//       template <class T> struct Weights { T* weight; T* bias; };                        // views, no memory
+//       template <class Visitor, class... W> static constexpr void describe(Visitor& visit, W&... w) {
+//         visit.template tensor<Out, In>("weight", Init::uniform_fan_in(In), Role::weight, w.weight...);
+//         visit.template tensor<Out>("bias", Init::uniform_fan_in(In), Role::bias, w.bias...);
+//       }
+//     };
+//
+// and a composite names its parts: visit.template child<Linear<8, 4>>("head", w.head...). Parameters lie in one
+// contiguous array in the order of the description, without gaps; gradients, Adam moments and the EMA are the same
+// Weights over other arrays.
+#pragma once
+
+#include <maa/core/buffer.hpp>
+#include <maa/core/rng.hpp>
+
+#include <cmath>
+#include <string>
+#include <string_view>
+#include <vector>
+
+MAA_NAMESPACE_BEGIN
+
+// Weight decay applies to Role::weight only.
+enum class Role { weight, bias, gain };
+
+// How a tensor is initialised.
+struct Init {
+  enum class Kind { zeros, ones, uniform_fan_in, normal } kind = Kind::zeros;
+  double parameter = 0;  // uniform_fan_in: the fan-in; normal: the standard deviation
+
+  static constexpr Init zeros() { return {Kind::zeros, 0}; }
+  static constexpr Init ones() { return {Kind::ones, 0}; }
+  static constexpr Init normal(double deviation) { return {Kind::normal, deviation}; }
+  // U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for linear and convolution weights and biases.
+  static constexpr Init uniform_fan_in(Index fan_in) { return {Kind::uniform_fan_in, static_cast<double>(fan_in)}; }
+};
+
+// Order of a tensor in memory relative to its file shape. taps_first: a convolution weight that PyTorch shapes
+// [a, b, taps] lies in memory as [taps, a, b], so that each tap is one contiguous matrix.
+enum class Order { plain, taps_first };
+
+struct TensorInfo {
+  std::string name;          // PyTorch's: "down.0.block.weight"
+  std::vector<Index> shape;  // as in PyTorch and in files
+  Index offset = 0;          // in the flat array
+  Index size = 0;
+  Init init;
+  Role role = Role::weight;
+  Order order = Order::plain;
+};
+
+namespace detail {
+
+// Visitors share the walk over children; `Derived::on_tensor` sees each tensor.
+template <class Derived>
+struct VisitorBase {
+  template <class Layer, class... W>
+  constexpr void child(std::string_view name, W&... w) {
+    auto& self = static_cast<Derived&>(*this);
+    auto outer = self.enter(name);
+    Layer::describe(self, w...);
+    self.leave(outer);
+  }
+  // Child `index` of a list: "name.index".
+  template <class Layer, class... W>
+  constexpr void child(std::string_view name, Index index, W&... w) {
+    auto& self = static_cast<Derived&>(*this);
+    auto outer = self.enter(name, index);
+    Layer::describe(self, w...);
+    self.leave(outer);
+  }
+  // Child of an unnamed list, as in torch.nn.Sequential: "index".
+  template <class Layer, class... W>
+  constexpr void child(Index index, W&... w) {
+    auto& self = static_cast<Derived&>(*this);
+    auto outer = self.enter(index);
+    Layer::describe(self, w...);
+    self.leave(outer);
+  }
+  // Names need no storage unless a visitor wants them.
+  constexpr int enter(std::string_view, Index = 0) { return 0; }
+  constexpr int enter(Index) { return 0; }
+  constexpr void leave(int) {}
+};
+
+struct CountVisitor : VisitorBase<CountVisitor> {
+  Index parameters = 0;
+  Index tensors = 0;
+
+  template <Index... Dims>
+  constexpr void tensor(std::string_view, Init, Role, Order = Order::plain) {
+    parameters += (Dims * ...);
+    ++tensors;
+  }
+};
+
+template <class T>
+struct BindVisitor : VisitorBase<BindVisitor<T>> {
+  T* next;
+
+  explicit BindVisitor(T* data) : next(data) {}
+  template <Index... Dims>
+  void tensor(std::string_view, Init, Role, T*& pointer) {
+    pointer = next;
+    next += (Dims * ...);
+  }
+  template <Index... Dims>
+  void tensor(std::string_view, Init, Role, Order, T*& pointer) {
+    pointer = next;
+    next += (Dims * ...);
+  }
+};
+
+struct ListVisitor : VisitorBase<ListVisitor> {
+  std::vector<TensorInfo> tensors;
+  std::string prefix;
+  Index offset = 0;
+
+  template <Index... Dims>
+  void tensor(std::string_view name, Init init, Role role, Order order = Order::plain) {
+    TensorInfo info{prefix + std::string(name), {Dims...}, offset, (Dims * ...), init, role, order};
+    offset += info.size;
+    tensors.push_back(std::move(info));
+  }
+  std::string enter(std::string_view name) {
+    auto outer = prefix;
+    prefix += concatenate(name, ".");
+    return outer;
+  }
+  std::string enter(std::string_view name, Index index) {
+    auto outer = prefix;
+    prefix += concatenate(name, ".", index, ".");
+    return outer;
+  }
+  std::string enter(Index index) {
+    auto outer = prefix;
+    prefix += concatenate(index, ".");
+    return outer;
+  }
+  void leave(std::string outer) { prefix = std::move(outer); }
+};
+
+template <class Model>
+constexpr CountVisitor count() {
+  CountVisitor visitor;
+  Model::describe(visitor);
+  return visitor;
+}
+
+}  // namespace detail
+
+template <class Model>
+inline constexpr Index parameter_count = detail::count<Model>().parameters;
+template <class Model>
+inline constexpr Index tensor_count = detail::count<Model>().tensors;
+
+// The model's tensors in memory order, names prefixed with `prefix`.
+template <class Model>
+std::vector<TensorInfo> tensors_of(std::string_view prefix = {}) {
+  detail::ListVisitor visitor;
+  visitor.prefix = prefix;
+  Model::describe(visitor);
+  return std::move(visitor.tensors);
+}
+
+// Views of a flat array of parameter_count<Model> numbers.
+template <class Model, class T>
+typename Model::template Weights<T> bind(std::span<T> values) {
+  require(static_cast<Index>(values.size()) == parameter_count<Model>, "bind: expected ", parameter_count<Model>,
+          " parameters, found ", values.size());
+  typename Model::template Weights<T> weights{};
+  detail::BindVisitor<T> visitor(values.data());
+  Model::describe(visitor, weights);
+  return weights;
+}
+template <class Model, class T>
+typename Model::template Weights<T> bind(Buffer<T>& values) {
+  return bind<Model>(values.span());
+}
+template <class Model, class T>
+typename Model::template Weights<const T> bind(const Buffer<T>& values) {
+  return bind<Model>(values.span());
+}
+
+// Draws every tensor from its own stream of `rng`, so that adding a tensor does not change the others' values.
+template <class Model, class T>
+void initialize(std::span<T> values, const Rng& rng) {
+  std::uint64_t stream = 0;
+  for (const auto& tensor : tensors_of<Model>()) {
+    auto part = values.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
+    auto draw = rng.fork(stream++);
+    switch (tensor.init.kind) {
+      case Init::Kind::zeros: std::fill(part.begin(), part.end(), T(0)); break;
+      case Init::Kind::ones: std::fill(part.begin(), part.end(), T(1)); break;
+      case Init::Kind::normal: draw.fill_normal(part, tensor.init.parameter); break;
+      case Init::Kind::uniform_fan_in: {
+        const double bound = 1.0 / std::sqrt(tensor.init.parameter);
+        draw.fill_uniform(part, -bound, bound);
+        break;
+      }
+    }
+  }
+}
+
+MAA_NAMESPACE_END

@@ -1,0 +1,107 @@
+// Counter-based random numbers: a stream is (seed, stream id, position), so it can be sought, saved in 24 bytes and
+// drawn in any order by any number of threads.
+#pragma once
+
+#include <maa/core/config.hpp>
+
+#include <Random123/philox.h>
+
+#include <cmath>
+#include <numbers>
+#include <span>
+
+MAA_NAMESPACE_BEGIN
+
+// Philox4x32-10 (Salmon et al., SC 2011). Each 128-bit counter value gives one block of four 32-bit words; every
+// draw consumes one block, so a position is a number of draws and random access is free.
+class Rng {
+ public:
+  struct State {
+    std::uint64_t seed = 0;
+    std::uint64_t stream = 0;
+    std::uint64_t position = 0;
+    bool operator==(const State&) const = default;
+  };
+
+  Rng() = default;
+  explicit Rng(std::uint64_t seed, std::uint64_t stream = 0) noexcept : state_{seed, stream, 0} {}
+  explicit Rng(const State& state) noexcept : state_(state) {}
+  const State& state() const noexcept { return state_; }
+
+  // An independent generator for sub-task `id`; drawing from it does not advance this one.
+  Rng fork(std::uint64_t id) const noexcept {
+    const auto words = block_at(state_.seed, state_.stream ^ 0x9e3779b97f4a7c15ull, id);
+    return Rng((std::uint64_t{words[0]} << 32) | words[1], (std::uint64_t{words[2]} << 32) | words[3]);
+  }
+
+  std::uint64_t next_u64() noexcept {
+    const auto words = next_block();
+    return (std::uint64_t{words[0]} << 32) | words[1];
+  }
+  // In [0, 1), a multiple of 2^-53.
+  double uniform() noexcept { return static_cast<double>(next_u64() >> 11) * 0x1p-53; }
+  double uniform(double low, double high) noexcept { return low + (high - low) * uniform(); }
+  // In [0, count); count > 0. Multiply-shift: the bias is below count / 2^64.
+  Index below(Index count) noexcept {
+    __extension__ using Wide = unsigned __int128;
+    return static_cast<Index>((Wide{next_u64()} * static_cast<std::uint64_t>(count)) >> 64);
+  }
+  // Standard normal by Box-Muller.
+  double normal() noexcept {
+    double pair[2];
+    normal_pair(next_block(), pair);
+    return pair[0];
+  }
+  // Fills with standard normals times `scale`; two per block.
+  template <class T>
+  void fill_normal(std::span<T> values, double scale = 1.0) noexcept {
+    for (std::size_t i = 0; i < values.size(); i += 2) {
+      double pair[2];
+      normal_pair(next_block(), pair);
+      values[i] = static_cast<T>(scale * pair[0]);
+      if (i + 1 < values.size()) {
+        values[i + 1] = static_cast<T>(scale * pair[1]);
+      }
+    }
+  }
+  template <class T>
+  void fill_uniform(std::span<T> values, double low, double high) noexcept {
+    for (auto& value : values) {
+      value = static_cast<T>(uniform(low, high));
+    }
+  }
+  // Fisher-Yates.
+  template <class T>
+  void shuffle(std::span<T> values) noexcept {
+    for (auto i = static_cast<Index>(values.size()) - 1; i > 0; --i) {
+      const auto j = below(i + 1);
+      const T kept = values[static_cast<std::size_t>(i)];
+      values[static_cast<std::size_t>(i)] = values[static_cast<std::size_t>(j)];
+      values[static_cast<std::size_t>(j)] = kept;
+    }
+  }
+
+ private:
+  using Block = r123::Philox4x32::ctr_type;
+
+  static Block block_at(std::uint64_t seed, std::uint64_t stream, std::uint64_t position) noexcept {
+    const auto low = [](std::uint64_t v) { return static_cast<std::uint32_t>(v); };
+    const auto high = [](std::uint64_t v) { return static_cast<std::uint32_t>(v >> 32); };
+    const Block counter{{low(position), high(position), low(stream), high(stream)}};
+    return r123::Philox4x32{}(counter, {{low(seed), high(seed)}});
+  }
+  Block next_block() noexcept { return block_at(state_.seed, state_.stream, state_.position++); }
+  static void normal_pair(const Block& words, double* pair) noexcept {
+    const auto unit = [](std::uint32_t a, std::uint32_t b) {
+      return static_cast<double>(((std::uint64_t{a} << 32) | b) >> 11) * 0x1p-53;
+    };
+    const double radius = std::sqrt(-2.0 * std::log1p(-unit(words[0], words[1])));
+    const double angle = 2.0 * std::numbers::pi * unit(words[2], words[3]);
+    pair[0] = radius * std::cos(angle);
+    pair[1] = radius * std::sin(angle);
+  }
+
+  State state_;
+};
+
+MAA_NAMESPACE_END

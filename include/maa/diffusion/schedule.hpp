@@ -1,0 +1,243 @@
+// The forward process of a diffusion model, and what a network may be trained to predict.
+//
+//     x_t = sqrt(alpha_bar_t) x0 + sqrt(1 - alpha_bar_t) epsilon,    epsilon ~ N(0, I),    t = 0 .. steps - 1
+//
+// (Ho et al., NeurIPS 2020). Samples are rows of a matrix [batch, features]; every row has its own timestep.
+#pragma once
+
+#include <maa/core/views.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+MAA_NAMESPACE_BEGIN
+
+// linear: beta from beta_start to beta_end. squared_cosine: alpha_bar follows cos^2 ((t/T + .008) / 1.008 *
+// pi/2), each beta at most .999 (Nichol and Dhariwal, ICML 2021; "squaredcos_cap_v2" elsewhere); both betas
+// are then unused.
+enum class BetaSchedule { linear, squared_cosine };
+
+// v = sqrt(alpha_bar) epsilon - sqrt(1 - alpha_bar) x0 (Salimans and Ho, ICLR 2022).
+enum class PredictionType { epsilon, sample, v_prediction };
+
+// Which timesteps n inference steps visit, out of T:
+// leading: 0, k, 2k .. with k = floor(T/n), plus steps_offset; trailing: T - 1 downwards by T/n;
+// linspace: n values evenly from T - 1 to 0 (one step: T - 1).
+enum class TimestepSpacing { leading, trailing, linspace };
+
+struct DiffusionOptions {
+  Index steps = 100;
+  BetaSchedule beta_schedule = BetaSchedule::squared_cosine;
+  double beta_start = 1e-4;
+  double beta_end = 0.02;
+  PredictionType prediction_type = PredictionType::epsilon;
+  bool clip_sample = true;  // samplers clip the estimate of x0 to [-clip_range, clip_range]
+  double clip_range = 1;
+  bool set_alpha_to_one = true;  // alpha_bar after the last step is 1; else alpha_bar of timestep 0
+  Index steps_offset = 0;        // added to timesteps of leading spacing
+};
+
+// The linear maps from a noisy sample x and the network's prediction p at one timestep:
+// x0 = x0_x * x + x0_prediction * p and epsilon = epsilon_x * x + epsilon_prediction * p.
+// x0_prediction is also the derivative of the estimate of x0 (before clipping) with respect to the
+// prediction.
+struct PredictionMap {
+  double x0_x = 0;
+  double x0_prediction = 0;
+  double epsilon_x = 0;
+  double epsilon_prediction = 0;
+};
+
+// Immutable after construction. Throws Error for options out of range.
+class DiffusionSchedule {
+ public:
+  explicit DiffusionSchedule(const DiffusionOptions& options = {}) : options_(options) {
+    const Index steps = options.steps;
+    require(steps >= 1 && steps <= max_steps, "diffusion schedule: expected from 1 to ", max_steps,
+            " steps, found ", steps);
+    require(options.clip_range > 0, "diffusion schedule: expected a positive clip_range, found ",
+            options.clip_range);
+    require(options.steps_offset >= 0 && options.steps_offset < steps,
+            "diffusion schedule: expected a steps_offset from 0 to ", steps - 1, ", found ",
+            options.steps_offset);
+    if (options.beta_schedule == BetaSchedule::linear) {
+      require(0 < options.beta_start && options.beta_start <= options.beta_end && options.beta_end < 1,
+              "diffusion schedule: expected 0 < beta_start <= beta_end < 1, found ", options.beta_start,
+              " and ", options.beta_end);
+    }
+    double product = 1;
+    alpha_bar_.reserve(static_cast<std::size_t>(steps));
+    for (Index t = 0; t < steps; ++t) {
+      product *= 1 - beta_at(t);
+      alpha_bar_.push_back(product);
+    }
+  }
+
+  const DiffusionOptions& options() const noexcept { return options_; }
+  Index steps() const noexcept { return options_.steps; }
+
+  // The share of signal variance left at timestep t, falling with t; t = -1 stands for the finished sample.
+  double alpha_bar(Index t) const {
+    require(t >= -1 && t < steps(), "diffusion schedule: expected a timestep from 0 to ", steps() - 1,
+            " (or -1, finished), found ", t);
+    if (t < 0) {
+      return options_.set_alpha_to_one ? 1.0 : alpha_bar_.front();
+    }
+    return alpha_bar_[static_cast<std::size_t>(t)];
+  }
+
+  // The timesteps that `count` inference steps visit, falling; 1 <= count <= steps(), not necessarily a
+  // divisor.
+  std::vector<Index> timesteps(Index count, TimestepSpacing spacing) const {
+    require(count >= 1 && count <= steps(), "diffusion schedule: expected from 1 to ", steps(),
+            " inference steps, found ", count);
+    std::vector<Index> visited(static_cast<std::size_t>(count));
+    for (Index i = 0; i < count; ++i) {
+      visited[static_cast<std::size_t>(i)] = timestep_at(i, count, spacing);
+    }
+    require(visited.front() < steps(), "diffusion schedule: leading spacing with ", count,
+            " inference steps and steps_offset ", options_.steps_offset, " starts at timestep ",
+            visited.front(), ", expected at most ", steps() - 1);
+    return visited;
+  }
+
+  // noisy = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon, all [B, D], timesteps [B]. noisy may be x0 or
+  // epsilon.
+  template <class T>
+  void add_noise(MatrixView<const std::type_identity_t<T>> x0,
+                 MatrixView<const std::type_identity_t<T>> epsilon, std::span<const Index> timesteps,
+                 MatrixView<T> noisy) const {
+    check_batch(x0, epsilon, timesteps, noisy, "add_noise");
+    for (Index i = 0; i < noisy.rows; ++i) {
+      const auto [signal, noise] = scales(timesteps[static_cast<std::size_t>(i)]);
+      combine(signal, x0.row(i), noise, epsilon.row(i), noisy.row_span(i));
+    }
+  }
+
+  // What the network is trained to predict for the same arguments: epsilon, x0 or v. `target` may be x0 or
+  // epsilon.
+  template <class T>
+  void target(MatrixView<const std::type_identity_t<T>> x0, MatrixView<const std::type_identity_t<T>> epsilon,
+              std::span<const Index> timesteps, MatrixView<T> target) const {
+    check_batch(x0, epsilon, timesteps, target, "target");
+    for (Index i = 0; i < target.rows; ++i) {
+      const auto [signal, noise] = scales(timesteps[static_cast<std::size_t>(i)]);
+      switch (options_.prediction_type) {
+        case PredictionType::epsilon:
+          combine(0, x0.row(i), 1, epsilon.row(i), target.row_span(i));
+          break;
+        case PredictionType::sample:
+          combine(1, x0.row(i), 0, epsilon.row(i), target.row_span(i));
+          break;
+        case PredictionType::v_prediction:
+          combine(-noise, x0.row(i), signal, epsilon.row(i), target.row_span(i));
+          break;
+      }
+    }
+  }
+
+  // How (x, prediction) at timestep t >= 0 give x0 and epsilon.
+  PredictionMap prediction_map(Index t) const {
+    const auto [signal, noise] = scales(t);
+    switch (options_.prediction_type) {
+      case PredictionType::sample:
+        return {0, 1, 1 / noise, -signal / noise};
+      case PredictionType::v_prediction:
+        return {signal, -noise, noise, signal};
+      case PredictionType::epsilon:
+        break;
+    }
+    return {1 / signal, -noise / signal, 0, 1};
+  }
+
+  // Estimates of x0 (not clipped) and epsilon from noisy samples x and the network's predictions, all [B, D].
+  template <class T>
+  void clean_and_noise(MatrixView<const std::type_identity_t<T>> x,
+                       MatrixView<const std::type_identity_t<T>> prediction, std::span<const Index> timesteps,
+                       MatrixView<T> x0, MatrixView<T> epsilon) const {
+    check_batch(x, prediction, timesteps, x0, "clean_and_noise");
+    require_shape(epsilon, x0.rows, x0.cols, "clean_and_noise: epsilon");
+    for (Index i = 0; i < x0.rows; ++i) {
+      const auto map = prediction_map(timesteps[static_cast<std::size_t>(i)]);
+      combine(map.x0_x, x.row(i), map.x0_prediction, prediction.row(i), x0.row_span(i));
+      combine(map.epsilon_x, x.row(i), map.epsilon_prediction, prediction.row(i), epsilon.row_span(i));
+    }
+  }
+
+ private:
+  static constexpr Index max_steps = 1'000'000;
+
+  struct Scales {
+    double signal;
+    double noise;
+  };
+
+  double beta_at(Index t) const {
+    const auto count = static_cast<double>(options_.steps);
+    const auto step = static_cast<double>(t);
+    if (options_.beta_schedule == BetaSchedule::linear) {
+      const double part = options_.steps == 1 ? 0 : step / (count - 1);
+      return options_.beta_start + part * (options_.beta_end - options_.beta_start);
+    }
+    const auto squared_cosine = [](double u) {
+      const double cosine = std::cos((u + 0.008) / 1.008 * std::numbers::pi / 2);
+      return cosine * cosine;
+    };
+    return std::min(0.999, 1 - squared_cosine((step + 1) / count) / squared_cosine(step / count));
+  }
+
+  Index timestep_at(Index i, Index count, TimestepSpacing spacing) const {
+    const auto total = static_cast<double>(steps());
+    const auto last = static_cast<double>(count - 1);
+    switch (spacing) {
+      case TimestepSpacing::trailing:
+        return static_cast<Index>(
+                   std::nearbyint(total - static_cast<double>(i) * (total / static_cast<double>(count)))) -
+               1;
+      case TimestepSpacing::linspace:
+        if (count == 1) {
+          return steps() - 1;
+        }
+        return static_cast<Index>(std::nearbyint(static_cast<double>(count - 1 - i) * ((total - 1) / last)));
+      case TimestepSpacing::leading:
+        break;
+    }
+    return (count - 1 - i) * (steps() / count) + options_.steps_offset;
+  }
+
+  Scales scales(Index t) const {
+    require(t >= 0 && t < steps(), "diffusion schedule: expected a timestep from 0 to ", steps() - 1,
+            ", found ", t);
+    const double kept = alpha_bar(t);
+    return {std::sqrt(kept), std::sqrt(1 - kept)};
+  }
+
+  // All checks before the first write, so that a failed call leaves the output as it was.
+  template <class T>
+  void check_batch(MatrixView<const T> a, MatrixView<const T> b, std::span<const Index> timesteps,
+                   MatrixView<T> out, const char* what) const {
+    require_shape(a, out.rows, out.cols, what);
+    require_shape(b, out.rows, out.cols, what);
+    require(static_cast<Index>(timesteps.size()) == out.rows, what, ": expected ", out.rows,
+            " timesteps, found ", timesteps.size());
+    for (const Index t : timesteps) {
+      scales(t);
+    }
+  }
+
+  template <class T>
+  static void combine(double a, const T* x, double b, const T* y, std::span<T> out) {
+    for (std::size_t j = 0; j < out.size(); ++j) {
+      out[j] = static_cast<T>(a * static_cast<double>(x[j]) + b * static_cast<double>(y[j]));
+    }
+  }
+
+  DiffusionOptions options_;
+  std::vector<double> alpha_bar_;
+};
+
+MAA_NAMESPACE_END

@@ -1,0 +1,297 @@
+// Tensors in safetensors files: a strict reader and an atomic, deterministic writer.
+#pragma once
+
+#include <maa/core/buffer.hpp>
+#include <maa/core/finite.hpp>
+#include <maa/io/atomic_file.hpp>
+#include <maa/io/input_file.hpp>
+#include <maa/io/safetensors_header.hpp>
+
+#include <bit>
+#include <memory>
+#include <unordered_map>
+
+MAA_NAMESPACE_BEGIN
+
+static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
+
+namespace detail {
+
+// The dtype that a C++ type is written as.
+template <class T>
+constexpr Dtype dtype_of() {
+  static_assert(std::is_same_v<T, float> || std::is_same_v<T, double> || std::is_same_v<T, std::int64_t> ||
+                    std::is_same_v<T, std::int32_t> || std::is_same_v<T, std::uint64_t> ||
+                    std::is_same_v<T, std::uint8_t>,
+                "tensors in files are float, double, int64, int32, uint64 or uint8");
+  return std::is_same_v<T, float>          ? Dtype::F32
+         : std::is_same_v<T, double>       ? Dtype::F64
+         : std::is_same_v<T, std::int64_t> ? Dtype::I64
+         : std::is_same_v<T, std::int32_t> ? Dtype::I32
+         : std::is_same_v<T, std::uint64_t> ? Dtype::U64
+                                            : Dtype::U8;
+}
+
+inline float float_from_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
+// IEEE binary16; NaN payloads and subnormals included.
+inline float float_from_float16(std::uint16_t bits) {
+  const std::uint32_t sign = std::uint32_t{bits} >> 15 << 31;
+  const std::uint32_t exponent = (bits >> 10) & 31u;
+  const std::uint32_t fraction = bits & 0x3ffu;
+  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
+    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  const std::uint32_t wide = exponent == 31 ? 0xffu : exponent + (127 - 15);
+  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
+}
+
+}  // namespace detail
+
+// Opens a file and checks its whole header; tensors are read on demand, straight into their destination. Const members
+// may be called from several threads. The file must not be changed in place meanwhile (files written by this library
+// never are: a new one replaces them).
+class SafetensorsReader {
+ public:
+  // Error if the file is unreadable, truncated, has trailing bytes or a malformed header: see safetensors_header.hpp.
+  explicit SafetensorsReader(const std::filesystem::path& path) : file_(path), label_("'" + file_.path() + "'") {
+    constexpr Index header_limit = 100'000'000;  // the format's own
+    require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
+    std::uint64_t length = 0;
+    file_.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
+    require(length <= static_cast<std::uint64_t>(header_limit), label_, ": expected a header of at most ",
+            header_limit, " bytes, found ", length);
+    const auto header_size = static_cast<Index>(length);
+    require(header_size <= file_.size() - 8, label_, ": expected a header of ", header_size, " bytes, found ",
+            file_.size() - 8);
+    std::string text(length, '\0');
+    file_.read_at(8, std::as_writable_bytes(std::span(text)));
+    data_offset_ = 8 + header_size;
+    header_ = detail::parse_safetensors_header(text, file_.size() - data_offset_, label_);
+    for (std::size_t i = 0; i < header_.tensors.size(); ++i) {
+      index_.emplace(header_.tensors[i].name, i);
+    }
+  }
+
+  const std::string& path() const noexcept { return file_.path(); }
+  // In the order of their data.
+  const std::vector<TensorEntry>& tensors() const noexcept { return header_.tensors; }
+  std::vector<std::string> names() const {
+    std::vector<std::string> result;
+    for (const auto& tensor : header_.tensors) {
+      result.push_back(tensor.name);
+    }
+    return result;
+  }
+  bool contains(const std::string& name) const { return index_.contains(name); }
+  // Error if there is no such tensor.
+  const TensorEntry& info(const std::string& name) const {
+    const auto found = index_.find(name);
+    require(found != index_.end(), label_, ": expected a tensor ", detail::quoted(name), ", found none among ",
+            header_.tensors.size(), " tensors");
+    return header_.tensors[found->second];
+  }
+  const std::map<std::string, std::string>& metadata() const noexcept { return header_.metadata; }
+
+  // T is float, double, int64, int32, uint64 or uint8. Integers are read from their own dtype (uint8 also from BOOL);
+  // float and double from F16, BF16, F32 and F64, rounded to nearest where T is narrower. Errors name file, tensor,
+  // expected and found.
+  template <class T>
+  Buffer<T> read(const std::string& name, std::span<const Index> expected_shape) const {
+    const auto& tensor = checked<T>(name, expected_shape);
+    Buffer<T> values((tensor.end - tensor.begin) / dtype_info(tensor.dtype).bytes);
+    fill(tensor, values.span());
+    return values;
+  }
+  template <class T>
+  Buffer<T> read(const std::string& name, std::initializer_list<Index> expected_shape) const {
+    return read<T>(name, std::span<const Index>(expected_shape.begin(), expected_shape.size()));
+  }
+  // Any shape; see info().
+  template <class T>
+  Buffer<T> read(const std::string& name) const {
+    return read<T>(name, info(name).shape);
+  }
+
+  // Into the caller's memory. Wrong names, shapes and dtypes leave it untouched; an error of the disk may not.
+  template <class T>
+  void read_into(const std::string& name, std::span<const Index> expected_shape, std::span<T> values) const {
+    const auto& tensor = checked<T>(name, expected_shape);
+    const auto count = (tensor.end - tensor.begin) / dtype_info(tensor.dtype).bytes;
+    require(static_cast<Index>(values.size()) == count, label_, ", tensor ", detail::quoted(name),
+            ": expected room for ", count, " numbers, found ", values.size());
+    fill(tensor, values);
+  }
+
+  // float or double, and refuses NaN and infinity.
+  template <std::floating_point T>
+  Buffer<T> read_weights(const std::string& name, std::span<const Index> expected_shape) const {
+    auto values = read<T>(name, expected_shape);
+    const auto bad = first_nonfinite(values.span());
+    require(bad < 0, label_, ", tensor ", detail::quoted(name), ": expected finite numbers, found ",
+            bad < 0 ? T(0) : values[bad], " at index ", bad);
+    return values;
+  }
+  // As read_weights; on any error `values` is untouched.
+  template <std::floating_point T>
+  void read_weights_into(const std::string& name, std::span<const Index> expected_shape, std::span<T> values) const {
+    const auto read = read_weights<T>(name, expected_shape);
+    require(read.size() == static_cast<Index>(values.size()), label_, ", tensor ", detail::quoted(name),
+            ": expected room for ", read.size(), " numbers, found ", values.size());
+    std::copy(read.begin(), read.end(), values.begin());
+  }
+
+ private:
+  template <class T>
+  const TensorEntry& checked(const std::string& name, std::span<const Index> expected_shape) const {
+    const auto& tensor = info(name);
+    const auto own = detail::dtype_of<T>();
+    const auto found = tensor.dtype;
+    bool readable = found == own || (own == Dtype::U8 && found == Dtype::BOOL);
+    if constexpr (std::is_floating_point_v<T>) {
+      readable = found == Dtype::F32 || found == Dtype::F64 || found == Dtype::F16 || found == Dtype::BF16;
+    }
+    require(readable, label_, ", tensor ", detail::quoted(name), ": expected dtype ", dtype_info(own).name, ", found ",
+            dtype_info(found).name);
+    require(std::equal(tensor.shape.begin(), tensor.shape.end(), expected_shape.begin(), expected_shape.end()), label_,
+            ", tensor ", detail::quoted(name), ": expected shape ", shape_text(expected_shape), ", found ",
+            shape_text(tensor.shape));
+    return tensor;
+  }
+
+  template <class T>
+  void fill(const TensorEntry& tensor, std::span<T> values) const {
+    if constexpr (std::is_floating_point_v<T>) {
+      if (tensor.dtype != detail::dtype_of<T>()) {
+        switch (tensor.dtype) {
+          case Dtype::F16: return convert<std::uint16_t>(tensor, values, detail::float_from_float16);
+          case Dtype::BF16: return convert<std::uint16_t>(tensor, values, detail::float_from_bfloat16);
+          case Dtype::F32: return convert<float>(tensor, values, [](float v) { return v; });
+          default: return convert<double>(tensor, values, [](double v) { return v; });
+        }
+      }
+    }
+    file_.read_at(data_offset_ + tensor.begin, std::as_writable_bytes(values));
+  }
+  template <class Stored, class T, class Convert>
+  void convert(const TensorEntry& tensor, std::span<T> values, Convert to_number) const {
+    Buffer<Stored> chunk(std::min<Index>(static_cast<Index>(values.size()), 1 << 16));
+    Index offset = data_offset_ + tensor.begin;
+    while (!values.empty()) {
+      const auto part = chunk.span().first(std::min(values.size(), chunk.span().size()));
+      file_.read_at(offset, std::as_writable_bytes(part));
+      for (std::size_t i = 0; i < part.size(); ++i) {
+        values[i] = static_cast<T>(to_number(part[i]));
+      }
+      offset += static_cast<Index>(part.size_bytes());
+      values = values.subspan(part.size());
+    }
+  }
+
+  InputFile file_;
+  std::string label_;
+  Index data_offset_ = 0;
+  detail::SafetensorsHeader header_;
+  std::unordered_map<std::string, std::size_t> index_;
+};
+
+// Collects tensors and writes them at once. The same calls give the same bytes: metadata sorted by key, tensors by
+// falling element size (so that all lie aligned) and then in the order added.
+class SafetensorsWriter {
+ public:
+  // The numbers are not copied: they must live and stay as they are until write(). Error for a name used twice, a name
+  // that is not UTF-8, or a shape that does not hold values.size() numbers.
+  template <class T>
+  void add(std::string name, std::vector<Index> shape, std::span<T> values) {
+    using Number = std::remove_const_t<T>;
+    constexpr auto dtype = detail::dtype_of<Number>();
+    const auto bytes = checked_bytes(shape, dtype_info(dtype).bytes);
+    require(bytes == static_cast<Index>(values.size_bytes()), "safetensors writer, tensor ", detail::quoted(name),
+            ": expected the numbers of shape ", shape_text(shape), ", found ", values.size());
+    json_text(name);
+    require(name != "__metadata__" && names_.insert(name).second, "safetensors writer: expected a new name, found ",
+            detail::quoted(name));
+    tensors_.push_back({std::move(name), dtype, std::move(shape), std::as_bytes(values), nullptr});
+  }
+  // Takes the numbers over.
+  template <class T>
+  void add_owned(std::string name, std::vector<Index> shape, Buffer<T> values) {
+    auto owner = std::make_shared<Buffer<T>>(std::move(values));
+    add(std::move(name), std::move(shape), owner->span());
+    tensors_.back().owner = std::move(owner);
+  }
+  // One number, shape [].
+  template <class T>
+  void add_scalar(std::string name, T value) {
+    add_owned(std::move(name), {}, Buffer<T>(std::span<const T>(&value, 1)));
+  }
+  // UTF-8. A later value replaces an earlier one.
+  void set_metadata(const std::string& key, const std::string& value) {
+    json_text(key);
+    json_text(value);
+    metadata_[key] = value;
+  }
+
+  // Replaces `path` atomically; on Error the old file is untouched.
+  void write(const std::filesystem::path& path) const {
+    auto ordered = tensors_;
+    std::stable_sort(ordered.begin(), ordered.end(), [](const Tensor& a, const Tensor& b) {
+      return dtype_info(a.dtype).bytes > dtype_info(b.dtype).bytes;
+    });
+    const auto text = header_text(ordered);
+    const auto length = static_cast<std::uint64_t>(text.size());
+    AtomicFile file(path);
+    file.write(std::as_bytes(std::span(&length, 1)));
+    file.write(std::as_bytes(std::span(text)));
+    for (const auto& tensor : ordered) {
+      file.write(tensor.bytes);
+    }
+    file.commit();
+  }
+
+ private:
+  struct Tensor {
+    std::string name;
+    Dtype dtype;
+    std::vector<Index> shape;
+    std::span<const std::byte> bytes;
+    std::shared_ptr<void> owner;
+  };
+
+  // The text with quotes and escapes.
+  static std::string json_text(const std::string& text) {
+    try {
+      return nlohmann::json(text).dump();
+    } catch (const nlohmann::json::exception&) {
+      fail("safetensors writer: expected UTF-8, found the bytes ", detail::quoted(text));
+    }
+  }
+  std::string header_text(const std::vector<Tensor>& ordered) const {
+    std::string text = "{";
+    if (!metadata_.empty()) {
+      text += "\"__metadata__\":{";
+      for (const auto& [key, value] : metadata_) {
+        text += concatenate(text.back() == '{' ? "" : ",", json_text(key), ":", json_text(value));
+      }
+      text += '}';
+    }
+    Index offset = 0;
+    for (const auto& tensor : ordered) {
+      const auto end = offset + static_cast<Index>(tensor.bytes.size());
+      text += concatenate(text.size() > 1 ? "," : "", json_text(tensor.name), ":{\"dtype\":\"",
+                          dtype_info(tensor.dtype).name, "\",\"shape\":", shape_text(tensor.shape),
+                          ",\"data_offsets\":[", offset, ",", end, "]}");
+      offset = end;
+    }
+    text += '}';
+    text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins aligned
+    return text;
+  }
+
+  std::vector<Tensor> tensors_;
+  std::set<std::string> names_;
+  std::map<std::string, std::string> metadata_;
+};
+
+MAA_NAMESPACE_END

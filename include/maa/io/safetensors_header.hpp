@@ -1,0 +1,227 @@
+// The header of a safetensors file: 8 bytes of length (little-endian), then a JSON object
+//     {"__metadata__": {text: text}, tensor name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}}
+// padded with spaces, then the tensors' bytes, row-major, offsets counted from the end of the header. Parsing is strict:
+// tensors cover the data without gap or overlap, and nothing is allocated by a size that the file does not back.
+#pragma once
+
+#include <maa/core/error.hpp>
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+MAA_NAMESPACE_BEGIN
+
+// Element types, named as in files.
+enum class Dtype { BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, I64, U64, F64 };
+
+// A tensor in a file. `begin` and `end` are bytes from the start of the data.
+struct TensorEntry {
+  std::string name;
+  Dtype dtype = Dtype::F32;
+  std::vector<Index> shape;
+  Index begin = 0;
+  Index end = 0;
+};
+
+struct DtypeInfo {
+  std::string_view name;
+  Index bytes;
+};
+
+inline DtypeInfo dtype_info(Dtype dtype) {
+  constexpr DtypeInfo table[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"I16", 2}, {"U16", 2}, {"F16", 2}, {"BF16", 2},
+                                 {"I32", 4},  {"U32", 4}, {"F32", 4}, {"I64", 8}, {"U64", 8}, {"F64", 8}};
+  return table[static_cast<int>(dtype)];
+}
+
+// "[2, 3]"
+inline std::string shape_text(std::span<const Index> shape) {
+  std::string text = "[";
+  for (const auto size : shape) {
+    text += concatenate(text.size() > 1 ? ", " : "", size);
+  }
+  return text + "]";
+}
+
+// Number of elements times `element_bytes`, or -1 if a size is negative or the product overflows. Zero sizes do not
+// hide an overflow of the others: strides are formed from them.
+inline Index checked_bytes(std::span<const Index> shape, Index element_bytes) {
+  Index product = element_bytes;
+  bool empty = false;
+  for (const auto size : shape) {
+    if (size < 0) {
+      return -1;
+    }
+    empty = empty || size == 0;
+    if (size > 0 && product > std::numeric_limits<Index>::max() / size) {
+      return -1;
+    }
+    product *= std::max<Index>(size, 1);
+  }
+  return empty ? 0 : product;
+}
+
+namespace detail {
+
+// A text from a file, shortened for messages.
+inline std::string quoted(std::string_view text) {
+  constexpr std::size_t limit = 120;
+  return concatenate("'", text.substr(0, limit), text.size() > limit ? "..." : "", "'");
+}
+
+struct SafetensorsHeader {
+  std::vector<TensorEntry> tensors;  // in the order of their data
+  std::map<std::string, std::string> metadata;
+};
+
+// Receives the JSON events of a header. The parser's depth is bounded by refusing everything unexpected at once.
+class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  explicit SafetensorsHandler(std::string file) : file_(std::move(file)) {}
+  SafetensorsHeader take() { return std::move(header_); }
+
+  bool null() override { unexpected("null"); }
+  bool boolean(bool) override { unexpected("a boolean"); }
+  bool number_integer(number_integer_t value) override { unexpected(concatenate("the number ", value)); }
+  bool number_float(number_float_t, const string_t& text) override {
+    unexpected(concatenate("the number ", quoted(text)));
+  }
+  bool binary(binary_t&) override { unexpected("binary data"); }
+  bool number_unsigned(number_unsigned_t value) override {
+    if (!in_array_ || value > static_cast<std::uint64_t>(std::numeric_limits<Index>::max())) {
+      unexpected(concatenate("the number ", value));
+    }
+    (field_ == "shape" ? tensor_.shape : offsets_).push_back(static_cast<Index>(value));
+    return true;
+  }
+  bool string(string_t& value) override {
+    if (depth_ == 2 && in_metadata_) {
+      header_.metadata[field_] = std::move(value);
+    } else if (depth_ == 2 && !in_array_ && field_ == "dtype") {
+      tensor_.dtype = dtype_of_name(value);
+    } else {
+      unexpected(concatenate("the text ", quoted(value)));
+    }
+    return true;
+  }
+  bool start_object(std::size_t) override {
+    if (depth_ > 1 || in_array_) {
+      unexpected("an object");
+    }
+    if (++depth_ == 2) {
+      in_metadata_ = name_ == "__metadata__";
+      tensor_ = {};
+      tensor_.name = name_;
+      offsets_.clear();
+      fields_.clear();
+    }
+    return true;
+  }
+  bool key(string_t& value) override {
+    if (depth_ == 1) {
+      name_ = value;
+      require(names_.insert(value).second, file_, ": expected unique tensor names, found ", quoted(value), " twice");
+      return true;
+    }
+    field_ = value;
+    require(fields_.insert(value).second, where(), ": expected unique keys, found ", quoted(value), " twice");
+    require(in_metadata_ || value == "dtype" || value == "shape" || value == "data_offsets", where(),
+            ": expected the keys dtype, shape and data_offsets, found ", quoted(value));
+    return true;
+  }
+  bool end_object() override {
+    if (--depth_ == 1 && !in_metadata_) {
+      require(fields_.size() == 3, where(), ": expected the keys dtype, shape and data_offsets, found ",
+              fields_.size(), " of them");
+      require(offsets_.size() == 2, where(), ": expected 2 data_offsets, found ", offsets_.size());
+      tensor_.begin = offsets_[0];
+      tensor_.end = offsets_[1];
+      header_.tensors.push_back(std::move(tensor_));
+    }
+    return true;
+  }
+  bool start_array(std::size_t) override {
+    if (depth_ != 2 || in_metadata_ || in_array_ || field_ == "dtype") {
+      unexpected("an array");
+    }
+    in_array_ = true;
+    return true;
+  }
+  bool end_array() override {
+    in_array_ = false;
+    return true;
+  }
+  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) override {
+    fail(file_, ": expected a JSON header, found invalid JSON at its byte ", position, ": ", error.what());
+  }
+
+ private:
+  std::string where() const { return concatenate(file_, depth_ == 0 ? "" : ", tensor ", depth_ ? quoted(name_) : ""); }
+  [[noreturn]] void unexpected(const std::string& found) const {
+    const char* expected = depth_ == 0      ? "an object as header"
+                           : depth_ == 1    ? "an object per tensor"
+                           : in_metadata_   ? "texts as metadata"
+                           : field_.empty() ? "keys"
+                           : field_ == "dtype" ? "a text as dtype"
+                                               : "an array of integers of at least 0";
+    fail(where(), ", ", depth_ == 2 ? quoted(field_) : "header", ": expected ", expected, ", found ", found);
+  }
+  Dtype dtype_of_name(const std::string& name) const {
+    for (int i = 0; i <= static_cast<int>(Dtype::F64); ++i) {
+      if (dtype_info(static_cast<Dtype>(i)).name == name) {
+        return static_cast<Dtype>(i);
+      }
+    }
+    fail(where(), ": expected a known dtype (BOOL, U8 ... F64), found ", quoted(name));
+  }
+
+  std::string file_;
+  SafetensorsHeader header_;
+  std::set<std::string> names_;
+  std::set<std::string> fields_;
+  std::string name_;
+  std::string field_;
+  TensorEntry tensor_;
+  std::vector<Index> offsets_;
+  int depth_ = 0;
+  bool in_metadata_ = false;
+  bool in_array_ = false;
+};
+
+// Parses and checks a header text; `data_size` is the number of bytes that follow it, `file` leads error messages.
+inline SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size, const std::string& file) {
+  SafetensorsHandler handler(file);
+  nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
+  auto header = handler.take();
+  for (const auto& tensor : header.tensors) {
+    const auto expected = checked_bytes(tensor.shape, dtype_info(tensor.dtype).bytes);
+    require(expected >= 0, file, ", tensor ", quoted(tensor.name), ": the size of shape ", shape_text(tensor.shape),
+            " overflows");
+    require(tensor.begin <= tensor.end && tensor.end <= data_size, file, ", tensor ", quoted(tensor.name),
+            ": expected data_offsets from 0 to ", data_size, " in order, found [", tensor.begin, ", ", tensor.end, "]");
+    require(tensor.end - tensor.begin == expected, file, ", tensor ", quoted(tensor.name), ": expected ", expected,
+            " bytes for ", dtype_info(tensor.dtype).name, " ", shape_text(tensor.shape), ", found ",
+            tensor.end - tensor.begin);
+  }
+  std::stable_sort(header.tensors.begin(), header.tensors.end(), [](const TensorEntry& a, const TensorEntry& b) {
+    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+  });
+  Index end = 0;
+  for (const auto& tensor : header.tensors) {
+    require(tensor.begin == end, file, ", tensor ", quoted(tensor.name), ": expected data from byte ", end,
+            ", found it from byte ", tensor.begin, tensor.begin < end ? " (overlapping tensors)" : " (a gap)");
+    end = tensor.end;
+  }
+  require(end == data_size, file, ": expected ", end, " bytes of data, found ", data_size, " (trailing bytes)");
+  return header;
+}
+
+}  // namespace detail
+
+MAA_NAMESPACE_END

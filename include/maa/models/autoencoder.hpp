@@ -1,0 +1,162 @@
+// The parameter autoencoder (eq. 5): policy weights [batch, parameters] <-> latent [batch, tokens, latent].
+#pragma once
+
+#include <maa/nn/sequential.hpp>
+
+MAA_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Depth linear layers without bias with GELU between: In -> Middle -> ... -> Middle -> Out.
+template <Index Depth, Index In, Index Middle, Index Out, class... Done>
+struct LinearStack {
+  static_assert(Depth >= 1, "an encoder or decoder has at least one linear layer");
+  using type = typename LinearStack<Depth - 1, Middle, Middle, Out, Done..., LinearNoBias<In, Middle>,
+                                    Activate<Middle, Activation::gelu>>::type;
+};
+template <Index In, Index Middle, Index Out, class... Done>
+struct LinearStack<1, In, Middle, Out, Done...> {
+  using type = Sequential<Done..., LinearNoBias<In, Out>>;
+};
+
+}  // namespace detail
+
+// One encoder, LayerNorm and decoder per token of the policy network. Depth 1 is one linear map (the paper's Table 1
+// and the public code).
+template <class Network, Index Latent = 1024, Index HiddenSize = 1024, Index EncoderDepth = 1, Index DecoderDepth = 1>
+struct Autoencoder {
+  static constexpr Index token_count = Network::token_count;
+  static constexpr Index latent_size = Latent;
+  static constexpr Index parameter_size = parameter_count<Network>;
+
+  template <std::size_t Token>
+  using Encoder = typename detail::LinearStack<EncoderDepth, Network::token_sizes[Token], HiddenSize, Latent>::type;
+  template <std::size_t Token>
+  using Decoder = typename detail::LinearStack<DecoderDepth, Latent, HiddenSize, Network::token_sizes[Token]>::type;
+  using Norm = LayerNorm<Latent>;
+  using TokenIndices = std::make_index_sequence<static_cast<std::size_t>(token_count)>;
+
+ private:
+  template <class Indices>
+  struct Parts;
+  template <std::size_t... I>
+  struct Parts<std::index_sequence<I...>> {
+    template <class T>
+    struct Weights {
+      std::tuple<typename Encoder<I>::template Weights<T>...> encoders;
+      std::array<WeightAndBias<T>, sizeof...(I)> norms;
+      std::tuple<typename Decoder<I>::template Weights<T>...> decoders;
+    };
+    template <class T>
+    struct Encoded {
+      std::tuple<typename Encoder<I>::template Saved<T>...> encoders;
+      std::array<MatrixView<T>, sizeof...(I)> statistics;
+      SequenceView<T> latent;  // [batch, tokens, Latent]
+    };
+    template <class T>
+    struct Decoded {
+      std::tuple<typename Decoder<I>::template Saved<T>...> decoders;
+      MatrixView<T> parameters;  // [batch, parameter_size]
+    };
+  };
+
+ public:
+  template <class T>
+  using Weights = typename Parts<TokenIndices>::template Weights<T>;
+  template <class T>
+  using Encoded = typename Parts<TokenIndices>::template Encoded<T>;
+  template <class T>
+  using Decoded = typename Parts<TokenIndices>::template Decoded<T>;
+
+  template <class Visitor, class... W>
+  static constexpr void describe(Visitor& visit, W&... w) {
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      (describe_encoder<I>(visit, w...), ...);
+      (describe_norm<I>(visit, w...), ...);
+      (describe_decoder<I>(visit, w...), ...);
+    }(TokenIndices{});
+  }
+
+  // x [batch, parameter_size] must outlive the result, which lies in `workspace`.
+  template <class Backend, class T>
+  static Encoded<T> encode(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
+                           Workspace& workspace) {
+    require_shape(x, x.rows, parameter_size, "autoencoder input");
+    Encoded<T> saved;
+    saved.latent = workspace.sequence<T>(x.rows, token_count, Latent);
+    for_tokens([&]<std::size_t I>(Index offset) {
+      auto& encoder = std::get<I>(saved.encoders);
+      encoder = Encoder<I>::forward(backend, std::get<I>(w.encoders),
+                                    x.col_range(offset, Network::token_sizes[I]), workspace);
+      saved.statistics[I] = Norm::forward(backend, w.norms[I], MatrixView<const T>(encoder.output()),
+                                          saved.latent.position(static_cast<Index>(I)), workspace);
+    });
+    return saved;
+  }
+
+  // dlatent [batch, tokens, Latent] -> parameter gradients; the gradient for x is not formed.
+  template <class Backend, class T>
+  static void encode_backward(const Backend& backend, const Weights<const T>& w, const Encoded<T>& saved,
+                              SequenceView<const T> dlatent, const Weights<T>& gradients, Workspace& workspace) {
+    const Workspace::Scope scope(workspace);
+    auto dencoded = workspace.matrix<T>(dlatent.batch, Latent);
+    for_tokens([&]<std::size_t I>(Index) {
+      const auto& encoder = std::get<I>(saved.encoders);
+      Norm::backward(backend, w.norms[I], saved.statistics[I], MatrixView<const T>(encoder.output()),
+                     dlatent.position(static_cast<Index>(I)), gradients.norms[I], dencoded);
+      Encoder<I>::backward(backend, std::get<I>(w.encoders), encoder, MatrixView<const T>(dencoded),
+                           std::get<I>(gradients.encoders), MatrixView<T>(), workspace);
+    });
+  }
+
+  // latent [batch, tokens, Latent] must outlive the result.
+  template <class Backend, class T>
+  static Decoded<T> decode(const Backend& backend, const Weights<const T>& w, SequenceView<const T> latent,
+                           Workspace& workspace) {
+    require_shape(latent, latent.batch, token_count, Latent, "autoencoder latent");
+    Decoded<T> saved;
+    saved.parameters = workspace.matrix<T>(latent.batch, parameter_size);
+    for_tokens([&]<std::size_t I>(Index offset) {
+      auto& decoder = std::get<I>(saved.decoders);
+      decoder = Decoder<I>::forward(backend, std::get<I>(w.decoders), latent.position(static_cast<Index>(I)), workspace);
+      copy_matrix(backend, decoder.output(), saved.parameters.col_range(offset, Network::token_sizes[I]));
+    });
+    return saved;
+  }
+
+  // dparameters [batch, parameter_size] -> parameter gradients and dlatent (overwritten).
+  template <class Backend, class T>
+  static void decode_backward(const Backend& backend, const Weights<const T>& w, const Decoded<T>& saved,
+                              MatrixView<const T> dparameters, const Weights<T>& gradients, SequenceView<T> dlatent,
+                              Workspace& workspace) {
+    for_tokens([&]<std::size_t I>(Index offset) {
+      Decoder<I>::backward(backend, std::get<I>(w.decoders), std::get<I>(saved.decoders),
+                           dparameters.col_range(offset, Network::token_sizes[I]), std::get<I>(gradients.decoders),
+                           dlatent.position(static_cast<Index>(I)), workspace);
+    });
+  }
+
+ private:
+  // Calls body.operator()<I>(offset of token I in the flat vector).
+  template <class Body>
+  static void for_tokens(const Body& body) {
+    Index offset = 0;
+    [&]<std::size_t... I>(std::index_sequence<I...>) {
+      ((body.template operator()<I>(offset), offset += Network::token_sizes[I]), ...);
+    }(TokenIndices{});
+  }
+  template <std::size_t I, class Visitor, class... W>
+  static constexpr void describe_encoder(Visitor& visit, W&... w) {
+    visit.template child<Encoder<I>>("encoders", static_cast<Index>(I), std::get<I>(w.encoders)...);
+  }
+  template <std::size_t I, class Visitor, class... W>
+  static constexpr void describe_norm(Visitor& visit, W&... w) {
+    visit.template child<Norm>("norms", static_cast<Index>(I), std::get<I>(w.norms)...);
+  }
+  template <std::size_t I, class Visitor, class... W>
+  static constexpr void describe_decoder(Visitor& visit, W&... w) {
+    visit.template child<Decoder<I>>("decoders", static_cast<Index>(I), std::get<I>(w.decoders)...);
+  }
+};
+
+MAA_NAMESPACE_END

@@ -1,0 +1,118 @@
+// The behaviour embedder (eq. 6, 7): h = phi(first steps of a trajectory), v = psi(states after success), and the
+// bilinear metric W of the contrastive loss, h' W v.
+#pragma once
+
+#include <maa/nn/sequential.hpp>
+
+MAA_NAMESPACE_BEGIN
+
+// The networks phi and psi may have. mlp: three linear layers with ReLU (the paper). mlp_normed: the same, then
+// LayerNorm, which bounds the condition that the denoiser sees. tanh_normed: 256 units, LayerNorm, tanh, linear (psi
+// in the public code).
+enum class EmbedderForm { mlp, mlp_normed, tanh_normed };
+
+namespace detail {
+
+template <EmbedderForm form, Index In, Index HiddenSize, Index Out>
+struct EmbedderNetwork;
+template <Index In, Index HiddenSize, Index Out>
+struct EmbedderNetwork<EmbedderForm::mlp, In, HiddenSize, Out> {
+  using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>, Linear<HiddenSize, HiddenSize>,
+                          Activate<HiddenSize, Activation::relu>, Linear<HiddenSize, Out>>;
+};
+template <Index In, Index HiddenSize, Index Out>
+struct EmbedderNetwork<EmbedderForm::mlp_normed, In, HiddenSize, Out> {
+  using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>, Linear<HiddenSize, HiddenSize>,
+                          Activate<HiddenSize, Activation::relu>, Linear<HiddenSize, Out>, LayerNorm<Out>>;
+};
+template <Index In, Index HiddenSize, Index Out>
+struct EmbedderNetwork<EmbedderForm::tanh_normed, In, HiddenSize, Out> {
+  using type =
+      Sequential<Linear<In, 256>, LayerNorm<256>, Activate<256, Activation::tanh>, Linear<256, Out>>;
+};
+
+}  // namespace detail
+
+template <Index TrajectoryFeatures, Index SuccessFeatures, Index Embedding = 128, Index HiddenSize = 1024,
+          EmbedderForm phi_form = EmbedderForm::mlp, EmbedderForm psi_form = EmbedderForm::mlp>
+struct BehaviorEmbedder {
+  using Phi = typename detail::EmbedderNetwork<phi_form, TrajectoryFeatures, HiddenSize, Embedding>::type;
+  using Psi = typename detail::EmbedderNetwork<psi_form, SuccessFeatures, HiddenSize, Embedding>::type;
+  static constexpr Index embedding_size = Embedding;
+
+  template <class T>
+  struct Weights {
+    typename Phi::template Weights<T> phi;
+    typename Psi::template Weights<T> psi;
+    T* metric;  // [Embedding, Embedding]
+  };
+
+  template <class Visitor, class... W>
+  static constexpr void describe(Visitor& visit, W&... w) {
+    visit.template child<Phi>("phi", w.phi...);
+    visit.template child<Psi>("psi", w.psi...);
+    visit.template tensor<Embedding, Embedding>("metric", Init::uniform_fan_in(Embedding), Role::weight, w.metric...);
+  }
+
+  template <class T>
+  struct Saved {
+    typename Phi::template Saved<T> phi;
+    typename Psi::template Saved<T> psi;
+    MatrixView<T> metric_v;  // v W', [batch, Embedding]
+    MatrixView<T> logits;    // [batch, batch], row i column j: h_i' W v_j
+
+    MatrixView<T> h() const { return phi.output(); }
+    MatrixView<T> v() const { return psi.output(); }
+  };
+
+  // trajectory [batch, TrajectoryFeatures], success [batch, SuccessFeatures]; both must outlive the result.
+  template <class Backend, class T>
+  static Saved<T> forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> trajectory,
+                          MatrixView<const T> success, Workspace& workspace) {
+    require_shape(success, trajectory.rows, SuccessFeatures, "embedder success states");
+    Saved<T> saved;
+    saved.phi = Phi::forward(backend, w.phi, trajectory, workspace);
+    saved.psi = Psi::forward(backend, w.psi, success, workspace);
+    saved.metric_v = workspace.matrix<T>(trajectory.rows, Embedding);
+    saved.logits = workspace.matrix<T>(trajectory.rows, trajectory.rows);
+    const T* none = nullptr;
+    linear_forward(backend, saved.v(), w.metric, none, saved.metric_v);
+    linear_forward(backend, saved.h(), saved.metric_v.data, none, saved.logits);
+    return saved;
+  }
+
+  // dlogits [batch, batch]; dh, dv [batch, Embedding]: gradients that reach the embeddings by other ways (zero views
+  // without data if none). Parameter gradients accumulate.
+  template <class Backend, class T>
+  static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
+                       MatrixView<const T> dlogits, MatrixView<const T> dh_other, MatrixView<const T> dv_other,
+                       const Weights<T>& gradients, Workspace& workspace) {
+    const Workspace::Scope scope(workspace);
+    const Index batch = saved.h().rows;
+    auto dh = workspace.matrix<T>(batch, Embedding);
+    auto dv = workspace.matrix<T>(batch, Embedding);
+    if (dlogits.data) {
+      // logits = h metric_v': dh = dlogits metric_v, dmetric_v = dlogits' h; metric_v = v W'.
+      linear_backward_input(backend, dlogits, saved.metric_v.data, dh);
+      auto dmetric_v = workspace.matrix<T>(batch, Embedding);
+      fill_zero(backend, dmetric_v);
+      T* none = nullptr;
+      linear_backward_weight(backend, dlogits, saved.h(), dmetric_v.data, none);
+      linear_backward_weight(backend, dmetric_v, saved.v(), gradients.metric, none);
+      linear_backward_input(backend, dmetric_v, w.metric, dv);
+    } else {
+      fill_zero(backend, dh);
+      fill_zero(backend, dv);
+    }
+    if (dh_other.data) {
+      add_matrix(backend, dh_other, dh);
+    }
+    if (dv_other.data) {
+      add_matrix(backend, dv_other, dv);
+    }
+    Phi::backward(backend, w.phi, saved.phi, MatrixView<const T>(dh), gradients.phi, MatrixView<T>(), workspace);
+    Psi::backward(backend, w.psi, saved.psi, MatrixView<const T>(dv), gradients.psi, MatrixView<T>(), workspace);
+  }
+};
+
+MAA_NAMESPACE_END

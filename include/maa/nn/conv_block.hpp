@@ -1,0 +1,201 @@
+// The two building blocks of the denoiser: convolution -> group norm -> Mish, and the FiLM-conditioned residual block.
+//
+// Their types describe; the arithmetic is one function of run-time sizes, compiled once for all levels.
+#pragma once
+
+#include <maa/backend/conv_shape.hpp>
+#include <maa/nn/layers.hpp>
+
+MAA_NAMESPACE_BEGIN
+
+inline constexpr double group_norm_epsilon = 1e-5;
+
+// A convolution's parameters; PyTorch shape [out, in, kernel], in memory one [out, in] matrix per tap.
+template <Index In, Index Out, Index Kernel>
+struct Conv1d {
+  template <class T>
+  using Weights = WeightAndBias<T>;
+  template <class Visitor, class... W>
+  static constexpr void describe(Visitor& visit, W&... w) {
+    visit.template tensor<Out, In, Kernel>("weight", Init::uniform_fan_in(In * Kernel), Role::weight, Order::taps_first,
+                                           w.weight...);
+    visit.template tensor<Out>("bias", Init::uniform_fan_in(In * Kernel), Role::bias, w.bias...);
+  }
+};
+
+// A transposed convolution's parameters; PyTorch shape [in, out, kernel], in memory one [in, out] matrix per tap.
+template <Index In, Index Out, Index Kernel>
+struct ConvTranspose1d {
+  template <class T>
+  using Weights = WeightAndBias<T>;
+  template <class Visitor, class... W>
+  static constexpr void describe(Visitor& visit, W&... w) {
+    visit.template tensor<In, Out, Kernel>("weight", Init::uniform_fan_in(Out * Kernel), Role::weight,
+                                           Order::taps_first, w.weight...);
+    visit.template tensor<Out>("bias", Init::uniform_fan_in(Out * Kernel), Role::bias, w.bias...);
+  }
+};
+
+template <Index Channels>
+struct GroupNorm {
+  template <class T>
+  using Weights = WeightAndBias<T>;
+  template <class Visitor, class... W>
+  static constexpr void describe(Visitor& visit, W&... w) {
+    visit.template tensor<Channels>("weight", Init::ones(), Role::gain, w.weight...);
+    visit.template tensor<Channels>("bias", Init::zeros(), Role::bias, w.bias...);
+  }
+};
+
+template <class T>
+struct ConvBlockWeights {
+  WeightAndBias<T> conv;
+  WeightAndBias<T> norm;
+};
+
+// Conv1d (same length) -> GroupNorm -> Mish.
+template <Index In, Index Out, Index Kernel>
+struct ConvBlock {
+  template <class T>
+  using Weights = ConvBlockWeights<T>;
+  template <class Visitor, class... W>
+  static constexpr void describe(Visitor& visit, W&... w) {
+    visit.template child<Conv1d<In, Out, Kernel>>("block", 0, w.conv...);
+    visit.template child<GroupNorm<Out>>("block", 1, w.norm...);
+  }
+};
+
+template <class T>
+struct ConvBlockSaved {
+  SequenceView<const T> x;
+  SequenceView<T> convolved;
+  SequenceView<T> normed;
+  MatrixView<T> statistics;
+  SequenceView<T> y;
+};
+
+template <class Backend, class T>
+ConvBlockSaved<T> conv_block_forward(const Backend& backend, Index kernel, Index groups, Index out_channels,
+                                     const ConvBlockWeights<const T>& w, SequenceView<const T> x,
+                                     Workspace& workspace) {
+  ConvBlockSaved<T> saved;
+  saved.x = x;
+  saved.convolved = workspace.sequence<T>(x.batch, x.length, out_channels);
+  saved.normed = workspace.sequence<T>(x.batch, x.length, out_channels);
+  saved.statistics = workspace.matrix<T>(x.batch, 2 * groups);
+  saved.y = workspace.sequence<T>(x.batch, x.length, out_channels);
+  conv1d_forward(backend, ConvShape{kernel, 1, kernel / 2}, x, w.conv.weight, w.conv.bias, saved.convolved);
+  group_norm_forward(backend, groups, group_norm_epsilon, saved.convolved, w.norm.weight, w.norm.bias, saved.normed,
+                     saved.statistics);
+  activation_forward(backend, Activation::mish, saved.normed.span(), saved.y.span());
+  return saved;
+}
+
+// dx is overwritten if it has data.
+template <class Backend, class T>
+void conv_block_backward(const Backend& backend, Index kernel, Index groups, const ConvBlockWeights<const T>& w,
+                         const ConvBlockSaved<T>& saved, SequenceView<const T> dy,
+                         const ConvBlockWeights<T>& gradients, SequenceView<T> dx, Workspace& workspace) {
+  const Workspace::Scope scope(workspace);
+  const auto& [x, convolved, normed, statistics, y] = saved;
+  auto dnormed = workspace.sequence<T>(y.batch, y.length, y.channels);
+  auto dconvolved = workspace.sequence<T>(y.batch, y.length, y.channels);
+  activation_backward(backend, Activation::mish, normed.span(), dy.span(), dnormed.span());
+  group_norm_backward(backend, groups, convolved, statistics, w.norm.weight, dnormed, dconvolved,
+                      gradients.norm.weight, gradients.norm.bias);
+  const ConvShape shape{kernel, 1, kernel / 2};
+  conv1d_backward_weight(backend, shape, dconvolved, x, gradients.conv.weight, gradients.conv.bias);
+  if (dx.data) {
+    conv1d_backward_input(backend, shape, dconvolved, w.conv.weight, dx);
+  }
+}
+
+template <class T>
+struct ResidualBlockWeights {
+  ConvBlockWeights<T> first;
+  ConvBlockWeights<T> second;
+  WeightAndBias<T> condition;
+  WeightAndBias<T> shortcut;  // unset if in == out
+};
+
+// block -> FiLM -> block, plus the input (through a 1x1 convolution if the channels differ).
+template <Index In, Index Out, Index Condition, Index Kernel>
+struct ResidualBlock {
+  template <class T>
+  using Weights = ResidualBlockWeights<T>;
+  template <class Visitor, class... W>
+  static constexpr void describe(Visitor& visit, W&... w) {
+    visit.template child<ConvBlock<In, Out, Kernel>>("blocks", 0, w.first...);
+    visit.template child<ConvBlock<Out, Out, Kernel>>("blocks", 1, w.second...);
+    visit.template child<Linear<Condition, 2 * Out>>("cond_encoder", 1, w.condition...);
+    if constexpr (In != Out) {
+      visit.template child<Conv1d<In, Out, 1>>("residual_conv", w.shortcut...);
+    }
+  }
+};
+
+template <class T>
+struct ResidualBlockSaved {
+  ConvBlockSaved<T> first;
+  MatrixView<T> scale_bias;  // [batch, 2 * out]
+  SequenceView<T> modulated;
+  ConvBlockSaved<T> second;
+  SequenceView<T> y;
+};
+
+// condition [batch, condition size] is Mish(cond), which all blocks share.
+template <class Backend, class T>
+ResidualBlockSaved<T> residual_block_forward(const Backend& backend, Index kernel, Index groups, Index out_channels,
+                                             const ResidualBlockWeights<const T>& w, SequenceView<const T> x,
+                                             MatrixView<const T> condition, Workspace& workspace) {
+  ResidualBlockSaved<T> saved;
+  saved.first = conv_block_forward(backend, kernel, groups, out_channels, w.first, x, workspace);
+  saved.scale_bias = workspace.matrix<T>(x.batch, 2 * out_channels);
+  linear_forward(backend, condition, w.condition.weight, w.condition.bias, saved.scale_bias);
+  saved.modulated = workspace.sequence<T>(x.batch, x.length, out_channels);
+  film_forward(backend, saved.first.y, saved.scale_bias, saved.modulated);
+  saved.second = conv_block_forward(backend, kernel, groups, out_channels, w.second,
+                                    SequenceView<const T>(saved.modulated), workspace);
+  saved.y = workspace.sequence<T>(x.batch, x.length, out_channels);
+  if (w.shortcut.weight) {
+    linear_forward(backend, x.flat(), w.shortcut.weight, w.shortcut.bias, saved.y.flat());
+  } else {
+    copy_matrix(backend, x.flat(), saved.y.flat());
+  }
+  add_matrix(backend, saved.second.y.flat(), saved.y.flat());
+  return saved;
+}
+
+// dx is overwritten if it has data; dcondition accumulates over the blocks that share the condition.
+template <class Backend, class T>
+void residual_block_backward(const Backend& backend, Index kernel, Index groups,
+                             const ResidualBlockWeights<const T>& w, const ResidualBlockSaved<T>& saved,
+                             MatrixView<const T> condition, SequenceView<const T> dy,
+                             const ResidualBlockWeights<T>& gradients, SequenceView<T> dx, MatrixView<T> dcondition,
+                             Workspace& workspace) {
+  const Workspace::Scope scope(workspace);
+  const auto& x = saved.first.x;
+  auto dmodulated = workspace.sequence<T>(dy.batch, dy.length, dy.channels);
+  conv_block_backward(backend, kernel, groups, w.second, saved.second, dy, gradients.second, dmodulated, workspace);
+  auto dfirst = workspace.sequence<T>(dy.batch, dy.length, dy.channels);
+  auto dscale_bias = workspace.matrix<T>(dy.batch, 2 * dy.channels);
+  film_backward(backend, saved.first.y, saved.scale_bias, dmodulated, dfirst, dscale_bias);
+  linear_backward_weight(backend, dscale_bias, condition, gradients.condition.weight, gradients.condition.bias);
+  auto dcondition_here = workspace.matrix<T>(dcondition.rows, dcondition.cols);
+  linear_backward_input(backend, dscale_bias, w.condition.weight, dcondition_here);
+  add_matrix(backend, dcondition_here, dcondition);
+  conv_block_backward(backend, kernel, groups, w.first, saved.first, SequenceView<const T>(dfirst), gradients.first, dx,
+                      workspace);
+  if (w.shortcut.weight) {
+    linear_backward_weight(backend, dy.flat(), x.flat(), gradients.shortcut.weight, gradients.shortcut.bias);
+    if (dx.data) {
+      auto dshortcut = workspace.sequence<T>(x.batch, x.length, x.channels);
+      linear_backward_input(backend, dy.flat(), w.shortcut.weight, dshortcut.flat());
+      add_matrix(backend, dshortcut.flat(), dx.flat());
+    }
+  } else if (dx.data) {
+    add_matrix(backend, dy.flat(), dx.flat());
+  }
+}
+
+MAA_NAMESPACE_END

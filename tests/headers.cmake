@@ -1,0 +1,26 @@
+# Every header compiles alone, also when included twice, and all of them in two translation units of one program.
+# Unoptimised: only whether they compile and link is asked.
+file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
+  ${PROJECT_SOURCE_DIR}/include/maa/*.hpp)
+set(units)
+set(all_headers)
+foreach(header IN LISTS headers)
+  string(REGEX REPLACE "[/.]" "_" unit ${header})
+  set(unit ${CMAKE_CURRENT_BINARY_DIR}/headers/${unit}.cpp)
+  file(GENERATE OUTPUT ${unit} CONTENT "#include <${header}>\n#include <${header}>\n")
+  list(APPEND units ${unit})
+  string(APPEND all_headers "#include <${header}>\n")
+endforeach()
+add_library(maa_headers OBJECT ${units})
+
+set(first ${CMAKE_CURRENT_BINARY_DIR}/headers/first_unit.cpp)
+set(second ${CMAKE_CURRENT_BINARY_DIR}/headers/second_unit.cpp)
+file(GENERATE OUTPUT ${first} CONTENT "${all_headers}int second();\nint main() { return second(); }\n")
+file(GENERATE OUTPUT ${second} CONTENT "${all_headers}int second();\nint second() { return 0; }\n")
+add_executable(two_units ${first} ${second})
+add_test(NAME two_units COMMAND two_units)
+
+foreach(target IN ITEMS maa_headers two_units)
+  target_link_libraries(${target} PRIVATE maa::maa maa_warnings)
+  target_compile_options(${target} PRIVATE -O0 -g0)
+endforeach()

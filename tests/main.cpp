@@ -1,0 +1,22 @@
+// The main function of every test program. With MAA_ISA naming a level that this machine lacks the program counts as
+// skipped, for CTest registers some programs once per level.
+#define DOCTEST_CONFIG_IMPLEMENT
+#include <doctest/doctest.h>
+
+#include <maa/kernels/isa.hpp>
+
+#include <cstdlib>
+#include <iostream>
+
+int main(int argc, char** argv) {
+  constexpr int skipped = 77;  // SKIP_RETURN_CODE
+  const auto supported = maa::kernels::detect_isa();
+  const char* wanted = std::getenv("MAA_ISA");
+  for (const auto isa : {maa::kernels::Isa::avx2, maa::kernels::Isa::avx512}) {
+    if (wanted != nullptr && maa::kernels::name(isa) == wanted && isa > supported) {
+      std::cout << "skipped: this machine runs at most " << maa::kernels::name(supported) << "\n";
+      return skipped;
+    }
+  }
+  return doctest::Context(argc, argv).run();
+}
