@@ -1,5 +1,5 @@
-// The main function of every test program. With MAA_ISA naming a level that this machine lacks the program counts as
-// skipped, for CTest registers some programs once per level.
+// The main function of every test program. With MAA_ISA naming a level that this machine lacks the program
+// counts as skipped, for CTest registers some programs once per level.
 #define DOCTEST_CONFIG_IMPLEMENT
 #include <doctest/doctest.h>
 

@@ -5,8 +5,6 @@
 namespace maa::examples {
 namespace {
 
-constexpr Index frame_size = 18;  // hand 3, gripper 1, two objects of 7
-
 void flip(std::span<float> values, const std::vector<Index>& columns, const char* what) {
   for (Index column : columns) {
     if (column < 0 || column >= static_cast<Index>(values.size())) {
@@ -24,7 +22,7 @@ void flip(std::span<float> values, const std::vector<Index>& columns, const char
 
 Symmetry metaworld_symmetry(bool with_quaternions) {
   Symmetry symmetry;
-  for (Index frame : {Index{0}, frame_size}) {
+  for (Index frame : {Index{0}, metaworld_frame_size}) {
     for (Index position : {0, 4, 11}) {
       symmetry.positions.push_back(frame + position);
       symmetry.mirrored_observation.push_back(frame + position);
@@ -35,8 +33,8 @@ Symmetry metaworld_symmetry(bool with_quaternions) {
       symmetry.mirrored_observation.push_back(frame + quaternion + 3);
     }
   }
-  symmetry.positions.push_back(2 * frame_size);
-  symmetry.mirrored_observation.push_back(2 * frame_size);
+  symmetry.positions.push_back(2 * metaworld_frame_size);
+  symmetry.mirrored_observation.push_back(2 * metaworld_frame_size);
   std::ranges::sort(symmetry.mirrored_observation);
   symmetry.mirrored_action = {0};
   return symmetry;

@@ -1,9 +1,9 @@
 // The simulator interface of the examples: one object, one task, one scene.
 //
-// Everything above this header (cloning, evaluation, clips) sees only `Environment`, so another simulator is one new
-// file. Units are metres and radians; observations and actions are float32. Every environment is deterministic: the
-// same placement and the same actions give the same bits. Environments share nothing that changes, so several threads
-// may run one each; a single environment is not thread-safe.
+// Everything above this header (cloning, evaluation, clips) sees only `Environment`, so another simulator is
+// one new file. Units are metres and radians; observations and actions are float32. Every environment is
+// deterministic: the same placement and the same actions give the same bits. Environments share nothing that
+// changes, so several threads may run one each; a single environment is not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -18,11 +18,13 @@
 namespace maa::examples {
 
 // MetaWorld's interface, which the tabletop family shares.
-//   observation: columns 0..17 now, 18..35 the same one step earlier, 36..38 the goal's xyz. Within a frame: hand xyz
-//                (0), gripper opening (3), object 1 xyz (4) and quaternion wxyz (7), object 2 xyz (11) and quaternion
-//                (14); an object that the task has not is zeros.
+//   observation: columns 0..17 now, 18..35 the same one step earlier, 36..38 the goal's xyz. Within a frame:
+//   hand xyz
+//                (0), gripper opening (3), object 1 xyz (4) and quaternion wxyz (7), object 2 xyz (11) and
+//                quaternion (14); an object that the task has not is zeros.
 //   action:      xyz displacement and gripper (+1 closes), each in [-1, 1]; larger values are clipped.
 inline constexpr Index metaworld_observation_size = 39;
+inline constexpr Index metaworld_frame_size = 18;
 inline constexpr Index metaworld_action_size = 4;
 
 // The numbers that pin a scene: the whole randomness of an episode. What they mean depends on the task.
@@ -40,25 +42,28 @@ struct Image {
   std::vector<std::uint8_t> pixels;
 };
 
-// The symmetries of a family of scenes: reflection in the plane x = 0, and translation. Declared domain knowledge.
+// The symmetries of a family of scenes: reflection in the plane x = 0, and translation. Declared domain
+// knowledge.
 struct Symmetry {
   std::vector<Index> mirrored_observation;  // columns whose sign a reflection flips
   std::vector<Index> mirrored_action;       // action entries whose sign a reflection flips
-  // First columns of the xyz blocks that a translation moves together. A block that is all zeros (an object that the
-  // task has not) stays zero.
+  // First columns of the xyz blocks that a translation moves together. A block that is all zeros (an object
+  // that the task has not) stays zero.
   std::vector<Index> positions;
 };
 
 // The symmetry of MetaWorld's observation. In a frame the reflection flips x of every position.
-//   with_quaternions: also flip y and z of the quaternions, as a reflection does; exact for the tabletop family, whose
+//   with_quaternions: also flip y and z of the quaternions, as a reflection does; exact for the tabletop
+//   family, whose
 //                     quaternions are true orientations.
 Symmetry metaworld_symmetry(bool with_quaternions);
 
-// Reflects in place. Zeros stay (positive) zeros. Throws maa::Error if a column of the symmetry lies outside a span.
+// Reflects in place. Zeros stay (positive) zeros. Throws maa::Error if a column of the symmetry lies outside
+// a span.
 void mirror(const Symmetry& symmetry, std::span<float> observation, std::span<float> action);
 
-// Moves every xyz block of one observation by `offset` in place, leaving blocks that are all zeros alone. Actions are
-// displacements and do not change.
+// Moves every xyz block of one observation by `offset` in place, leaving blocks that are all zeros alone.
+// Actions are displacements and do not change.
 void translate(const Symmetry& symmetry, std::span<const float, 3> offset, std::span<float> observation);
 
 // One task of a simulator. The state is undefined until the first reset().
@@ -78,15 +83,16 @@ class Environment {
   // A random placement, a pure function of the task and the seed. Does not touch the state.
   virtual Placement draw_placement(std::uint64_t seed) = 0;
 
-  // Starts an episode in the pinned scene and writes its first observation (in which the earlier frame equals the
-  // present one). Throws maa::Error if the placement's length or values, or the observation's size, are wrong.
+  // Starts an episode in the pinned scene and writes its first observation (in which the earlier frame equals
+  // the present one). Throws maa::Error if the placement's length or values, or the observation's size, are
+  // wrong.
   virtual void reset(const Placement& placement, std::span<float> observation) = 0;
 
   // One control step. Throws maa::Error on wrong sizes, on a NaN action, or before the first reset().
   virtual StepResult step(std::span<const float> action, std::span<float> observation) = 0;
 
-  // The scripted expert's action in the present state, whichever way it was reached: deterministic, within [-1, 1], a
-  // continuous function of the observation alone.
+  // The scripted expert's action in the present state, whichever way it was reached: deterministic, within
+  // [-1, 1], a continuous function of the observation alone.
   virtual void expert_action(std::span<float> action) = 0;
 
   // Draws the present state off-screen. Throws maa::Error where no rendering library was found.

@@ -11,7 +11,9 @@ constexpr double gain = 25.0;  // action per metre of error: full speed from 4 c
 constexpr double opened = -1.0;
 constexpr double closed = 1.0;
 
-double clip(double value) { return std::clamp(value, -1.0, 1.0); }
+double clip(double value) {
+  return std::clamp(value, -1.0, 1.0);
+}
 
 // 0 below `low`, 1 above `high`, smooth between.
 double ramp(double value, double low, double high) {
@@ -19,14 +21,16 @@ double ramp(double value, double low, double high) {
   return t * t * (3.0 - 2.0 * t);
 }
 
-double blend(double from, double to, double weight) { return from + (to - from) * weight; }
+double blend(double from, double to, double weight) {
+  return from + (to - from) * weight;
+}
 
 // A job done in the horizontal plane: come to `start` from above, then move along `direction`.
 struct Job {
-  Vector3 start;         // where work begins
-  double direction_x;    // unit vector of the work
+  Vector3 start;       // where work begins
+  double direction_x;  // unit vector of the work
   double direction_y;
-  double slack;          // how far along the direction the hand may be and still be at work
+  double slack;          // how far along the direction a hand that is down may be and still be at work
   double travel_height;  // tool height that clears everything on the way to start
   double speed;          // of the work, in (0, 1]
 };
@@ -45,16 +49,18 @@ Progress progress_of(const Vector3& hand, const Job& job) {
   Progress progress{};
   progress.across_x = x - along * job.direction_x;
   progress.across_y = y - along * job.direction_y;
-  const double excess = std::max({-along, along - job.slack, 0.0});
-  // A hand that is already down is put right where it is, one that is still up must first be well above the start.
+  // A hand that is already down is put right where it is; one that is still up must first be well above the
+  // start.
   const double down = 1.0 - ramp(hand[2] - job.start[2], 0.015, 0.04);
+  const double excess = std::max({-along, along - job.slack * down, 0.0});
   const double across = std::hypot(progress.across_x, progress.across_y) / blend(1.0, 2.2, down);
   progress.away = ramp(std::hypot(across, excess), 0.01, 0.032);
   progress.working = (1.0 - progress.away) * (1.0 - ramp(std::abs(hand[2] - job.start[2]), 0.01, 0.03));
   return progress;
 }
 
-// Travelling to job.start: up to the travelling height where the hand is far off, down where it is above the start.
+// Travelling to job.start: up to the travelling height where the hand is far off, down where it is above the
+// start.
 Action travel(const Vector3& hand, const Job& job, double away, double gripper) {
   const double top = std::max(job.travel_height, job.start[2]);
   const double sideways = 1.0 - away * ramp(top - hand[2], 0.02, 0.07);  // low and far off: first up
@@ -89,8 +95,8 @@ Job hook_job(const View& view, double x, double y, double clearance) {
   return job;
 }
 
-// The unit normal of a door, pointing into the cabinet, from its handle and hinge. In the closed door's frame the
-// handle lies at (.2, -.075) from the hinge and the normal is (0, 1).
+// The unit normal of a door, pointing into the cabinet, from its handle and hinge. In the closed door's frame
+// the handle lies at (.2, -.075) from the hinge and the normal is (0, 1).
 std::array<double, 2> door_normal(const View& view) {
   const double x = view.object[0] - view.anchor[0];
   const double y = view.object[1] - view.anchor[1];
@@ -109,19 +115,12 @@ Action turn(const View& view, double sign) {
   return do_job(view.hand, job, closed);
 }
 
-Action slide(const View& view, double sign) {
-  constexpr double nested = 0.047;  // from the fingers' line to the plate's centre when both fingers touch its rim
-  Job job = push_job(view, 0.0, sign, nested + 0.025, 0.09);
-  job.start[2] = 0.025;
-  job.slack = 0.05;
-  const Progress progress = progress_of(view.hand, job);
-  Action action = travel(view.hand, job, progress.away, opened);
+// Towards the goal at a speed that eases off over the last centimetres.
+std::array<double, 2> towards_goal(const View& view) {
   const double x = view.goal[0] - view.object[0];
   const double y = view.goal[1] - view.object[1];
   const double length = std::hypot(x, y) + 0.02;
-  action[0] = blend(action[0], clip(0.8 * x / length - gain * progress.across_x), progress.working);
-  action[1] = blend(action[1], 0.8 * y / length, progress.working);
-  return action;
+  return {0.8 * x / length, 0.8 * y / length};
 }
 
 }  // namespace
@@ -135,7 +134,8 @@ View view_of(std::span<const float> observation) {
 
 Action reach_expert(const View& view) {
   Action action{};
-  for (std::size_t axis = 0; axis < 3; ++axis) action[axis] = clip(gain * (view.goal[axis] - view.hand[axis]));
+  for (std::size_t axis = 0; axis < 3; ++axis)
+    action[axis] = clip(gain * (view.goal[axis] - view.hand[axis]));
   return action;
 }
 
@@ -146,16 +146,27 @@ Action drag_expert(const View& view) {
   const Progress progress = progress_of(view.hand, job);
   Action action = travel(view.hand, job, progress.away, blend(opened, closed, progress.working));
   const double gripped = progress.working * (1.0 - ramp(view.opening, 0.66, 0.9));
-  const double x = view.goal[0] - view.object[0];
-  const double y = view.goal[1] - view.object[1];
-  const double length = std::hypot(x, y) + 0.02;
-  action[0] = blend(action[0], 0.8 * x / length, gripped);
-  action[1] = blend(action[1], 0.8 * y / length, gripped);
+  const auto [x, y] = towards_goal(view);
+  action[0] = blend(action[0], x, gripped);
+  action[1] = blend(action[1], y, gripped);
   return action;
 }
 
-Action slide_expert(const View& view) { return slide(view, 1.0); }
-Action slide_back_expert(const View& view) { return slide(view, -1.0); }
+Action plate_expert(const View& view) {
+  Job job = push_job(view, 0.0, 1.0, 0.0, 0.06);
+  job.start[2] = 0.025;
+  const double height = view.hand[2] - job.start[2];
+  const double distance = std::hypot(view.hand[0] - job.start[0], view.hand[1] - job.start[1]);
+  const double inside =
+      1.0 - ramp(height, 0.01, 0.025);  // the fingers are below the rim's top: anywhere within it
+  const double away = ramp(distance, blend(0.01, 0.045, inside), blend(0.032, 0.07, inside));
+  Action action = travel(view.hand, job, away, closed);
+  const auto [x, y] = towards_goal(view);
+  const double working = inside * (1.0 - away);
+  action[0] = blend(action[0], x, working);
+  action[1] = blend(action[1], y, working);
+  return action;
+}
 
 Action drawer_open_expert(const View& view) {
   const double x = view.object[0] - view.anchor[0];
@@ -203,8 +214,12 @@ Action press_expert(const View& view) {
           clip(gain * (blend(view.object[2] - 0.05, top, away) - view.hand[2])), closed};
 }
 
-Action turn_left_expert(const View& view) { return turn(view, 1.0); }
-Action turn_right_expert(const View& view) { return turn(view, -1.0); }
+Action turn_left_expert(const View& view) {
+  return turn(view, 1.0);
+}
+Action turn_right_expert(const View& view) {
+  return turn(view, -1.0);
+}
 
 Action window_open_expert(const View& view) {
   return do_job(view.hand, push_job(view, 1.0, 0.0, 0.065, 0.08), closed);

@@ -20,14 +20,13 @@ struct View {
 
 View view_of(std::span<const float> observation);
 
-// An expert: the action, within [-1, 1], that brings any state of the task nearer to success. No expert has a memory:
-// the phase (travel, descend, work) follows from where the hand is, blended over a few centimetres.
+// An expert: the action, within [-1, 1], that brings any state of the task nearer to success. No expert has a
+// memory: the phase (travel, descend, work) follows from where the hand is, blended over a few centimetres.
 using Expert = Action (*)(const View& view);
 
 Action reach_expert(const View& view);
-Action drag_expert(const View& view);        // grasps the puck from above and drags it to the goal
-Action slide_expert(const View& view);       // pushes the plate away (+y) with the open fingers
-Action slide_back_expert(const View& view);  // the same towards -y, from behind the plate
+Action drag_expert(const View& view);   // grasps the puck from above and drags it to the goal
+Action plate_expert(const View& view);  // moves the plate by its rim, from inside
 Action drawer_open_expert(const View& view);
 Action drawer_close_expert(const View& view);
 Action door_open_expert(const View& view);

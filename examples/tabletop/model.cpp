@@ -29,9 +29,13 @@ class MemoryFile {
   }
   MemoryFile(const MemoryFile&) = delete;
   MemoryFile& operator=(const MemoryFile&) = delete;
-  ~MemoryFile() { mj_deleteVFS(files_.get()); }
+  ~MemoryFile() {
+    mj_deleteVFS(files_.get());
+  }
 
-  const mjVFS* get() const { return files_.get(); }
+  const mjVFS* get() const {
+    return files_.get();
+  }
 
  private:
   std::unique_ptr<mjVFS> files_;

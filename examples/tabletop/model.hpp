@@ -18,8 +18,8 @@ struct DataDeleter {
 using OwnedModel = std::unique_ptr<mjModel, ModelDeleter>;
 using OwnedData = std::unique_ptr<mjData, DataDeleter>;
 
-// The scene's compiled model: compiled once per process, shared and never changed. Thread-safe. Throws maa::Error with
-// MuJoCo's message if it does not compile.
+// The scene's compiled model: compiled once per process, shared and never changed. Thread-safe. Throws
+// maa::Error with MuJoCo's message if it does not compile.
 std::shared_ptr<const mjModel> shared_model(Mechanism mechanism);
 
 }  // namespace maa::examples::tabletop

@@ -20,8 +20,8 @@ namespace {
 constexpr Index largest_width = 1280;  // of the scene's off-screen buffer
 constexpr Index largest_height = 960;
 
-// The OpenGL libraries are opened at run time, so that a machine without them still builds and runs everything else.
-// Their symbols become global because MuJoCo looks its OpenGL functions up that way.
+// The OpenGL libraries are opened at run time, so that a machine without them still builds and runs
+// everything else. Their symbols become global because MuJoCo looks its OpenGL functions up that way.
 void* open_library(std::initializer_list<const char*> names) {
   for (const char* name : names) {
     if (void* library = dlopen(name, RTLD_NOW | RTLD_GLOBAL)) return library;
@@ -125,8 +125,10 @@ class EglContext final : public Context {
       display_ = get_display(nullptr);
       if (!display_ || !initialise_display(display_, nullptr, nullptr)) return false;
     }
-    // EGL_SURFACE_TYPE any; red, green, blue, alpha 8; depth 24; EGL_RENDERABLE_TYPE = EGL_OPENGL_BIT; EGL_NONE
-    const int wanted[] = {0x3033, 0, 0x3024, 8, 0x3023, 8, 0x3022, 8, 0x3021, 8, 0x3025, 24, 0x3040, 8, 0x3038};
+    // EGL_SURFACE_TYPE any; red, green, blue, alpha 8; depth 24; EGL_RENDERABLE_TYPE = EGL_OPENGL_BIT;
+    // EGL_NONE
+    const int wanted[] = {0x3033, 0, 0x3024, 8,  0x3023, 8, 0x3022, 8,
+                          0x3021, 8, 0x3025, 24, 0x3040, 8, 0x3038};
     void* config = nullptr;
     int configs = 0;
     if (!choose(display_, wanted, &config, 1, &configs) || configs < 1 || !bind(opengl)) return false;
@@ -157,8 +159,9 @@ class Current {
 std::unique_ptr<Context> open_context() {
   if (auto context = OsMesaContext::open()) return context;
   if (auto context = EglContext::open()) return context;
-  maa::fail("tabletop: rendering needs OSMesa (Debian's libosmesa6) or EGL with Mesa (libegl1, libgl1-mesa-dri); ",
-            "neither could be opened");
+  maa::fail(
+      "tabletop: rendering needs OSMesa (Debian's libosmesa6) or EGL with Mesa (libegl1, libgl1-mesa-dri); ",
+      "neither could be opened");
 }
 
 class MujocoRenderer final : public Renderer {
@@ -189,8 +192,8 @@ class MujocoRenderer final : public Renderer {
 
   Image draw(mjData& data, Index width, Index height) override {
     if (width < 1 || width > largest_width || height < 1 || height > largest_height) {
-      maa::fail("tabletop: images are up to ", largest_width, " x ", largest_height, ", asked for ", width, " x ",
-                height);
+      maa::fail("tabletop: images are up to ", largest_width, " x ", largest_height, ", asked for ", width,
+                " x ", height);
     }
     Image image{.width = width, .height = height, .pixels = {}};
     image.pixels.resize(static_cast<std::size_t>(3 * width * height));

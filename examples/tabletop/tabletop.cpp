@@ -15,7 +15,6 @@
 namespace maa::examples::tabletop {
 namespace {
 
-constexpr Index frame_size = 18;
 constexpr int substeps = 5;  // of 4 ms: 50 Hz control, at most 1.5 cm a step
 constexpr Index episode_steps = 120;
 constexpr double finger_travel = 0.04;
@@ -95,9 +94,10 @@ class TabletopEnvironment final : public Environment {
     place(placement);
     mj_forward(model_.get(), data_.get());
     ready_ = true;
-    write_frame(std::span(observation_).first(frame_size));
-    std::copy_n(observation_.begin(), frame_size, observation_.begin() + frame_size);
-    for (std::size_t axis = 0; axis < 3; ++axis) observation_[2 * frame_size + axis] = static_cast<float>(goal_[axis]);
+    write_frame(std::span(observation_).first(metaworld_frame_size));
+    std::copy_n(observation_.begin(), metaworld_frame_size, observation_.begin() + metaworld_frame_size);
+    for (std::size_t axis = 0; axis < 3; ++axis)
+      observation_[2 * metaworld_frame_size + axis] = static_cast<float>(goal_[axis]);
     std::ranges::copy(observation_, observation.begin());
   }
 
@@ -115,8 +115,8 @@ class TabletopEnvironment final : public Environment {
     data_->ctrl[4] = opening;
     for (int i = 0; i < substeps; ++i) mj_step(model_.get(), data_.get());
     mj_kinematics(model_.get(), data_.get());  // mj_step leaves the positions of its beginning
-    std::copy_n(observation_.begin(), frame_size, observation_.begin() + frame_size);
-    write_frame(std::span(observation_).first(frame_size));
+    std::copy_n(observation_.begin(), metaworld_frame_size, observation_.begin() + metaworld_frame_size);
+    write_frame(std::span(observation_).first(metaworld_frame_size));
     std::ranges::copy(observation_, observation.begin());
     return {.success = success()};
   }
@@ -131,7 +131,8 @@ class TabletopEnvironment final : public Environment {
   Image render(Index width, Index height) override {
     check_ready("render");
     if (!renderer_) renderer_ = make_renderer(model_);
-    mj_forward(model_.get(), data_.get());  // a function of the state, which the next step would compute anyway
+    mj_camlight(model_.get(),
+                data_.get());  // kinematics are up to date; a mj_forward would disturb the next step
     return renderer_->draw(*data_, width, height);
   }
 
@@ -150,8 +151,8 @@ class TabletopEnvironment final : public Environment {
     for (std::size_t i = 0; i < placement.size(); ++i) {
       const PlacementEntry& entry = task_.placement[i];
       if (!(placement[i] >= entry.low - slack && placement[i] <= entry.high + slack)) {
-        maa::fail("tabletop: ", name_, " expects ", entry.name, " in [", entry.low, ", ", entry.high, "], got ",
-                  placement[i]);
+        maa::fail("tabletop: ", name_, " expects ", entry.name, " in [", entry.low, ", ", entry.high,
+                  "], got ", placement[i]);
       }
     }
   }
@@ -243,7 +244,9 @@ std::unique_ptr<Environment> make_environment(std::string_view task) {
   return std::make_unique<TabletopEnvironment>(find_task(task));
 }
 
-std::string mirror_task(std::string_view task) { return find_task(task).mirror; }
+std::string mirror_task(std::string_view task) {
+  return find_task(task).mirror;
+}
 
 Placement mirror_placement(std::string_view task, const Placement& placement) {
   const Task& from = find_task(task);

@@ -28,9 +28,9 @@ struct Task {
   const char* mirror;  // the reflected task, "" if the family has none
   Mechanism mechanism;
   std::vector<PlacementEntry> placement;
-  // Mechanisms with a joint: the goal is the handle's place at joint = goal, and the task is done once the joint has
-  // passed `success` on the way there. Others: the goal is placed, `goal` is unused, and the task is done within
-  // `success` metres of it (of the tool centre for reach, of the object otherwise).
+  // Mechanisms with a joint: the goal is the handle's place at joint = goal, and the task is done once the
+  // joint has passed `success` on the way there. Others: the goal is placed, `goal` is unused, and the task
+  // is done within `success` metres of it (of the tool centre for reach, of the object otherwise).
   double goal;
   double success;
   Expert expert;

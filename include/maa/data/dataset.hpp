@@ -1,8 +1,10 @@
 // What a generator learns from: the weights of many policies and trajectories of what they do.
 #pragma once
 
+#include <maa/core/rng.hpp>
 #include <maa/data/trajectory.hpp>
 
+#include <set>
 #include <vector>
 
 MAA_NAMESPACE_BEGIN
@@ -36,17 +38,21 @@ struct Dataset {
   std::vector<Trajectory> trajectories;  // each one's task is one of `tasks`
 
   Dataset() = default;
-  Dataset(Index observation_size_, Index action_size_, Index parameter_count_, std::vector<std::string> tasks_);
+  Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
+          std::vector<std::string> tasks_);
 
   Index policy_count() const noexcept { return static_cast<Index>(policies.size()); }
   // [N, P]
   MatrixView<float> weight_matrix() noexcept { return {weights.data(), policy_count(), parameter_count}; }
-  MatrixView<const float> weight_matrix() const noexcept { return {weights.data(), policy_count(), parameter_count}; }
+  MatrixView<const float> weight_matrix() const noexcept {
+    return {weights.data(), policy_count(), parameter_count};
+  }
 
   // The number of a task; Error if it is not one of `tasks`.
   Index task_index(const std::string& task) const;
 
-  // Copies the weights [P]. Error leaves the dataset as it was. Views of the weights become invalid unless there is room.
+  // Copies the weights [P]. Error leaves the dataset as it was. Views of the weights become invalid unless
+  // there is room.
   void add_policy(const PolicyRecord& record, std::span<const float> policy_weights);
   // Makes room for this many policies in all.
   void reserve_policies(Index count);
@@ -59,9 +65,279 @@ struct Dataset {
   void save(const std::filesystem::path& path) const;
   static Dataset load(const std::filesystem::path& path);
 
-  // Draws, per task, `validation_fraction` (0 to 1, rounded, at least one run if positive) of the (task, run) pairs for
-  // validation; a task's last run always stays in training. The same seed gives the same split.
+  // A trajectory whose run is negative belongs to none and is always on the training side.
+  // Draws, per task, `validation_fraction` (0 to 1, rounded, at least one run if positive) of the (task, run)
+  // pairs for validation; a task's last run always stays in training. The same seed gives the same split.
   RunSplit split_by_run(double validation_fraction, std::uint64_t seed) const;
+
+ private:
+  void require_record(const PolicyRecord& record, Index number) const;
+  void require_trajectory(const Trajectory& trajectory) const;
 };
+
+inline Dataset::Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
+                        std::vector<std::string> tasks_)
+    : observation_size(observation_size_),
+      action_size(action_size_),
+      parameter_count(parameter_count_),
+      tasks(std::move(tasks_)) {
+  validate();
+}
+
+inline Index Dataset::task_index(const std::string& task) const {
+  const auto found = std::find(tasks.begin(), tasks.end(), task);
+  require(found != tasks.end(), "dataset: expected one of its ", tasks.size(), " tasks, found ",
+          detail::quote(task));
+  return found - tasks.begin();
+}
+
+inline void Dataset::reserve_policies(Index count) {
+  constexpr Index limit = Index{1} << 60;
+  require(count >= 0 && count <= limit / std::max<Index>(parameter_count, 1),
+          "dataset: expected room for at most ", limit, " numbers, found ", count, " policies of ",
+          parameter_count);
+  if (count * parameter_count > weights.size()) {
+    Buffer<float> larger(count * parameter_count);
+    std::copy_n(weights.data(), policy_count() * parameter_count, larger.data());
+    weights = std::move(larger);
+  }
+}
+
+inline void Dataset::add_policy(const PolicyRecord& record, std::span<const float> policy_weights) {
+  const auto count = policy_count();
+  require(static_cast<Index>(policy_weights.size()) == parameter_count, "dataset: expected a policy of ",
+          parameter_count, " weights, found ", policy_weights.size());
+  require_record(record, count);
+  const auto bad = first_nonfinite(policy_weights);
+  require(bad < 0, "dataset: expected finite weights, found ",
+          bad < 0 ? 0.0f : policy_weights[static_cast<std::size_t>(bad)], " at index ", bad);
+  if ((count + 1) * parameter_count > weights.size()) {
+    reserve_policies(std::max<Index>(2 * count, 16));
+  }
+  policies.push_back(record);
+  std::copy(policy_weights.begin(), policy_weights.end(), weights.data() + count * parameter_count);
+}
+
+inline void Dataset::add_trajectory(Trajectory trajectory) {
+  require_trajectory(trajectory);
+  trajectories.push_back(std::move(trajectory));
+}
+
+inline void Dataset::require_record(const PolicyRecord& record, Index number) const {
+  require(record.task >= 0 && record.task < static_cast<Index>(tasks.size()), "dataset, policy ", number,
+          ": expected a task below ", tasks.size(), ", found ", record.task);
+}
+
+inline void Dataset::require_trajectory(const Trajectory& trajectory) const {
+  trajectory.validate();
+  task_index(trajectory.task);
+  require(trajectory.observation_size() == observation_size && trajectory.action_size() == action_size,
+          "dataset: expected a trajectory of ", observation_size, " observations and ", action_size,
+          " actions, found ", trajectory.observation_size(), " and ", trajectory.action_size());
+}
+
+inline void Dataset::validate() const {
+  require(observation_size >= 0 && action_size >= 0 && parameter_count >= 0,
+          "dataset: expected sizes of at least 0, found ", observation_size, " observations, ", action_size,
+          " actions and ", parameter_count, " parameters");
+  require(std::set<std::string>(tasks.begin(), tasks.end()).size() == tasks.size(),
+          "dataset: expected unique task names");
+  require(parameter_count == 0 || weights.size() / parameter_count >= policy_count(),
+          "dataset: expected weights of ", policy_count(), " policies of ", parameter_count, ", found ",
+          weights.size(), " numbers");
+  for (Index i = 0; i < policy_count(); ++i) {
+    require_record(policies[static_cast<std::size_t>(i)], i);
+    const auto row = weight_matrix().row_span(i);
+    const auto bad = first_nonfinite(row);
+    require(bad < 0, "dataset, policy ", i, ": expected finite weights, found ",
+            bad < 0 ? 0.0f : row[static_cast<std::size_t>(bad)], " at index ", bad);
+  }
+  for (const auto& trajectory : trajectories) {
+    require_trajectory(trajectory);
+  }
+}
+
+// The file: weights [N, P]; policy_task, policy_run, policy_step [N]; the trajectories one after the other as
+// observations [sum T, O], actions [sum T, A], target_actions (of those that have them); per trajectory [M]
+// trajectory_length, trajectory_task, trajectory_run, trajectory_success (-1: none), trajectory_has_targets
+// (0 or 1); metadata: format, task_count and the names as task.0, task.1, ...
+inline void Dataset::save(const std::filesystem::path& path) const {
+  validate();
+  const auto policy_column = [&](auto member) {
+    Buffer<std::int64_t> column(policy_count());
+    std::transform(policies.begin(), policies.end(), column.begin(), member);
+    return column;
+  };
+  const auto trajectory_column = [&](auto member) {
+    Buffer<std::int64_t> column(static_cast<Index>(trajectories.size()));
+    std::transform(trajectories.begin(), trajectories.end(), column.begin(), member);
+    return column;
+  };
+  SafetensorsWriter writer;
+  writer.set_metadata("format", "maa.dataset");
+  writer.set_metadata("task_count", concatenate(tasks.size()));
+  for (std::size_t i = 0; i < tasks.size(); ++i) {
+    writer.set_metadata(concatenate("task.", i), tasks[i]);
+  }
+  writer.add("weights", {policy_count(), parameter_count},
+             weights.span().first(static_cast<std::size_t>(policy_count() * parameter_count)));
+  const auto add_column = [&](const char* name, Buffer<std::int64_t> column) {
+    const auto size = column.size();
+    writer.add_owned(name, {size}, std::move(column));
+  };
+  add_column("policy_task", policy_column([](const PolicyRecord& p) -> std::int64_t { return p.task; }));
+  add_column("policy_run", policy_column([](const PolicyRecord& p) { return p.run; }));
+  add_column("policy_step", policy_column([](const PolicyRecord& p) { return p.step; }));
+  add_column("trajectory_length",
+             trajectory_column([](const Trajectory& t) -> std::int64_t { return t.length(); }));
+  add_column("trajectory_task",
+             trajectory_column([&](const Trajectory& t) -> std::int64_t { return task_index(t.task); }));
+  add_column("trajectory_run", trajectory_column([](const Trajectory& t) { return t.run; }));
+  add_column("trajectory_success", trajectory_column([](const Trajectory& t) -> std::int64_t {
+               return t.success_step.value_or(-1);
+             }));
+  add_column("trajectory_has_targets",
+             trajectory_column([](const Trajectory& t) -> std::int64_t { return t.has_target_actions(); }));
+  const auto add_steps = [&](const char* name, Index size, auto view_of) {
+    Index rows = 0;
+    for (const auto& trajectory : trajectories) {
+      rows += view_of(trajectory).rows;
+    }
+    Buffer<float> all(rows * size);
+    auto* next = all.data();
+    for (const auto& trajectory : trajectories) {
+      const auto view = view_of(trajectory);
+      next = std::copy_n(view.data, view.size(), next);
+    }
+    writer.add_owned(name, {rows, size}, std::move(all));
+  };
+  add_steps("observations", observation_size, [](const Trajectory& t) { return t.observations(); });
+  add_steps("actions", action_size, [](const Trajectory& t) { return t.actions(); });
+  add_steps("target_actions", action_size, [](const Trajectory& t) { return t.target_actions(); });
+  writer.write(path);
+}
+
+inline Dataset Dataset::load(const std::filesystem::path& path) {
+  const SafetensorsReader reader(path);
+  const auto where = "'" + reader.path() + "'";
+  const auto metadata = [&](const std::string& key) {
+    const auto found = reader.metadata().find(key);
+    require(found != reader.metadata().end(), where, ": expected metadata ", detail::quote(key),
+            ", found none");
+    return found->second;
+  };
+  require(metadata("format") == "maa.dataset", where, ": expected a dataset (format maa.dataset), found ",
+          detail::quote(metadata("format")));
+  const auto columns_of = [&](const char* name) {
+    const auto& shape = reader.info(name).shape;
+    require(shape.size() == 2, where, ", tensor '", name, "': expected 2 dimensions, found shape ",
+            detail::shape_text(shape));
+    return shape;
+  };
+  Dataset dataset;
+  dataset.parameter_count = columns_of("weights")[1];
+  dataset.observation_size = columns_of("observations")[1];
+  dataset.action_size = columns_of("actions")[1];
+  const auto task_count = metadata("task_count");
+  for (std::size_t i = 0; concatenate(i) != task_count; ++i) {
+    dataset.tasks.push_back(metadata(concatenate("task.", i)));  // ends at the first that is missing
+  }
+  const auto count = columns_of("weights")[0];
+  dataset.weights = reader.read<float>("weights");
+  const auto task = reader.read<std::int64_t>("policy_task", {count});
+  const auto run = reader.read<std::int64_t>("policy_run", {count});
+  const auto step = reader.read<std::int64_t>("policy_step", {count});
+  for (Index i = 0; i < count; ++i) {
+    dataset.policies.push_back({static_cast<Index>(task[i]), run[i], step[i]});
+  }
+
+  const auto lengths = reader.read<std::int64_t>("trajectory_length");
+  const auto trajectory_task = reader.read<std::int64_t>("trajectory_task", {lengths.size()});
+  const auto trajectory_run = reader.read<std::int64_t>("trajectory_run", {lengths.size()});
+  const auto success = reader.read<std::int64_t>("trajectory_success", {lengths.size()});
+  const auto has_targets = reader.read<std::int64_t>("trajectory_has_targets", {lengths.size()});
+  const auto observations = reader.read<float>("observations");
+  const auto actions = reader.read<float>("actions", {columns_of("observations")[0], dataset.action_size});
+  const auto targets =
+      reader.read<float>("target_actions", {columns_of("target_actions")[0], dataset.action_size});
+  const MatrixView<const float> all_observations(observations.data(), columns_of("observations")[0],
+                                                 dataset.observation_size);
+  const MatrixView<const float> all_actions(actions.data(), all_observations.rows, dataset.action_size);
+  const MatrixView<const float> all_targets(targets.data(), columns_of("target_actions")[0],
+                                            dataset.action_size);
+  Index first = 0;
+  Index first_target = 0;
+  for (Index i = 0; i < lengths.size(); ++i) {
+    const auto length = static_cast<Index>(lengths[i]);
+    require(length >= 0 && length <= all_observations.rows - first, where, ", trajectory ", i,
+            ": expected a length of at most ", all_observations.rows - first, " steps, found ", length);
+    require(trajectory_task[i] >= 0 && trajectory_task[i] < static_cast<std::int64_t>(dataset.tasks.size()),
+            where, ", trajectory ", i, ": expected a task below ", dataset.tasks.size(), ", found ",
+            trajectory_task[i]);
+    Trajectory trajectory(all_observations.row_range(first, length), all_actions.row_range(first, length));
+    if (has_targets[i] != 0) {
+      require(length <= all_targets.rows - first_target, where, ", trajectory ", i, ": expected ", length,
+              " target actions, found ", all_targets.rows - first_target);
+      trajectory.set_target_actions(all_targets.row_range(first_target, length));
+      first_target += length;
+    }
+    if (success[i] != -1) {
+      trajectory.success_step = static_cast<Index>(success[i]);
+    }
+    trajectory.task = dataset.tasks[static_cast<std::size_t>(trajectory_task[i])];
+    trajectory.run = trajectory_run[i];
+    first += length;
+    dataset.trajectories.push_back(std::move(trajectory));
+  }
+  require(first == all_observations.rows && first_target == all_targets.rows, where, ": expected ", first,
+          " steps and ", first_target, " target actions, found ", all_observations.rows, " and ",
+          all_targets.rows);
+  try {
+    dataset.validate();
+  } catch (const Error& error) {
+    fail(where, ": ", error.what());
+  }
+  return dataset;
+}
+
+inline RunSplit Dataset::split_by_run(double validation_fraction, std::uint64_t seed) const {
+  require(validation_fraction >= 0 && validation_fraction <= 1,
+          "dataset split: expected a validation fraction from 0 to 1, found ", validation_fraction);
+  std::vector<std::set<std::int64_t>> runs(tasks.size());
+  for (Index i = 0; i < policy_count(); ++i) {
+    const auto& record = policies[static_cast<std::size_t>(i)];
+    require_record(record, i);
+    runs[static_cast<std::size_t>(record.task)].insert(record.run);
+  }
+  for (const auto& trajectory : trajectories) {
+    const auto task = static_cast<std::size_t>(task_index(trajectory.task));
+    if (trajectory.run >= 0) {
+      runs[task].insert(trajectory.run);
+    }
+  }
+  std::set<std::pair<Index, std::int64_t>> held_out;
+  for (std::size_t task = 0; task < runs.size(); ++task) {
+    std::vector<std::int64_t> order(runs[task].begin(), runs[task].end());
+    auto draw = Rng(seed).fork(task);
+    draw.shuffle(std::span(order));
+    const auto wanted = std::max(std::llround(validation_fraction * static_cast<double>(order.size())),
+                                 validation_fraction > 0 ? 1ll : 0ll);
+    const auto count = std::min(static_cast<std::size_t>(wanted), order.empty() ? 0 : order.size() - 1);
+    for (std::size_t i = 0; i < count; ++i) {
+      held_out.emplace(static_cast<Index>(task), order[i]);
+    }
+  }
+  RunSplit split;
+  for (Index i = 0; i < policy_count(); ++i) {
+    const auto& record = policies[static_cast<std::size_t>(i)];
+    (held_out.contains({record.task, record.run}) ? split.validation : split.train).policies.push_back(i);
+  }
+  for (std::size_t i = 0; i < trajectories.size(); ++i) {
+    const auto& trajectory = trajectories[i];
+    (held_out.contains({task_index(trajectory.task), trajectory.run}) ? split.validation : split.train)
+        .trajectories.push_back(static_cast<Index>(i));
+  }
+  return split;
+}
 
 MAA_NAMESPACE_END

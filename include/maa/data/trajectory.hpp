@@ -3,6 +3,8 @@
 
 #include <maa/core/finite.hpp>
 #include <maa/interop/xtensor.hpp>
+#include <maa/io/npz.hpp>
+#include <maa/io/safetensors.hpp>
 
 #include <filesystem>
 #include <optional>
@@ -10,8 +12,8 @@
 
 MAA_NAMESPACE_BEGIN
 
-// T steps of O observations and A actions, as owned float arrays. The shape is fixed at construction; the numbers may
-// be written through the views.
+// T steps of O observations and A actions, as owned float arrays. The shape is fixed at construction; the
+// numbers may be written through the views.
 class Trajectory {
  public:
   Trajectory() = default;
@@ -22,8 +24,8 @@ class Trajectory {
             "trajectory: expected sizes of at least 0, found ", length, " steps of ", observation_size,
             " observations and ", action_size, " actions");
     require(length <= size_limit && observation_size <= size_limit && action_size <= size_limit,
-            "trajectory: expected sizes of at most ", size_limit, ", found ", length, " steps of ", observation_size,
-            " observations and ", action_size, " actions");
+            "trajectory: expected sizes of at most ", size_limit, ", found ", length, " steps of ",
+            observation_size, " observations and ", action_size, " actions");
     observations_ = Buffer<float>(length * observation_size);
     actions_ = Buffer<float>(length * action_size);
   }
@@ -50,13 +52,15 @@ class Trajectory {
 
   // [T, O]
   MatrixView<float> observations() noexcept { return {observations_.data(), length_, observation_size_}; }
-  MatrixView<const float> observations() const noexcept { return {observations_.data(), length_, observation_size_}; }
+  MatrixView<const float> observations() const noexcept {
+    return {observations_.data(), length_, observation_size_};
+  }
   // [T, A], as executed.
   MatrixView<float> actions() noexcept { return {actions_.data(), length_, action_size_}; }
   MatrixView<const float> actions() const noexcept { return {actions_.data(), length_, action_size_}; }
 
-  // What the demonstrator would have done at each observation without noise (the labels of DAgger): [T, A], or no rows
-  // if there are none.
+  // What the demonstrator would have done at each observation without noise (the labels of DAgger): [T, A],
+  // or no rows if there are none.
   bool has_target_actions() const noexcept { return target_actions_.has_value(); }
   MatrixView<const float> target_actions() const noexcept {
     return target_actions_ ? MatrixView<const float>(target_actions_->data(), length_, action_size_)
@@ -78,8 +82,8 @@ class Trajectory {
   // Error unless there is at least one step, all numbers are finite and success_step is one of the steps.
   void validate() const {
     require(length_ > 0 && observation_size_ > 0 && action_size_ > 0, "trajectory of task '", task,
-            "': expected steps, observations and actions, found ", length_, " steps of ", observation_size_, " and ",
-            action_size_);
+            "': expected steps, observations and actions, found ", length_, " steps of ", observation_size_,
+            " and ", action_size_);
     require_finite(observations_, observation_size_, "observation");
     require_finite(actions_, action_size_, "action");
     if (target_actions_) {
@@ -113,8 +117,8 @@ class Trajectory {
   }
   void require_finite(const Buffer<float>& values, Index size, const char* what) const {
     const auto bad = first_nonfinite(values.span());
-    require(bad < 0, "trajectory of task '", task, "': expected finite numbers, found ", bad < 0 ? 0.0f : values[bad],
-            " in ", what, " ", bad % size, " of step ", bad / size);
+    require(bad < 0, "trajectory of task '", task, "': expected finite numbers, found ",
+            bad < 0 ? 0.0f : values[bad], " in ", what, " ", bad % size, " of step ", bad / size);
   }
 
   Index length_ = 0;
@@ -125,14 +129,156 @@ class Trajectory {
   std::optional<Buffer<float>> target_actions_;
 };
 
-// Reads .npz or .safetensors with the arrays
-//     observations [T, O], actions [T, A], optional target_actions [T, A] (float or integer; stored as float32),
-//     optional success: a flag per step [T] (bool, or numbers 0 and 1), or the first successful step (-1: none),
-//     optional run (integer) and task (text): arrays in .npz, metadata in .safetensors.
-// The result is validated. Error names file, array, expected and found.
-Trajectory load_trajectory(const std::filesystem::path& path);
+namespace detail {
 
-// Writes .npz or .safetensors, by the extension, atomically; Error for an invalid trajectory, which is not written.
-void save_trajectory(const std::filesystem::path& path, const Trajectory& trajectory);
+// The first successful step from a flag per step (shape [T]) or a step number (shape [] or [1]; -1: none).
+inline std::optional<Index> first_success(std::span<const double> values, std::span<const Index> shape,
+                                          Index length, const std::string& where) {
+  const bool flags = shape.size() == 1 && shape[0] == length;
+  require(flags || shape.empty() || (shape.size() == 1 && shape[0] == 1), where,
+          ", array 'success': expected shape [", length, "] or [], found ", shape_text(shape));
+  if (!flags) {
+    const double step = values[0];
+    require(step >= -1 && step < static_cast<double>(length) &&
+                step == static_cast<double>(static_cast<Index>(step)),
+            where, ", array 'success': expected a step from -1 (none) to ", length - 1, ", found ", step);
+    return step < 0 ? std::nullopt : std::optional<Index>(static_cast<Index>(step));
+  }
+  std::optional<Index> first;
+  for (Index i = length; i-- > 0;) {
+    const double flag = values[static_cast<std::size_t>(i)];
+    require(flag == 0 || flag == 1, where, ", array 'success': expected 0 or 1 per step, found ", flag);
+    first = flag == 1 ? std::optional<Index>(i) : first;
+  }
+  return first;
+}
+
+inline Trajectory load_trajectory_npz(const std::filesystem::path& path, const std::string& where) {
+  const NpzReader reader(path);
+  Trajectory trajectory(reader.load<float>("observations"), reader.load<float>("actions"));
+  if (reader.contains("target_actions")) {
+    const auto targets = reader.load<float>("target_actions");
+    trajectory.set_target_actions(as_matrix_view(targets));
+  }
+  if (reader.contains("success")) {
+    const auto success = reader.load<double>("success");
+    const std::vector<Index> shape(success.shape().begin(), success.shape().end());
+    trajectory.success_step =
+        first_success({success.data(), success.size()}, shape, trajectory.length(), where);
+  }
+  if (reader.contains("task")) {
+    trajectory.task = reader.load_text("task");
+  }
+  if (reader.contains("run")) {
+    const auto run = reader.load<std::int64_t>("run");
+    require(run.size() == 1, where, ", array 'run': expected one number, found ", run.size());
+    trajectory.run = run.data()[0];
+  }
+  return trajectory;
+}
+
+inline Buffer<float> read_matrix(const SafetensorsReader& reader, const std::string& name,
+                                 MatrixView<const float>& view, const std::string& where) {
+  auto values = reader.read<float>(name);
+  const auto& shape = reader.info(name).shape;
+  require(shape.size() == 2, where, ", tensor ", quote(name), ": expected 2 dimensions, found shape ",
+          shape_text(shape));
+  view = {values.data(), shape[0], shape[1]};
+  return values;
+}
+
+inline Trajectory load_trajectory_safetensors(const std::filesystem::path& path, const std::string& where) {
+  const SafetensorsReader reader(path);
+  MatrixView<const float> observations, actions, targets;
+  const auto observation_values = read_matrix(reader, "observations", observations, where);
+  const auto action_values = read_matrix(reader, "actions", actions, where);
+  Trajectory trajectory(observations, actions);
+  if (reader.contains("target_actions")) {
+    const auto target_values = read_matrix(reader, "target_actions", targets, where);
+    trajectory.set_target_actions(targets);
+  }
+  if (reader.contains("success")) {
+    const auto& info = reader.info("success");
+    std::vector<double> values;
+    if (info.dtype == Dtype::BOOL || info.dtype == Dtype::U8) {
+      const auto flags = reader.read<std::uint8_t>("success");
+      values.assign(flags.begin(), flags.end());
+    } else {
+      for (const auto step : reader.read<std::int64_t>("success")) {
+        values.push_back(static_cast<double>(step));
+      }
+    }
+    trajectory.success_step = first_success(values, info.shape, trajectory.length(), where);
+  }
+  const auto& metadata = reader.metadata();
+  if (const auto task = metadata.find("task"); task != metadata.end()) {
+    trajectory.task = task->second;
+  }
+  if (const auto run = metadata.find("run"); run != metadata.end()) {
+    const auto* end = run->second.data() + run->second.size();
+    const auto parsed = std::from_chars(run->second.data(), end, trajectory.run);
+    require(parsed.ec == std::errc() && parsed.ptr == end, where, ": expected an integer as run, found ",
+            quote(run->second));
+  }
+  return trajectory;
+}
+
+}  // namespace detail
+
+// Reads .npz or .safetensors with the arrays
+//     observations [T, O], actions [T, A], optional target_actions [T, A] (float or integer; stored as
+//     float32), optional success: a flag per step [T] (bool, or numbers 0 and 1), or the first successful
+//     step (-1: none), optional run (integer) and task (text): arrays in .npz, metadata in .safetensors.
+// The result is validated. Error names file, array, expected and found.
+inline Trajectory load_trajectory(const std::filesystem::path& path) {
+  const auto where = "'" + path.string() + "'";
+  const auto kind = path.extension();
+  require(kind == ".npz" || kind == ".safetensors", where,
+          ": expected a trajectory as .npz or .safetensors, found ", detail::quote(kind.string()));
+  auto trajectory = kind == ".npz" ? detail::load_trajectory_npz(path, where)
+                                   : detail::load_trajectory_safetensors(path, where);
+  try {
+    trajectory.validate();
+  } catch (const Error& error) {
+    fail(where, ": ", error.what());
+  }
+  return trajectory;
+}
+
+// Writes .npz or .safetensors, by the extension, atomically; Error for an invalid trajectory, which is not
+// written.
+inline void save_trajectory(const std::filesystem::path& path, const Trajectory& trajectory) {
+  trajectory.validate();
+  const auto kind = path.extension();
+  const std::int64_t success = trajectory.success_step.value_or(-1);
+  if (kind == ".npz") {
+    NpzWriter writer;
+    writer.add("observations", as_xtensor(trajectory.observations()));
+    writer.add("actions", as_xtensor(trajectory.actions()));
+    if (trajectory.has_target_actions()) {
+      writer.add("target_actions", as_xtensor(trajectory.target_actions()));
+    }
+    writer.add("success", xt::xarray<std::int64_t>(success));
+    writer.add("run", xt::xarray<std::int64_t>(trajectory.run));
+    writer.add_text("task", trajectory.task);
+    writer.write(path);
+    return;
+  }
+  require(kind == ".safetensors", "'", path.string(), "': expected a name ending in .npz or .safetensors");
+  SafetensorsWriter writer;
+  const auto add = [&](const char* name, MatrixView<const float> matrix) {
+    writer.add(name, {matrix.rows, matrix.cols},
+               std::span(matrix.data, static_cast<std::size_t>(matrix.size())));
+  };
+  add("observations", trajectory.observations());
+  add("actions", trajectory.actions());
+  if (trajectory.has_target_actions()) {
+    add("target_actions", trajectory.target_actions());
+  }
+  writer.add_scalar("success", success);
+  writer.set_metadata("task", trajectory.task);
+  writer.set_metadata("run", concatenate(trajectory.run));
+  writer.write(path);
+}
 
 MAA_NAMESPACE_END

@@ -23,7 +23,8 @@ MAA_NAMESPACE_BEGIN
 // A 2-D xtensor view of the matrix: xt::adapt without ownership, so the memory must outlive it.
 template <class T>
 auto as_xtensor(MatrixView<T> view) {
-  const std::array<std::size_t, 2> shape{static_cast<std::size_t>(view.rows), static_cast<std::size_t>(view.cols)};
+  const std::array<std::size_t, 2> shape{static_cast<std::size_t>(view.rows),
+                                         static_cast<std::size_t>(view.cols)};
   // xtensor's convention: a dimension of size 1 has stride 0, so that it broadcasts.
   const std::array<std::ptrdiff_t, 2> strides{view.rows == 1 ? 0 : view.stride, view.cols == 1 ? 0 : 1};
   const auto extent = view.rows == 0 ? 0 : (view.rows - 1) * view.stride + view.cols;
@@ -38,7 +39,8 @@ auto as_xtensor(std::span<T> values, const std::vector<std::size_t>& shape) {
     require(size == 0 || count <= values.size() / size || count == 0, "xtensor view: the shape is too large");
     count *= size;
   }
-  require(count == values.size(), "xtensor view: expected a shape of ", values.size(), " numbers, found ", count);
+  require(count == values.size(), "xtensor view: expected a shape of ", values.size(), " numbers, found ",
+          count);
   return xt::adapt(values.data(), values.size(), xt::no_ownership(), shape);
 }
 template <class T>
@@ -50,17 +52,21 @@ auto as_xtensor(const Buffer<T>& values, const std::vector<std::size_t>& shape) 
   return as_xtensor(values.span(), shape);
 }
 
-// A view of an xtensor container that is 2-D with neighbouring columns (row-major, or rows of one); otherwise Error.
-// The container must outlive the view and not be resized.
+// A view of an xtensor container that is 2-D with neighbouring columns (row-major, or rows of one); otherwise
+// Error. The container must outlive the view and not be resized.
 template <class Container>
+requires requires(Container& container) {
+  container.dimension(), container.strides(), container.data_offset();
+}
 auto as_matrix_view(Container& container) -> MatrixView<std::remove_pointer_t<decltype(container.data())>> {
   require(container.dimension() == 2, "matrix view: expected 2 dimensions, found ", container.dimension());
   const auto rows = static_cast<Index>(container.shape(0));
   const auto cols = static_cast<Index>(container.shape(1));
   const auto stride = static_cast<Index>(container.strides()[0]);
-  require(cols <= 1 || container.strides()[1] == 1, "matrix view: expected columns side by side, found a stride of ",
-          container.strides()[1]);
-  require(rows <= 1 || stride >= cols, "matrix view: expected rows at least ", cols, " apart, found ", stride);
+  require(cols <= 1 || container.strides()[1] == 1,
+          "matrix view: expected columns side by side, found a stride of ", container.strides()[1]);
+  require(rows <= 1 || stride >= cols, "matrix view: expected rows at least ", cols, " apart, found ",
+          stride);
   return {container.data() + container.data_offset(), rows, cols, rows <= 1 ? cols : stride};
 }
 

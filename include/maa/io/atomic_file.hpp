@@ -8,10 +8,11 @@
 
 MAA_NAMESPACE_BEGIN
 
-// Bytes go to a temporary file in the target's folder; commit() flushes it to the disk, renames it over the target and
-// flushes the folder. Without commit(), or when anything fails, the temporary is removed and an existing target stays
-// untouched. Error names path and reason. A target that exists must be a regular file (renaming over a device or pipe
-// would destroy it); if it is a symbolic link, the file that it points to is replaced.
+// Bytes go to a temporary file in the target's folder; commit() flushes it to the disk, renames it over the
+// target and flushes the folder. Without commit(), or when anything fails, the temporary is removed and an
+// existing target stays untouched. Error names path and reason. A target that exists must be a regular file
+// (renaming over a device or pipe would destroy it); if it is a symbolic link, the file that it points to is
+// replaced.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path) : path_(resolve(path)) {
@@ -24,7 +25,8 @@ class AtomicFile {
     static std::atomic<unsigned> counter{0};
     do {
       temporary_ = folder / concatenate(".maa-", ::getpid(), "-", counter.fetch_add(1), ".tmp");
-      file_ = detail::FileDescriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+      file_ =
+          detail::FileDescriptor(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
     } while (file_.get() < 0 && errno == EEXIST);
     require(file_.get() >= 0, "cannot write '", path_.string(), "': ", detail::errno_text(errno));
   }
@@ -44,8 +46,8 @@ class AtomicFile {
     }
   }
 
-  // Makes the new file visible and durable. If only the last step fails, flushing the folder, the new file is already
-  // in place and the Error says so.
+  // Makes the new file visible and durable. If only the last step fails, flushing the folder, the new file is
+  // already in place and the Error says so.
   void commit() {
     require(file_.get() >= 0, "cannot write '", path_.string(), "': already finished");
     if (::fsync(file_.get()) != 0 || file_.close() != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
@@ -53,8 +55,8 @@ class AtomicFile {
     }
     temporary_.clear();
     // Some file systems cannot flush folders and say EINVAL.
-    require(::fsync(folder_.get()) == 0 || errno == EINVAL, "wrote '", path_.string(), "' but cannot flush its folder: ",
-            detail::errno_text(errno));
+    require(::fsync(folder_.get()) == 0 || errno == EINVAL, "wrote '", path_.string(),
+            "' but cannot flush its folder: ", detail::errno_text(errno));
   }
 
  private:

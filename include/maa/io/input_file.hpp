@@ -3,19 +3,21 @@
 
 #include <maa/core/buffer.hpp>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <cerrno>
 #include <filesystem>
-#include <fcntl.h>
 #include <string>
-#include <sys/stat.h>
 #include <system_error>
-#include <unistd.h>
 
 MAA_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline std::string errno_text(int code) { return std::generic_category().message(code); }
+inline std::string errno_text(int code) {
+  return std::generic_category().message(code);
+}
 
 // Owns an open file descriptor.
 class FileDescriptor {
@@ -39,8 +41,8 @@ class FileDescriptor {
 
 }  // namespace detail
 
-// A regular file opened for reading. Reads are positioned, so const members may be called from several threads. A file
-// that shrinks after opening gives an Error, not a signal as a memory map would.
+// A regular file opened for reading. Reads are positioned, so const members may be called from several
+// threads. A file that shrinks after opening gives an Error, not a signal as a memory map would.
 class InputFile {
  public:
   explicit InputFile(const std::filesystem::path& path) : path_(path.string()) {

@@ -4,6 +4,7 @@
 #include <maa/core/buffer.hpp>
 #include <maa/core/finite.hpp>
 #include <maa/io/atomic_file.hpp>
+#include <maa/io/half.hpp>
 #include <maa/io/input_file.hpp>
 #include <maa/io/safetensors_header.hpp>
 
@@ -24,38 +25,25 @@ constexpr Dtype dtype_of() {
                     std::is_same_v<T, std::int32_t> || std::is_same_v<T, std::uint64_t> ||
                     std::is_same_v<T, std::uint8_t>,
                 "tensors in files are float, double, int64, int32, uint64 or uint8");
-  return std::is_same_v<T, float>          ? Dtype::F32
-         : std::is_same_v<T, double>       ? Dtype::F64
-         : std::is_same_v<T, std::int64_t> ? Dtype::I64
-         : std::is_same_v<T, std::int32_t> ? Dtype::I32
+  return std::is_same_v<T, float>           ? Dtype::F32
+         : std::is_same_v<T, double>        ? Dtype::F64
+         : std::is_same_v<T, std::int64_t>  ? Dtype::I64
+         : std::is_same_v<T, std::int32_t>  ? Dtype::I32
          : std::is_same_v<T, std::uint64_t> ? Dtype::U64
                                             : Dtype::U8;
 }
 
-inline float float_from_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
-
-// IEEE binary16; NaN payloads and subnormals included.
-inline float float_from_float16(std::uint16_t bits) {
-  const std::uint32_t sign = std::uint32_t{bits} >> 15 << 31;
-  const std::uint32_t exponent = (bits >> 10) & 31u;
-  const std::uint32_t fraction = bits & 0x3ffu;
-  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  const std::uint32_t wide = exponent == 31 ? 0xffu : exponent + (127 - 15);
-  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
-}
-
 }  // namespace detail
 
-// Opens a file and checks its whole header; tensors are read on demand, straight into their destination. Const members
-// may be called from several threads. The file must not be changed in place meanwhile (files written by this library
-// never are: a new one replaces them).
+// Opens a file and checks its whole header; tensors are read on demand, straight into their destination.
+// Const members may be called from several threads. The file must not be changed in place meanwhile (files
+// written by this library never are: a new one replaces them).
 class SafetensorsReader {
  public:
-  // Error if the file is unreadable, truncated, has trailing bytes or a malformed header: see safetensors_header.hpp.
-  explicit SafetensorsReader(const std::filesystem::path& path) : file_(path), label_("'" + file_.path() + "'") {
+  // Error if the file is unreadable, truncated, has trailing bytes or a malformed header: see
+  // safetensors_header.hpp.
+  explicit SafetensorsReader(const std::filesystem::path& path)
+      : file_(path), label_("'" + file_.path() + "'") {
     constexpr Index header_limit = 100'000'000;  // the format's own
     require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
     std::uint64_t length = 0;
@@ -88,15 +76,15 @@ class SafetensorsReader {
   // Error if there is no such tensor.
   const TensorEntry& info(const std::string& name) const {
     const auto found = index_.find(name);
-    require(found != index_.end(), label_, ": expected a tensor ", detail::quoted(name), ", found none among ",
+    require(found != index_.end(), label_, ": expected a tensor ", detail::quote(name), ", found none among ",
             header_.tensors.size(), " tensors");
     return header_.tensors[found->second];
   }
   const std::map<std::string, std::string>& metadata() const noexcept { return header_.metadata; }
 
-  // T is float, double, int64, int32, uint64 or uint8. Integers are read from their own dtype (uint8 also from BOOL);
-  // float and double from F16, BF16, F32 and F64, rounded to nearest where T is narrower. Errors name file, tensor,
-  // expected and found.
+  // T is float, double, int64, int32, uint64 or uint8. Integers are read from their own dtype (uint8 also
+  // from BOOL); float and double from F16, BF16, F32 and F64, rounded to nearest where T is narrower. Errors
+  // name file, tensor, expected and found.
   template <class T>
   Buffer<T> read(const std::string& name, std::span<const Index> expected_shape) const {
     const auto& tensor = checked<T>(name, expected_shape);
@@ -114,12 +102,13 @@ class SafetensorsReader {
     return read<T>(name, info(name).shape);
   }
 
-  // Into the caller's memory. Wrong names, shapes and dtypes leave it untouched; an error of the disk may not.
+  // Into the caller's memory. Wrong names, shapes and dtypes leave it untouched; an error of the disk may
+  // not.
   template <class T>
   void read_into(const std::string& name, std::span<const Index> expected_shape, std::span<T> values) const {
     const auto& tensor = checked<T>(name, expected_shape);
     const auto count = (tensor.end - tensor.begin) / dtype_info(tensor.dtype).bytes;
-    require(static_cast<Index>(values.size()) == count, label_, ", tensor ", detail::quoted(name),
+    require(static_cast<Index>(values.size()) == count, label_, ", tensor ", detail::quote(name),
             ": expected room for ", count, " numbers, found ", values.size());
     fill(tensor, values);
   }
@@ -129,15 +118,16 @@ class SafetensorsReader {
   Buffer<T> read_weights(const std::string& name, std::span<const Index> expected_shape) const {
     auto values = read<T>(name, expected_shape);
     const auto bad = first_nonfinite(values.span());
-    require(bad < 0, label_, ", tensor ", detail::quoted(name), ": expected finite numbers, found ",
+    require(bad < 0, label_, ", tensor ", detail::quote(name), ": expected finite numbers, found ",
             bad < 0 ? T(0) : values[bad], " at index ", bad);
     return values;
   }
   // As read_weights; on any error `values` is untouched.
   template <std::floating_point T>
-  void read_weights_into(const std::string& name, std::span<const Index> expected_shape, std::span<T> values) const {
+  void read_weights_into(const std::string& name, std::span<const Index> expected_shape,
+                         std::span<T> values) const {
     const auto read = read_weights<T>(name, expected_shape);
-    require(read.size() == static_cast<Index>(values.size()), label_, ", tensor ", detail::quoted(name),
+    require(read.size() == static_cast<Index>(values.size()), label_, ", tensor ", detail::quote(name),
             ": expected room for ", read.size(), " numbers, found ", values.size());
     std::copy(read.begin(), read.end(), values.begin());
   }
@@ -152,11 +142,12 @@ class SafetensorsReader {
     if constexpr (std::is_floating_point_v<T>) {
       readable = found == Dtype::F32 || found == Dtype::F64 || found == Dtype::F16 || found == Dtype::BF16;
     }
-    require(readable, label_, ", tensor ", detail::quoted(name), ": expected dtype ", dtype_info(own).name, ", found ",
-            dtype_info(found).name);
-    require(std::equal(tensor.shape.begin(), tensor.shape.end(), expected_shape.begin(), expected_shape.end()), label_,
-            ", tensor ", detail::quoted(name), ": expected shape ", shape_text(expected_shape), ", found ",
-            shape_text(tensor.shape));
+    require(readable, label_, ", tensor ", detail::quote(name), ": expected dtype ", dtype_info(own).name,
+            ", found ", dtype_info(found).name);
+    require(
+        std::equal(tensor.shape.begin(), tensor.shape.end(), expected_shape.begin(), expected_shape.end()),
+        label_, ", tensor ", detail::quote(name), ": expected shape ", detail::shape_text(expected_shape),
+        ", found ", detail::shape_text(tensor.shape));
     return tensor;
   }
 
@@ -165,10 +156,14 @@ class SafetensorsReader {
     if constexpr (std::is_floating_point_v<T>) {
       if (tensor.dtype != detail::dtype_of<T>()) {
         switch (tensor.dtype) {
-          case Dtype::F16: return convert<std::uint16_t>(tensor, values, detail::float_from_float16);
-          case Dtype::BF16: return convert<std::uint16_t>(tensor, values, detail::float_from_bfloat16);
-          case Dtype::F32: return convert<float>(tensor, values, [](float v) { return v; });
-          default: return convert<double>(tensor, values, [](double v) { return v; });
+          case Dtype::F16:
+            return convert<std::uint16_t>(tensor, values, detail::float_from_float16);
+          case Dtype::BF16:
+            return convert<std::uint16_t>(tensor, values, detail::float_from_bfloat16);
+          case Dtype::F32:
+            return convert<float>(tensor, values, [](float v) { return v; });
+          default:
+            return convert<double>(tensor, values, [](double v) { return v; });
         }
       }
     }
@@ -196,22 +191,23 @@ class SafetensorsReader {
   std::unordered_map<std::string, std::size_t> index_;
 };
 
-// Collects tensors and writes them at once. The same calls give the same bytes: metadata sorted by key, tensors by
-// falling element size (so that all lie aligned) and then in the order added.
+// Collects tensors and writes them at once. The same calls give the same bytes: metadata sorted by key,
+// tensors by falling element size (so that all lie aligned) and then in the order added.
 class SafetensorsWriter {
  public:
-  // The numbers are not copied: they must live and stay as they are until write(). Error for a name used twice, a name
-  // that is not UTF-8, or a shape that does not hold values.size() numbers.
+  // The numbers are not copied: they must live and stay as they are until write(). Error for a name used
+  // twice, a name that is not UTF-8, or a shape that does not hold values.size() numbers.
   template <class T>
   void add(std::string name, std::vector<Index> shape, std::span<T> values) {
     using Number = std::remove_const_t<T>;
     constexpr auto dtype = detail::dtype_of<Number>();
-    const auto bytes = checked_bytes(shape, dtype_info(dtype).bytes);
-    require(bytes == static_cast<Index>(values.size_bytes()), "safetensors writer, tensor ", detail::quoted(name),
-            ": expected the numbers of shape ", shape_text(shape), ", found ", values.size());
+    const auto bytes = detail::checked_bytes(shape, dtype_info(dtype).bytes);
+    require(bytes == static_cast<Index>(values.size_bytes()), "safetensors writer, tensor ",
+            detail::quote(name), ": expected the numbers of shape ", detail::shape_text(shape), ", found ",
+            values.size());
     json_text(name);
-    require(name != "__metadata__" && names_.insert(name).second, "safetensors writer: expected a new name, found ",
-            detail::quoted(name));
+    require(name != "__metadata__" && names_.insert(name).second,
+            "safetensors writer: expected a new name, found ", detail::quote(name));
     tensors_.push_back({std::move(name), dtype, std::move(shape), std::as_bytes(values), nullptr});
   }
   // Takes the numbers over.
@@ -264,7 +260,7 @@ class SafetensorsWriter {
     try {
       return nlohmann::json(text).dump();
     } catch (const nlohmann::json::exception&) {
-      fail("safetensors writer: expected UTF-8, found the bytes ", detail::quoted(text));
+      fail("safetensors writer: expected UTF-8, found the bytes ", detail::quote(text));
     }
   }
   std::string header_text(const std::vector<Tensor>& ordered) const {
@@ -280,7 +276,7 @@ class SafetensorsWriter {
     for (const auto& tensor : ordered) {
       const auto end = offset + static_cast<Index>(tensor.bytes.size());
       text += concatenate(text.size() > 1 ? "," : "", json_text(tensor.name), ":{\"dtype\":\"",
-                          dtype_info(tensor.dtype).name, "\",\"shape\":", shape_text(tensor.shape),
+                          dtype_info(tensor.dtype).name, "\",\"shape\":", detail::shape_text(tensor.shape),
                           ",\"data_offsets\":[", offset, ",", end, "]}");
       offset = end;
     }

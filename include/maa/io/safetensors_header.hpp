@@ -1,17 +1,17 @@
 // The header of a safetensors file: 8 bytes of length (little-endian), then a JSON object
-//     {"__metadata__": {text: text}, tensor name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}}
-// padded with spaces, then the tensors' bytes, row-major, offsets counted from the end of the header. Parsing is strict:
-// tensors cover the data without gap or overlap, and nothing is allocated by a size that the file does not back.
+//     {"__metadata__": {text: text}, tensor name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin,
+//     end]}}
+// padded with spaces, then the tensors' bytes, row-major, offsets counted from the end of the header. Parsing
+// is strict: tensors cover the data without gap or overlap, and nothing is allocated by a size that the file
+// does not back.
 #pragma once
 
-#include <maa/core/error.hpp>
+#include <maa/io/shape.hpp>
 
 #include <algorithm>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -35,52 +35,21 @@ struct DtypeInfo {
 };
 
 inline DtypeInfo dtype_info(Dtype dtype) {
-  constexpr DtypeInfo table[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"I16", 2}, {"U16", 2}, {"F16", 2}, {"BF16", 2},
-                                 {"I32", 4},  {"U32", 4}, {"F32", 4}, {"I64", 8}, {"U64", 8}, {"F64", 8}};
+  constexpr DtypeInfo table[] = {{"BOOL", 1}, {"U8", 1},   {"I8", 1},  {"I16", 2}, {"U16", 2},
+                                 {"F16", 2},  {"BF16", 2}, {"I32", 4}, {"U32", 4}, {"F32", 4},
+                                 {"I64", 8},  {"U64", 8},  {"F64", 8}};
   return table[static_cast<int>(dtype)];
 }
 
-// "[2, 3]"
-inline std::string shape_text(std::span<const Index> shape) {
-  std::string text = "[";
-  for (const auto size : shape) {
-    text += concatenate(text.size() > 1 ? ", " : "", size);
-  }
-  return text + "]";
-}
-
-// Number of elements times `element_bytes`, or -1 if a size is negative or the product overflows. Zero sizes do not
-// hide an overflow of the others: strides are formed from them.
-inline Index checked_bytes(std::span<const Index> shape, Index element_bytes) {
-  Index product = element_bytes;
-  bool empty = false;
-  for (const auto size : shape) {
-    if (size < 0) {
-      return -1;
-    }
-    empty = empty || size == 0;
-    if (size > 0 && product > std::numeric_limits<Index>::max() / size) {
-      return -1;
-    }
-    product *= std::max<Index>(size, 1);
-  }
-  return empty ? 0 : product;
-}
-
 namespace detail {
-
-// A text from a file, shortened for messages.
-inline std::string quoted(std::string_view text) {
-  constexpr std::size_t limit = 120;
-  return concatenate("'", text.substr(0, limit), text.size() > limit ? "..." : "", "'");
-}
 
 struct SafetensorsHeader {
   std::vector<TensorEntry> tensors;  // in the order of their data
   std::map<std::string, std::string> metadata;
 };
 
-// Receives the JSON events of a header. The parser's depth is bounded by refusing everything unexpected at once.
+// Receives the JSON events of a header. The parser's depth is bounded by refusing everything unexpected at
+// once.
 class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit SafetensorsHandler(std::string file) : file_(std::move(file)) {}
@@ -90,7 +59,7 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool) override { unexpected("a boolean"); }
   bool number_integer(number_integer_t value) override { unexpected(concatenate("the number ", value)); }
   bool number_float(number_float_t, const string_t& text) override {
-    unexpected(concatenate("the number ", quoted(text)));
+    unexpected(concatenate("the number ", quote(text)));
   }
   bool binary(binary_t&) override { unexpected("binary data"); }
   bool number_unsigned(number_unsigned_t value) override {
@@ -106,7 +75,7 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
     } else if (depth_ == 2 && !in_array_ && field_ == "dtype") {
       tensor_.dtype = dtype_of_name(value);
     } else {
-      unexpected(concatenate("the text ", quoted(value)));
+      unexpected(concatenate("the text ", quote(value)));
     }
     return true;
   }
@@ -126,13 +95,14 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
   bool key(string_t& value) override {
     if (depth_ == 1) {
       name_ = value;
-      require(names_.insert(value).second, file_, ": expected unique tensor names, found ", quoted(value), " twice");
+      require(names_.insert(value).second, file_, ": expected unique tensor names, found ", quote(value),
+              " twice");
       return true;
     }
     field_ = value;
-    require(fields_.insert(value).second, where(), ": expected unique keys, found ", quoted(value), " twice");
+    require(fields_.insert(value).second, where(), ": expected unique keys, found ", quote(value), " twice");
     require(in_metadata_ || value == "dtype" || value == "shape" || value == "data_offsets", where(),
-            ": expected the keys dtype, shape and data_offsets, found ", quoted(value));
+            ": expected the keys dtype, shape and data_offsets, found ", quote(value));
     return true;
   }
   bool end_object() override {
@@ -157,20 +127,23 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
     in_array_ = false;
     return true;
   }
-  bool parse_error(std::size_t position, const std::string&, const nlohmann::json::exception& error) override {
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::json::exception& error) override {
     fail(file_, ": expected a JSON header, found invalid JSON at its byte ", position, ": ", error.what());
   }
 
  private:
-  std::string where() const { return concatenate(file_, depth_ == 0 ? "" : ", tensor ", depth_ ? quoted(name_) : ""); }
+  std::string where() const {
+    return concatenate(file_, depth_ == 0 ? "" : ", tensor ", depth_ ? quote(name_) : "");
+  }
   [[noreturn]] void unexpected(const std::string& found) const {
-    const char* expected = depth_ == 0      ? "an object as header"
-                           : depth_ == 1    ? "an object per tensor"
-                           : in_metadata_   ? "texts as metadata"
-                           : field_.empty() ? "keys"
+    const char* expected = depth_ == 0         ? "an object as header"
+                           : depth_ == 1       ? "an object per tensor"
+                           : in_metadata_      ? "texts as metadata"
+                           : field_.empty()    ? "keys"
                            : field_ == "dtype" ? "a text as dtype"
                                                : "an array of integers of at least 0";
-    fail(where(), ", ", depth_ == 2 ? quoted(field_) : "header", ": expected ", expected, ", found ", found);
+    fail(where(), ", ", depth_ == 2 ? quote(field_) : "header", ": expected ", expected, ", found ", found);
   }
   Dtype dtype_of_name(const std::string& name) const {
     for (int i = 0; i <= static_cast<int>(Dtype::F64); ++i) {
@@ -178,7 +151,7 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
         return static_cast<Dtype>(i);
       }
     }
-    fail(where(), ": expected a known dtype (BOOL, U8 ... F64), found ", quoted(name));
+    fail(where(), ": expected a known dtype (BOOL, U8 ... F64), found ", quote(name));
   }
 
   std::string file_;
@@ -194,31 +167,40 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
   bool in_array_ = false;
 };
 
-// Parses and checks a header text; `data_size` is the number of bytes that follow it, `file` leads error messages.
-inline SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size, const std::string& file) {
+// Parses and checks a header text; `data_size` is the number of bytes that follow it, `file` leads error
+// messages.
+inline SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size,
+                                                  const std::string& file) {
+  // The parser would skip a byte order mark and take a zero byte for the end.
+  require(text.starts_with('{') && text.find('\0') == text.npos, file,
+          ": expected a JSON object without zero bytes as header, found ", quote(text));
   SafetensorsHandler handler(file);
   nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
   auto header = handler.take();
   for (const auto& tensor : header.tensors) {
     const auto expected = checked_bytes(tensor.shape, dtype_info(tensor.dtype).bytes);
-    require(expected >= 0, file, ", tensor ", quoted(tensor.name), ": the size of shape ", shape_text(tensor.shape),
-            " overflows");
-    require(tensor.begin <= tensor.end && tensor.end <= data_size, file, ", tensor ", quoted(tensor.name),
-            ": expected data_offsets from 0 to ", data_size, " in order, found [", tensor.begin, ", ", tensor.end, "]");
-    require(tensor.end - tensor.begin == expected, file, ", tensor ", quoted(tensor.name), ": expected ", expected,
-            " bytes for ", dtype_info(tensor.dtype).name, " ", shape_text(tensor.shape), ", found ",
+    require(expected >= 0, file, ", tensor ", quote(tensor.name), ": the size of shape ",
+            shape_text(tensor.shape), " overflows");
+    require(tensor.begin <= tensor.end && tensor.end <= data_size, file, ", tensor ", quote(tensor.name),
+            ": expected data_offsets from 0 to ", data_size, " in order, found [", tensor.begin, ", ",
+            tensor.end, "]");
+    require(tensor.end - tensor.begin == expected, file, ", tensor ", quote(tensor.name), ": expected ",
+            expected, " bytes for ", dtype_info(tensor.dtype).name, " ", shape_text(tensor.shape), ", found ",
             tensor.end - tensor.begin);
   }
-  std::stable_sort(header.tensors.begin(), header.tensors.end(), [](const TensorEntry& a, const TensorEntry& b) {
-    return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-  });
+  std::stable_sort(header.tensors.begin(), header.tensors.end(),
+                   [](const TensorEntry& a, const TensorEntry& b) {
+                     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+                   });
   Index end = 0;
   for (const auto& tensor : header.tensors) {
-    require(tensor.begin == end, file, ", tensor ", quoted(tensor.name), ": expected data from byte ", end,
-            ", found it from byte ", tensor.begin, tensor.begin < end ? " (overlapping tensors)" : " (a gap)");
+    require(tensor.begin == end, file, ", tensor ", quote(tensor.name), ": expected data from byte ", end,
+            ", found it from byte ", tensor.begin,
+            tensor.begin < end ? " (overlapping tensors)" : " (a gap)");
     end = tensor.end;
   }
-  require(end == data_size, file, ": expected ", end, " bytes of data, found ", data_size, " (trailing bytes)");
+  require(end == data_size, file, ": expected ", end, " bytes of data, found ", data_size,
+          " (trailing bytes)");
   return header;
 }
 

@@ -3,13 +3,13 @@
 //     convolution             y[n, l] = b + sum_k W_k x[n, l * stride + k - padding]
 //     transposed convolution  y[n, l * stride + k - padding] = b + sum_{l, k} W_k' x[n, l]
 //
-// Weights lie in memory as one contiguous matrix per tap k: convolution [kernel, out, in], transposed convolution
-// [kernel, in, out]. Every (position, tap) pair is one matrix product over the batch; pairs that meet the padding are
-// left out, so nothing is multiplied by zeros and nothing is copied.
+// Weights lie in memory as one contiguous matrix per tap k: convolution [kernel, out, in], transposed
+// convolution [kernel, in, out]. Every (position, tap) pair is one matrix product over the batch; pairs that
+// meet the padding are left out, so nothing is multiplied by zeros and nothing is copied.
 #pragma once
 
 #include <maa/backend/conv_shape.hpp>
-#include <maa/backend/cpu/gemm.hpp>
+#include <maa/backend/cpu/linear.hpp>
 #include <maa/backend/cpu/loops.hpp>
 
 MAA_NAMESPACE_BEGIN
@@ -17,14 +17,15 @@ namespace cpu {
 
 namespace detail {
 
-// The transposed convolution is the adjoint of the convolution, so three products serve both. In them `wide` is the
-// side a convolution reads [batch, wide length, wide channels], `narrow` the side it writes, and the weights are
-// [kernel, narrow channels, wide channels].
+// The transposed convolution is the adjoint of the convolution, so three products serve both. In them `wide`
+// is the side a convolution reads [batch, wide length, wide channels], `narrow` the side it writes, and the
+// weights are [kernel, narrow channels, wide channels].
 
-// Calls product(tap, rows of wide, rows of narrow) for every product. A tap that connects each position with the same
-// position of the other side is one product over all positions: it reads its weights once.
+// Calls product(tap, rows of wide, rows of narrow) for every product. A tap that connects each position with
+// the same position of the other side is one product over all positions: it reads its weights once.
 template <class Wide, class Narrow, class Product>
-void for_each_product(ConvShape shape, SequenceView<Wide> wide, SequenceView<Narrow> narrow, const Product& product) {
+void for_each_product(ConvShape shape, SequenceView<Wide> wide, SequenceView<Narrow> narrow,
+                      const Product& product) {
   for (Index tap = 0; tap < shape.kernel; ++tap) {
     if (shape.stride == 1 && tap == shape.padding && wide.length == narrow.length) {
       product(tap, wide.flat(), narrow.flat());
@@ -48,8 +49,14 @@ Strided<T> tap_matrix(const T* weight, Index tap, Index narrow_channels, Index w
 template <class T>
 void fill_positions(const Backend& backend, const T* bias, SequenceView<T> y) {
   const auto rows = y.flat();
-  for_chunks(backend.pool(), rows.rows, rows_per_task(rows.cols), [&](Index, Index first, Index last) {
-    fill_rows(bias, rows.row_range(first, last - first));
+  for_chunks(backend.pool(), rows.rows, rows_per_task(rows.cols), [=](Index, Index first, Index last) {
+    for (Index i = first; i < last; ++i) {
+      if (bias != nullptr) {
+        std::copy_n(bias, rows.cols, rows.row(i));
+      } else {
+        std::fill_n(rows.row(i), rows.cols, T(0));
+      }
+    }
   });
 }
 
@@ -59,7 +66,8 @@ void conv_to_narrow(const Backend& backend, ConvShape shape, SequenceView<const 
                     const T* bias, SequenceView<T> narrow) {
   fill_positions(backend, bias, narrow);
   for_each_product(shape, wide, narrow, [&](Index tap, MatrixView<const T> from, MatrixView<T> to) {
-    gemm(backend, Strided<T>(from), tap_matrix(weight, tap, to.cols, from.cols).transposed(), to, Write::accumulate);
+    gemm(backend, Strided<T>(from), tap_matrix(weight, tap, to.cols, from.cols).transposed(), to,
+         Write::accumulate);
   });
 }
 
@@ -84,33 +92,31 @@ void conv_weight_gradient(const Backend& backend, ConvShape shape, SequenceView<
   });
 }
 
-template <class Wide, class Narrow>
-void check_convolution(ConvShape shape, SequenceView<Wide> x, SequenceView<Narrow> y, const char* op) {
-  require(shape.kernel >= 1 && shape.stride >= 1 && shape.padding >= 0, op,
-          ": expected kernel and stride of at least 1 and padding of at least 0, found kernel ", shape.kernel,
-          ", stride ", shape.stride, ", padding ", shape.padding);
-  require(y.batch == x.batch && y.length == shape.output_length(x.length), op, ": expected an output of batch ",
-          x.batch, " and length ", shape.output_length(x.length), " for length ", x.length, ", kernel ", shape.kernel,
-          ", stride ", shape.stride, ", padding ", shape.padding, "; found batch ", y.batch, " and length ", y.length);
-}
+// x and y are the input and output of the forward op whose output length is given.
 template <class X, class Y>
-void check_transposed_convolution(ConvShape shape, SequenceView<X> x, SequenceView<Y> y, const char* op) {
+void check_convolution(ConvShape shape, SequenceView<X> x, SequenceView<Y> y,
+                       Index (ConvShape::*output_length)(Index) const, const char* op) {
   require(shape.kernel >= 1 && shape.stride >= 1 && shape.padding >= 0, op,
           ": expected kernel and stride of at least 1 and padding of at least 0, found kernel ", shape.kernel,
           ", stride ", shape.stride, ", padding ", shape.padding);
-  require(y.batch == x.batch && y.length == shape.transposed_output_length(x.length), op,
-          ": expected an output of batch ", x.batch, " and length ", shape.transposed_output_length(x.length),
-          " for length ", x.length, ", kernel ", shape.kernel, ", stride ", shape.stride, ", padding ", shape.padding,
-          "; found batch ", y.batch, " and length ", y.length);
+  require(shape.output_padding >= 0 && shape.output_padding < shape.stride, op,
+          ": expected an output_padding from 0 to below the stride of ", shape.stride, ", found ",
+          shape.output_padding);
+  const Index length = (shape.*output_length)(x.length);
+  require(y.batch == x.batch && y.length == length, op, ": expected an output of batch ", x.batch,
+          " and length ", length, " for input length ", x.length, ", kernel ", shape.kernel, ", stride ",
+          shape.stride, ", padding ", shape.padding, "; found batch ", y.batch, " and length ", y.length);
 }
 
 }  // namespace detail
 
-// x [batch, length, in], weight [kernel, out, in], bias [out] or null -> y [batch, shape.output_length(length), out].
+// x [batch, length, in], weight [kernel, out, in], bias [out] or null -> y [batch,
+// shape.output_length(length), out].
 template <class T>
-void conv1d_forward(const Backend& backend, ConvShape shape, InSeq<T> x, const std::type_identity_t<T>* weight,
-                    const std::type_identity_t<T>* bias, SequenceView<T> y) {
-  detail::check_convolution(shape, x, y, "conv1d_forward");
+void conv1d_forward(const Backend& backend, ConvShape shape, InSeq<T> x,
+                    const std::type_identity_t<T>* weight, const std::type_identity_t<T>* bias,
+                    SequenceView<T> y) {
+  detail::check_convolution(shape, x, y, &ConvShape::output_length, "conv1d_forward");
   detail::conv_to_narrow<T>(backend, shape, x, weight, bias, y);
 }
 
@@ -118,7 +124,7 @@ void conv1d_forward(const Backend& backend, ConvShape shape, InSeq<T> x, const s
 template <class T>
 void conv1d_backward_input(const Backend& backend, ConvShape shape, InSeq<T> dy,
                            const std::type_identity_t<T>* weight, SequenceView<T> dx) {
-  detail::check_convolution(shape, dx, dy, "conv1d_backward_input");
+  detail::check_convolution(shape, dx, dy, &ConvShape::output_length, "conv1d_backward_input");
   detail::conv_to_wide<T>(backend, shape, dy, weight, nullptr, dx);
 }
 
@@ -126,10 +132,10 @@ void conv1d_backward_input(const Backend& backend, ConvShape shape, InSeq<T> dy,
 template <class T>
 void conv1d_backward_weight(const Backend& backend, ConvShape shape, InSeq<T> dy, InSeq<T> x, T* dweight,
                             std::type_identity_t<T>* dbias) {
-  detail::check_convolution(shape, x, dy, "conv1d_backward_weight");
+  detail::check_convolution(shape, x, dy, &ConvShape::output_length, "conv1d_backward_weight");
   detail::conv_weight_gradient<T>(backend, shape, x, dy, dweight);
   if (dbias != nullptr) {
-    detail::add_column_sums(backend, dy.flat(), dbias);
+    add_column_sums(backend, dy.flat(), dbias);
   }
 }
 
@@ -139,7 +145,7 @@ template <class T>
 void conv_transpose1d_forward(const Backend& backend, ConvShape shape, InSeq<T> x,
                               const std::type_identity_t<T>* weight, const std::type_identity_t<T>* bias,
                               SequenceView<T> y) {
-  detail::check_transposed_convolution(shape, x, y, "conv_transpose1d_forward");
+  detail::check_convolution(shape, x, y, &ConvShape::transposed_output_length, "conv_transpose1d_forward");
   detail::conv_to_wide<T>(backend, shape, x, weight, bias, y);
 }
 
@@ -147,18 +153,20 @@ void conv_transpose1d_forward(const Backend& backend, ConvShape shape, InSeq<T> 
 template <class T>
 void conv_transpose1d_backward_input(const Backend& backend, ConvShape shape, InSeq<T> dy,
                                      const std::type_identity_t<T>* weight, SequenceView<T> dx) {
-  detail::check_transposed_convolution(shape, dx, dy, "conv_transpose1d_backward_input");
+  detail::check_convolution(shape, dx, dy, &ConvShape::transposed_output_length,
+                            "conv_transpose1d_backward_input");
   detail::conv_to_narrow<T>(backend, shape, dy, weight, nullptr, dx);
 }
 
 // dW_k += sum of x' dy over batch and positions, db += sum of dy; `dbias` may be null.
 template <class T>
-void conv_transpose1d_backward_weight(const Backend& backend, ConvShape shape, InSeq<T> dy, InSeq<T> x, T* dweight,
-                                      std::type_identity_t<T>* dbias) {
-  detail::check_transposed_convolution(shape, x, dy, "conv_transpose1d_backward_weight");
+void conv_transpose1d_backward_weight(const Backend& backend, ConvShape shape, InSeq<T> dy, InSeq<T> x,
+                                      T* dweight, std::type_identity_t<T>* dbias) {
+  detail::check_convolution(shape, x, dy, &ConvShape::transposed_output_length,
+                            "conv_transpose1d_backward_weight");
   detail::conv_weight_gradient<T>(backend, shape, dy, x, dweight);
   if (dbias != nullptr) {
-    detail::add_column_sums(backend, dy.flat(), dbias);
+    add_column_sums(backend, dy.flat(), dbias);
   }
 }
 

@@ -11,13 +11,8 @@ template <class T>
 void linear_forward(const Backend& backend, In<T> x, const std::type_identity_t<T>* weight,
                     const std::type_identity_t<T>* bias, MatrixView<T> y) {
   require_shape(y, x.rows, y.cols, "linear_forward: y");
-  if (bias != nullptr) {
-    for (Index i = 0; i < y.rows; ++i) {
-      std::copy_n(bias, y.cols, y.row(i));
-    }
-  }
-  gemm(backend, x, Strided<T>(weight, y.cols, x.cols, x.cols, 1).transposed(), y,
-       bias != nullptr ? Write::accumulate : Write::overwrite);
+  const Strided<T> transposed = Strided<T>(weight, y.cols, x.cols, x.cols, 1).transposed();
+  detail::multiply(backend, detail::checked_product<T>("linear_forward", x, transposed, y, bias, Write::overwrite));
 }
 
 // dx = dy W (overwrites).
@@ -28,6 +23,21 @@ void linear_backward_input(const Backend& backend, In<T> dy, const std::type_ide
   gemm(backend, dy, Strided<T>(weight, dy.cols, dx.cols, dx.cols, 1), dx, Write::overwrite);
 }
 
+// sums[j] += the sum over rows of x(i, j), in order of i.
+template <class T>
+void add_column_sums(const Backend& backend, In<T> x, T* sums) {
+  for_chunks(backend.pool(), x.cols, 128, [&](Index, Index first, Index last) {
+    for (Index i = 0; i < x.rows; ++i) {
+      const T* row = x.row(i);
+      if constexpr (std::is_same_v<T, float>) {
+        backend.kernels().add(row + first, sums + first, last - first);
+      } else {
+        kernels::reference::add(row + first, sums + first, last - first);
+      }
+    }
+  });
+}
+
 // dW += dy' x, db += column sums of dy; `dbias` may be null.
 template <class T>
 void linear_backward_weight(const Backend& backend, In<T> dy, In<T> x, T* dweight,
@@ -35,11 +45,7 @@ void linear_backward_weight(const Backend& backend, In<T> dy, In<T> x, T* dweigh
   require_shape(x, dy.rows, x.cols, "linear_backward_weight: x");
   gemm(backend, Strided<T>(dy).transposed(), x, MatrixView<T>(dweight, dy.cols, x.cols), Write::accumulate);
   if (dbias != nullptr) {
-    for (Index i = 0; i < dy.rows; ++i) {
-      for (Index j = 0; j < dy.cols; ++j) {
-        dbias[j] += dy(i, j);
-      }
-    }
+    add_column_sums(backend, dy, dbias);
   }
 }
 

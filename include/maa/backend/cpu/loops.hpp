@@ -1,4 +1,5 @@
-// Loops that the ops share: over channels in a form compilers turn into vectors, and over chunks of a problem.
+// Loops that the ops share: over channels in a form compilers turn into vectors, and over chunks of a
+// problem.
 #pragma once
 
 #include <maa/backend/cpu/backend.hpp>
@@ -8,8 +9,9 @@
 MAA_NAMESPACE_BEGIN
 namespace cpu::detail {
 
-// Numbers handled at once in the loops below. Blocks of a fixed size and a local array are what GCC vectorises at -O2
-// without run-time checks; sixteen partial sums hide the latency of an addition, which compilers may not reorder.
+// Numbers handled at once in the loops below. Blocks of a fixed size and a local array are what GCC
+// vectorises at -O2 without run-time checks; sixteen partial sums hide the latency of an addition, which
+// compilers may not reorder.
 inline constexpr Index lanes = 16;
 
 // Numbers per task of a parallel loop over cheap elements: some ten microseconds.
@@ -63,7 +65,8 @@ double chunked_sum(const Backend& backend, Index size, Index chunk, const Part& 
   const Workspace::Scope scope(scratch);
   const Index chunks = (size + chunk - 1) / chunk;
   auto* parts = scratch.take<double>(chunks);
-  for_chunks(backend.pool(), size, chunk, [&](Index i, Index first, Index last) { parts[i] = part(first, last); });
+  for_chunks(backend.pool(), size, chunk,
+             [&](Index i, Index first, Index last) { parts[i] = part(first, last); });
   double sum = 0;
   for (Index i = 0; i < chunks; ++i) {
     sum += parts[i];
@@ -71,48 +74,18 @@ double chunked_sum(const Backend& backend, Index size, Index chunk, const Part& 
   return sum;
 }
 
-// sums[j] += sum over i of value(i, j) for j in [first, last), rows in order. Reads `value` along rows.
+// Columns summed at once: some cache lines of every row.
+inline constexpr Index columns_per_task = 128;
+
+// sums[j] += sum over i of value(i, first + j) for j in [0, count), count <= columns_per_task, in order of
+// the rows.
 template <class T, class Value>
-void add_column_sums(Index rows, Index first, Index last, T* sums, const Value& value) {
-  for (Index begin = first; begin < last; begin += lanes) {
-    const Index count = std::min(lanes, last - begin);
-    T block[lanes] = {};
-    for (Index i = 0; i < rows; ++i) {
-      if (count == lanes) {
-        for (Index j = 0; j < lanes; ++j) {
-          block[j] += value(i, begin + j);
-        }
-      } else {
-        for (Index j = 0; j < count; ++j) {
-          block[j] += value(i, begin + j);
-        }
-      }
-    }
-    lane_map(count, sums + begin, [&](Index j) { return sums[begin + j] + block[j]; });
+void add_column_sums(Index rows, Index first, Index count, T* sums, const Value& value) {
+  T block[columns_per_task] = {};
+  for (Index i = 0; i < rows; ++i) {
+    lane_map(count, block, [&](Index j) { return block[j] + value(i, first + j); });
   }
-}
-
-// Columns per task when all rows of a matrix are summed: whole cache lines.
-inline constexpr Index columns_per_task = 64;
-
-// sums[j] += sum over i of values(i, j), parallel over columns, so that every sum is formed in order of the rows.
-template <class T>
-void add_column_sums(const Backend& backend, In<T> values, T* sums) {
-  for_chunks(backend.pool(), values.cols, columns_per_task, [&](Index, Index first, Index last) {
-    add_column_sums(values.rows, first, last, sums, [&](Index i, Index j) { return values(i, j); });
-  });
-}
-
-// Every row of y = `row`, or zeros if that is null.
-template <class T>
-void fill_rows(const std::type_identity_t<T>* row, MatrixView<T> y) {
-  for (Index i = 0; i < y.rows; ++i) {
-    if (row != nullptr) {
-      std::copy_n(row, y.cols, y.row(i));
-    } else {
-      std::fill_n(y.row(i), y.cols, T(0));
-    }
-  }
+  lane_map(count, sums, [&](Index j) { return sums[j] + block[j]; });
 }
 
 }  // namespace cpu::detail

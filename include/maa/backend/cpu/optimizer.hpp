@@ -1,6 +1,7 @@
 // AdamW with an exponential moving average, and the norm for clipping.
 #pragma once
 
+#include <maa/backend/adamw_step.hpp>
 #include <maa/backend/cpu/backend.hpp>
 
 #include <cmath>
@@ -8,45 +9,70 @@
 MAA_NAMESPACE_BEGIN
 namespace cpu {
 
-// One step's scalars.
-struct AdamWStep {
-  double learning_rate = 1e-3;
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double epsilon = 1e-8;
-  double weight_decay = 0;
-  Index step = 1;             // 1 for the first
-  double gradient_scale = 1;  // multiplies the gradients first (clipping, averaging)
-  double ema_decay = -1;      // below 0: no average is kept
-};
+namespace detail {
 
-// w -= lr decay w; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr m_hat / (sqrt(v_hat) + eps);
-// ema = d ema + (1-d) w. (PyTorch's AdamW.) `ema` may be empty if ema_decay < 0.
 template <class T>
-void adamw(const Backend&, const AdamWStep& s, std::span<T> weights, InSpan<T> gradients,
-           std::type_identity_t<std::span<T>> m, std::type_identity_t<std::span<T>> v,
-           std::type_identity_t<std::span<T>> ema) {
-  const double c1 = 1 - std::pow(s.beta1, static_cast<double>(s.step));
-  const double c2 = 1 - std::pow(s.beta2, static_cast<double>(s.step));
-  for (std::size_t i = 0; i < weights.size(); ++i) {
-    const double g = s.gradient_scale * gradients[i];
-    double w = weights[i] * (1 - s.learning_rate * s.weight_decay);
-    m[i] = static_cast<T>(s.beta1 * m[i] + (1 - s.beta1) * g);
-    v[i] = static_cast<T>(s.beta2 * v[i] + (1 - s.beta2) * g * g);
-    w -= s.learning_rate / c1 * m[i] / (std::sqrt(v[i] / c2) + s.epsilon);
-    weights[i] = static_cast<T>(w);
-    if (s.ema_decay >= 0) {
-      ema[i] = static_cast<T>(s.ema_decay * ema[i] + (1 - s.ema_decay) * w);
-    }
-  }
+kernels::AdamWFactors<T> adamw_factors(const AdamWStep& s) {
+  require(s.step >= 1, "adamw: expected a step from 1 on, found ", s.step);
+  const auto step = static_cast<double>(s.step);
+  const auto narrow = [](double value) { return static_cast<T>(value); };
+  return {narrow(s.gradient_scale),
+          narrow(1 - s.learning_rate * s.weight_decay),
+          narrow(1 - s.beta1),
+          narrow(s.beta2),
+          narrow(1 - s.beta2),
+          narrow(s.learning_rate / -std::expm1(step * std::log(s.beta1))),
+          narrow(1 / std::sqrt(-std::expm1(step * std::log(s.beta2)))),
+          narrow(s.epsilon),
+          narrow(1 - s.ema_decay)};
 }
 
-// Sum of squares in double, added in fixed chunks.
+}  // namespace detail
+
+// One step of AdamW as PyTorch defines it (Loshchilov & Hutter 2019), and of the moving average, in one pass:
+//   g = gradient_scale gradient;  w -= lr weight_decay w;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
+//   w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon);  ema = d ema + (1 - d) w.
+// All spans have the size of `weights`; `ema` is not used if ema_decay < 0. They must not overlap.
 template <class T>
-double sum_of_squares(const Backend&, std::span<T> values) {
+void adamw(const Backend& backend, const AdamWStep& step, std::span<T> weights, InSpan<T> gradients,
+           std::span<std::type_identity_t<T>> m, std::span<std::type_identity_t<T>> v,
+           std::span<std::type_identity_t<T>> ema) {
+  const bool average = step.ema_decay >= 0;
+  const auto size = weights.size();
+  require(gradients.size() == size && m.size() == size && v.size() == size && (!average || ema.size() == size),
+          "adamw: expected ", size, " gradients, moments and averages, found ", gradients.size(), ", ", m.size(), ", ",
+          v.size(), " and ", ema.size());
+  const auto factors = detail::adamw_factors<T>(step);
+  for_chunks(backend.pool(), std::ssize(weights), Index{1} << 16, [&](Index, Index first, Index last) {
+    T* const part = average ? ema.data() + first : nullptr;
+    if constexpr (std::is_same_v<T, float>) {
+      backend.kernels().adamw(factors, last - first, weights.data() + first, gradients.data() + first,
+                              m.data() + first, v.data() + first, part);
+    } else {
+      kernels::reference::adamw(factors, last - first, weights.data() + first, gradients.data() + first,
+                                m.data() + first, v.data() + first, part);
+    }
+  });
+}
+
+// In double; chunks of fixed size are added in order.
+template <class T>
+double sum_of_squares(const Backend& backend, std::span<T> values) {
+  constexpr Index chunk = Index{1} << 16;
+  const Index size = std::ssize(values);
+  Workspace::Scope scope(thread_scratch());
+  const Index count = (size + chunk - 1) / chunk;
+  double* partial = thread_scratch().take<double>(count);
+  for_chunks(backend.pool(), size, chunk, [&](Index i, Index first, Index last) {
+    if constexpr (std::is_same_v<std::remove_const_t<T>, float>) {
+      partial[i] = backend.kernels().sum_of_squares(values.data() + first, last - first);
+    } else {
+      partial[i] = kernels::reference::sum_of_squares(values.data() + first, last - first);
+    }
+  });
   double sum = 0;
-  for (const double x : values) {
-    sum += x * x;
+  for (Index i = 0; i < count; ++i) {
+    sum += partial[i];
   }
   return sum;
 }

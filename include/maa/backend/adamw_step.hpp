@@ -1,0 +1,21 @@
+// One optimizer step's scalars, for every backend.
+#pragma once
+
+#include <maa/core/config.hpp>
+
+MAA_NAMESPACE_BEGIN
+
+// w -= lr decay w; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr m_hat / (sqrt(v_hat) + eps); then
+// ema = d ema + (1-d) w (Loshchilov and Hutter, 2019, as in PyTorch's AdamW), with g scaled first.
+struct AdamWStep {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;
+  Index step = 1;             // 1 for the first
+  double gradient_scale = 1;  // multiplies the gradients first (clipping, averaging)
+  double ema_decay = -1;      // below 0: no average is kept
+};
+
+MAA_NAMESPACE_END

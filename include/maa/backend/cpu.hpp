@@ -1,0 +1,15 @@
+// The CPU backend with all its ops.
+#pragma once
+
+#include <maa/backend/cpu/backend.hpp>
+#include <maa/backend/cpu/conv1d.hpp>
+#include <maa/backend/cpu/elementwise.hpp>
+#include <maa/backend/cpu/embedding.hpp>
+#include <maa/backend/cpu/film.hpp>
+#include <maa/backend/cpu/gemm.hpp>
+#include <maa/backend/cpu/linear.hpp>
+#include <maa/backend/cpu/losses.hpp>
+#include <maa/backend/cpu/matrix.hpp>
+#include <maa/backend/cpu/norm.hpp>
+#include <maa/backend/cpu/optimizer.hpp>
+#include <maa/backend/cpu/policy_batch.hpp>

@@ -1,0 +1,129 @@
+// From trajectories to the embedder's inputs.
+#pragma once
+
+#include <maa/data/normalizer.hpp>
+#include <maa/data/trajectory.hpp>
+
+#include <vector>
+
+MAA_NAMESPACE_BEGIN
+
+// success: one window, the first `steps` of the trajectory and the states that follow success. segments: the
+// trajectory is cut in `segments` equal parts (tasks without a success signal); each gives its first `steps`
+// and its last states, and the embeddings of all parts together are the condition.
+enum class PromptKind { success, segments };
+
+// The numbers of eq. 6 and 7: `steps` = n pairs, cut in sequences of `sequence` steps of which the first
+// state and all actions count; `success_states` = m states.
+struct PromptShape {
+  PromptKind kind = PromptKind::success;
+  Index segments = 1;  // 1 for PromptKind::success
+  Index steps = 60;
+  Index sequence = 3;
+  Index success_states = 3;
+
+  constexpr Index trajectory_features(Index observation_size, Index action_size) const {
+    return steps / sequence * (observation_size + sequence * action_size);
+  }
+  constexpr Index success_features(Index observation_size) const { return success_states * observation_size; }
+};
+
+// Writes the features of prompts, with observations and actions normalised by `observations` and `actions`,
+// and clamped to [-limit, limit].
+class PromptEncoder {
+ public:
+  PromptEncoder() = default;
+  PromptEncoder(const PromptShape& shape, Normalizer observations, Normalizer actions, float limit)
+      : shape_(shape), observations_(std::move(observations)), actions_(std::move(actions)), limit_(limit) {
+    require(shape.steps > 0 && shape.sequence > 0 && shape.steps % shape.sequence == 0,
+            "prompt: expected steps that are a multiple of the sequence length, found ", shape.steps, " and ",
+            shape.sequence);
+  }
+
+  const PromptShape& shape() const { return shape_; }
+  const Normalizer& observation_normalizer() const { return observations_; }
+  const Normalizer& action_normalizer() const { return actions_; }
+  float limit() const { return limit_; }
+
+  // Whether a trajectory can be a prompt; `success_needed` if the condition uses v.
+  bool usable(const Trajectory& trajectory, bool success_needed) const {
+    return problem(trajectory, success_needed).empty();
+  }
+  // Error that says why not.
+  void require_usable(const Trajectory& trajectory, bool success_needed) const {
+    const auto text = problem(trajectory, success_needed);
+    require(text.empty(), "prompt: ", text);
+  }
+
+  // features [segments, trajectory_features].
+  void write_trajectory(const Trajectory& trajectory, MatrixView<float> features) const {
+    const Index chunk_size = observations_.features() + shape_.sequence * actions_.features();
+    for (Index segment = 0; segment < shape_.segments; ++segment) {
+      const Index first = segment_start(trajectory, segment);
+      for (Index chunk = 0; chunk < shape_.steps / shape_.sequence; ++chunk) {
+        const Index step = first + chunk * shape_.sequence;
+        float* out = features.row(segment) + chunk * chunk_size;
+        out = write(trajectory.observations().row(step), observations_, out);
+        for (Index i = 0; i < shape_.sequence; ++i) {
+          out = write(trajectory.actions().row(step + i), actions_, out);
+        }
+      }
+    }
+  }
+
+  // features [segments, success_features]: the observations after the first successful step (that step's
+  // action led to success, so its result is the next observation), or the segment's last; the trajectory's
+  // last state repeats where it ends too early. Zeros for a trajectory without success.
+  void write_success(const Trajectory& trajectory, MatrixView<float> features) const {
+    for (Index segment = 0; segment < shape_.segments; ++segment) {
+      float* out = features.row(segment);
+      if (shape_.kind == PromptKind::success && !trajectory.success_step) {
+        std::fill_n(out, features.cols, 0.0f);
+        continue;
+      }
+      const Index first = shape_.kind == PromptKind::success
+                              ? *trajectory.success_step + 1
+                              : segment_start(trajectory, segment + 1) - shape_.success_states;
+      for (Index i = 0; i < shape_.success_states; ++i) {
+        const Index step = std::min(first + i, trajectory.length() - 1);
+        out = write(trajectory.observations().row(step), observations_, out);
+      }
+    }
+  }
+
+ private:
+  Index segment_start(const Trajectory& trajectory, Index segment) const {
+    return trajectory.length() * segment / shape_.segments;
+  }
+  std::string problem(const Trajectory& trajectory, bool success_needed) const {
+    if (trajectory.observation_size() != observations_.features() ||
+        trajectory.action_size() != actions_.features()) {
+      return concatenate("expected ", observations_.features(), " observations and ", actions_.features(),
+                         " actions, found ", trajectory.observation_size(), " and ",
+                         trajectory.action_size());
+    }
+    const Index needed = shape_.segments * std::max(shape_.steps, shape_.success_states);
+    if (trajectory.length() < needed) {
+      return concatenate("expected at least ", needed, " steps, found ", trajectory.length());
+    }
+    if (success_needed && shape_.kind == PromptKind::success && !trajectory.success_step) {
+      return "expected a trajectory that reaches success (this generator is conditioned on the states after "
+             "it), found "
+             "none";
+    }
+    return {};
+  }
+  float* write(const float* values, const Normalizer& normalizer, float* out) const {
+    for (Index j = 0; j < normalizer.features(); ++j) {
+      out[j] = std::clamp((values[j] - normalizer.offset[j]) * normalizer.scale[j], -limit_, limit_);
+    }
+    return out + normalizer.features();
+  }
+
+  PromptShape shape_;
+  Normalizer observations_;
+  Normalizer actions_;
+  float limit_ = 0;
+};
+
+MAA_NAMESPACE_END

@@ -1,0 +1,155 @@
+// Last stage: all models together, by what the generated policies do.
+#pragma once
+
+#include <maa/generator/behavior_batch.hpp>
+
+MAA_NAMESPACE_BEGIN
+namespace detail {
+
+// The chain prompt -> h, v -> condition -> clean-latent estimate -> weights -> actions, and its backward. The estimate is
+// formed twice per step, as sampling would: from pure noise at the first timestep that sampling visits, and from the
+// first estimate noised again at a random later one.
+template <class Network, class Config, class Backend>
+class BehaviorStage {
+ public:
+  using State = GeneratorState<Network, Config>;
+  using Model = typename State::Model;
+  using Part = Model;
+  using Data = TrainingData<Network, Config>;
+  static constexpr const char* name = "behavior";
+
+  BehaviorStage(const Backend& backend, const Data& data, const State& state, const BehaviorOptions& options)
+      : backend_(backend), data_(data), state_(state), options_(options), schedule_(state.diffusion),
+        visited_(schedule_.timesteps(state.sampling.steps, state.sampling.spacing)), layout_(Network::layout()) {}
+
+  const TrainOptions& options() const { return options_.train; }
+
+  double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index) {
+    workspace_.reset();
+    const BehaviorBatch<Network, Config> batch(data_, state_, options_, rng.fork(1), workspace_);
+    const auto w = bind<Model>(weights);
+    const auto g = bind<Model>(gradients);
+    const Index count = options_.train.batch;
+    const auto embedded =
+        Model::EmbedderModel::forward(backend_, w.embedder, MatrixView<const float>(batch.trajectory_features),
+                                      MatrixView<const float>(batch.success_features), workspace_);
+    const auto condition = workspace_.template matrix<float>(count, Model::condition_size);
+    state_.condition_from(backend_, embedded.h(), embedded.v(), condition);
+
+    const auto dcondition = workspace_.template matrix<float>(count, Model::condition_size);
+    const auto dcondition_here = workspace_.template matrix<float>(count, Model::condition_size);
+    const auto clean = workspace_.template matrix<float>(count, Model::latent_numbers);
+    const auto noisy = workspace_.template matrix<float>(count, Model::latent_numbers);
+    std::vector<Index> timesteps(static_cast<std::size_t>(count), visited_.front());
+    rng.fill_normal(noisy.span());
+    double loss = pass(w, g, batch, noisy, timesteps, condition, clean, dcondition);
+    const auto epsilon = workspace_.template matrix<float>(count, Model::latent_numbers);
+    rng.fill_normal(epsilon.span());
+    for (auto& t : timesteps) {
+      t = visited_[static_cast<std::size_t>(rng.below(static_cast<Index>(visited_.size())))];
+    }
+    schedule_.add_noise(clean, epsilon, timesteps, noisy);
+    loss += pass(w, g, batch, noisy, timesteps, condition, clean, dcondition_here);
+    add_matrix(backend_, dcondition_here, dcondition);
+
+    const auto dh = workspace_.template matrix<float>(embedded.h().rows, Config::embedding_size);
+    const auto dv = workspace_.template matrix<float>(embedded.v().rows, Config::embedding_size);
+    state_.condition_backward(backend_, dcondition, dh, dv);
+    Model::EmbedderModel::backward(backend_, w.embedder, embedded, MatrixView<const float>(),
+                                   MatrixView<const float>(dh), MatrixView<const float>(dv), g.embedder, workspace_);
+    return 0.5 * loss;
+  }
+
+  std::optional<double> validation(std::span<const float>) { return std::nullopt; }
+
+ private:
+  // One estimate from `noisy` and its gradients (dcondition overwritten); leaves the estimate in `clean`.
+  double pass(const typename Model::template Weights<const float>& w, const typename Model::template Weights<float>& g,
+              const BehaviorBatch<Network, Config>& batch, MatrixView<const float> noisy,
+              const std::vector<Index>& timesteps, MatrixView<const float> condition, MatrixView<float> clean,
+              MatrixView<float> dcondition) {
+    const Workspace::Scope scope(workspace_);
+    using Denoiser = typename Model::DenoiserModel;
+    using Codec = typename Model::AutoencoderModel;
+    const Index count = noisy.rows;
+    const SequenceView<const float> x(noisy.data, count, Network::token_count, Config::latent_size);
+    const auto denoised = Denoiser::forward(backend_, w.denoiser, x, timesteps, condition, workspace_);
+    const auto unscaled = workspace_.template sequence<float>(count, x.length, x.channels);
+    for (Index i = 0; i < count; ++i) {
+      const auto map = schedule_.prediction_map(timesteps[static_cast<std::size_t>(i)]);
+      for (Index j = 0; j < Model::latent_numbers; ++j) {
+        const double estimate = map.x0_x * static_cast<double>(noisy(i, j)) +
+                                map.x0_prediction * static_cast<double>(denoised.output.per_sample()(i, j));
+        clean(i, j) = static_cast<float>(std::clamp(estimate, -clip(), clip()));
+      }
+    }
+    copy_matrix(backend_, clean, unscaled.per_sample());
+    state_.latent.invert(unscaled.per_sample());
+    const auto decoded = Codec::decode(backend_, w.autoencoder, SequenceView<const float>(unscaled), workspace_);
+    const auto policies = workspace_.template matrix<float>(count, Codec::parameter_size);
+    copy_matrix(backend_, decoded.parameters, policies);
+    for (Index i = 0; i < count; ++i) {
+      state_.standardizer.to_normalized(policies.row(i));
+    }
+
+    const auto dpolicies = workspace_.template matrix<float>(count, Codec::parameter_size);
+    const double loss = action_loss(policies, batch, dpolicies);
+
+    const auto& deviation = state_.standardizer.deviation();
+    for (Index i = 0; i < count; ++i) {
+      for (Index j = 0; j < dpolicies.cols; ++j) {
+        dpolicies(i, j) *= deviation[j];
+      }
+    }
+    const auto dlatent = workspace_.template sequence<float>(count, x.length, x.channels);
+    Codec::decode_backward(backend_, w.autoencoder, decoded, MatrixView<const float>(dpolicies), g.autoencoder, dlatent,
+                           workspace_);
+    state_.latent.invert_backward(dlatent.per_sample());
+    for (Index i = 0; i < count; ++i) {
+      const auto map = schedule_.prediction_map(timesteps[static_cast<std::size_t>(i)]);
+      for (Index j = 0; j < Model::latent_numbers; ++j) {
+        const bool clipped = std::abs(static_cast<double>(clean(i, j))) >= clip();
+        dlatent.per_sample()(i, j) *= clipped ? 0.0f : static_cast<float>(map.x0_prediction);
+      }
+    }
+    Denoiser::backward(backend_, w.denoiser, denoised, SequenceView<const float>(dlatent), g.denoiser, dcondition,
+                       SequenceView<float>(), workspace_);
+    return loss;
+  }
+
+  // Half the mean squared error of the squashed actions (two passes make one step), and its gradient for the policies'
+  // weights.
+  double action_loss(MatrixView<const float> policies, const BehaviorBatch<Network, Config>& batch,
+                     MatrixView<float> dpolicies) {
+    const Workspace::Scope scope(workspace_);
+    const auto& target = batch.actions;
+    const auto raw = workspace_.template sequence<float>(target.batch, target.length, target.channels);
+    const auto action = workspace_.template sequence<float>(target.batch, target.length, target.channels);
+    const auto daction = workspace_.template sequence<float>(target.batch, target.length, target.channels);
+    const auto saved = policy_batch_forward(backend_, layout_, policies, batch.observations, workspace_, raw);
+    constexpr auto squash = Network::squash == Squash::tanh ? Activation::tanh : Activation::identity;
+    activation_forward(backend_, squash, raw.span(), action.span());
+    const double loss = mse_loss(backend_, action.flat(), target.flat(), daction.flat());
+    activation_backward(backend_, squash, raw.span(), daction.span(), daction.span());
+    fill_zero(backend_, dpolicies);
+    policy_batch_backward(backend_, layout_, policies, batch.observations, saved, daction, SequenceView<const float>(),
+                          dpolicies);
+    return loss;
+  }
+
+  double clip() const {
+    return schedule_.options().clip_sample ? schedule_.options().clip_range : std::numeric_limits<double>::infinity();
+  }
+
+  const Backend& backend_;
+  const Data& data_;
+  const State& state_;
+  BehaviorOptions options_;
+  DiffusionSchedule schedule_;
+  std::vector<Index> visited_;
+  MlpLayout layout_;
+  Workspace workspace_;
+};
+
+}  // namespace detail
+MAA_NAMESPACE_END

@@ -1,0 +1,76 @@
+// What a generator is made of: sizes fixed at compile time, and the composite model they give.
+#pragma once
+
+#include <maa/data/prompt_features.hpp>
+#include <maa/models/autoencoder.hpp>
+#include <maa/models/behavior_embedder.hpp>
+#include <maa/models/mlp_network.hpp>
+#include <maa/models/unet1d.hpp>
+
+MAA_NAMESPACE_BEGIN
+
+// Which embeddings condition the denoiser (Fig. 8 of the paper: either alone works nearly as well).
+enum class ConditionParts { h, v, both };
+
+// Structure as in the paper's tables. A configuration is a type with these members; derive and override to change one.
+struct PaperConfig {
+  static constexpr Index latent_size = 1024;
+  static constexpr Index autoencoder_hidden = 1024;
+  static constexpr Index encoder_depth = 1;
+  static constexpr Index decoder_depth = 1;
+  static constexpr PromptShape prompt{};
+  static constexpr ConditionParts condition = ConditionParts::both;
+  static constexpr Index embedding_size = 128;
+  static constexpr Index embedder_hidden = 1024;
+  static constexpr EmbedderForm phi_form = EmbedderForm::mlp;
+  static constexpr EmbedderForm psi_form = EmbedderForm::mlp;
+  using UNetLevels = Levels<512, 1024, 2048>;
+  static constexpr Index kernel = 3;
+  static constexpr Index groups = 8;
+  static constexpr Index time_size = 128;
+};
+
+// Structure as in the public code, where it differs.
+struct ReferenceConfig : PaperConfig {
+  static constexpr EmbedderForm psi_form = EmbedderForm::tanh_normed;
+};
+
+// The default: embeddings are bounded by a LayerNorm, so that they need no normaliser of their own.
+struct FixedConfig : PaperConfig {
+  static constexpr EmbedderForm phi_form = EmbedderForm::mlp_normed;
+  static constexpr EmbedderForm psi_form = EmbedderForm::mlp_normed;
+};
+
+// The three models as one description, so that one flat array and one file hold a generator.
+template <class Network, class Config>
+struct GeneratorModel {
+  static constexpr Index condition_parts = Config::condition == ConditionParts::both ? 2 : 1;
+  static constexpr Index condition_size = condition_parts * Config::embedding_size * Config::prompt.segments;
+
+  using AutoencoderModel = Autoencoder<Network, Config::latent_size, Config::autoencoder_hidden, Config::encoder_depth,
+                                       Config::decoder_depth>;
+  using EmbedderModel =
+      BehaviorEmbedder<Config::prompt.trajectory_features(Network::observation_size, Network::action_size),
+                       Config::prompt.success_features(Network::observation_size), Config::embedding_size,
+                       Config::embedder_hidden, Config::phi_form, Config::psi_form>;
+  using DenoiserModel = UNet1d<Config::latent_size, condition_size, typename Config::UNetLevels, Config::kernel,
+                               Config::groups, Config::time_size>;
+
+  template <class T>
+  struct Weights {
+    typename AutoencoderModel::template Weights<T> autoencoder;
+    typename EmbedderModel::template Weights<T> embedder;
+    typename DenoiserModel::template Weights<T> denoiser;
+  };
+  template <class Visitor, class... W>
+  static constexpr void describe(Visitor& visit, W&... w) {
+    visit.template child<AutoencoderModel>("autoencoder", w.autoencoder...);
+    visit.template child<EmbedderModel>("embedder", w.embedder...);
+    visit.template child<DenoiserModel>("denoiser", w.denoiser...);
+  }
+
+  // Numbers of one latent: tokens times features.
+  static constexpr Index latent_numbers = Network::token_count * Config::latent_size;
+};
+
+MAA_NAMESPACE_END

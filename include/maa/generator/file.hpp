@@ -1,0 +1,167 @@
+// A generator as one safetensors file: all parameters with PyTorch's names, the normalisers, and the options that
+// generation needs as metadata.
+#pragma once
+
+#include <maa/generator/state.hpp>
+#include <maa/io/parameters.hpp>
+
+MAA_NAMESPACE_BEGIN
+namespace detail {
+
+// The one list of stored options: called with a writer and with a reader.
+template <class Visitor, class DiffusionT, class SamplingT>
+void describe_options(Visitor& visit, DiffusionT& diffusion, SamplingT& sampling) {
+  visit("diffusion.steps", diffusion.steps);
+  visit("diffusion.beta_schedule", diffusion.beta_schedule);
+  visit("diffusion.beta_start", diffusion.beta_start);
+  visit("diffusion.beta_end", diffusion.beta_end);
+  visit("diffusion.prediction_type", diffusion.prediction_type);
+  visit("diffusion.clip_sample", diffusion.clip_sample);
+  visit("diffusion.clip_range", diffusion.clip_range);
+  visit("diffusion.set_alpha_to_one", diffusion.set_alpha_to_one);
+  visit("diffusion.steps_offset", diffusion.steps_offset);
+  visit("sampling.sampler", sampling.sampler);
+  visit("sampling.steps", sampling.steps);
+  visit("sampling.spacing", sampling.spacing);
+  visit("sampling.eta", sampling.eta);
+}
+
+struct OptionWriter {
+  SafetensorsWriter& writer;
+
+  template <class T>
+  void operator()(const char* key, const T& value) const {
+    if constexpr (std::is_enum_v<T> || std::is_same_v<T, bool>) {
+      writer.set_metadata(key, concatenate(static_cast<int>(value)));
+    } else {
+      writer.set_metadata(key, concatenate(value));
+    }
+  }
+};
+
+struct OptionReader {
+  const SafetensorsReader& reader;
+
+  template <class T>
+  void operator()(const char* key, T& value) const {
+    const auto found = reader.metadata().find(key);
+    require(found != reader.metadata().end(), reader.path(), ": expected the option '", key, "', found none");
+    const auto& text = found->second;
+    using Number = std::conditional_t<std::is_floating_point_v<T>, T, std::int64_t>;
+    Number number{};
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
+    require(code == std::errc() && end == text.data() + text.size(), reader.path(), ": expected a number for the "
+            "option '", key, "', found '", text, "'");
+    if constexpr (std::is_enum_v<T>) {
+      require(number >= 0 && number <= 2, reader.path(), ": expected 0 to 2 for the option '", key, "', found ", number);
+    }
+    value = static_cast<T>(number);
+  }
+};
+
+// What the file must have been made for, in words.
+template <class Network, class Config>
+std::string generator_signature() {
+  std::string hidden;
+  for (const Index size : Network::hidden_sizes) {
+    hidden += concatenate("-", size);
+  }
+  std::string levels;
+  for (const Index channels : Config::UNetLevels::channels) {
+    levels += concatenate(" ", channels);
+  }
+  return concatenate("policy ", Network::observation_size, hidden, "-", Network::action_size, " of ",
+                     parameter_count<Network>, " parameters, latent ", Network::token_count, " x ", Config::latent_size,
+                     ", prompt ", Config::prompt.steps, " steps x ", Config::prompt.segments, ", embedding ",
+                     Config::embedding_size, ", unet", levels, ", ", parameter_count<GeneratorModel<Network, Config>>,
+                     " parameters in all");
+}
+
+template <class Visitor>
+void describe_normalizer(Visitor& visit, const std::string& name, auto& normalizer) {
+  visit(name + ".offset", normalizer.offset);
+  visit(name + ".scale", normalizer.scale);
+}
+
+template <class Network, class Config>
+void save_generator(const std::filesystem::path& path, const GeneratorState<Network, Config>& state) {
+  SafetensorsWriter writer;
+  writer.set_metadata("format", "maa generator 1");
+  writer.set_metadata("signature", generator_signature<Network, Config>());
+  for (const auto& [key, value] : state.provenance) {
+    writer.set_metadata("provenance." + key, value);
+  }
+  OptionWriter options{writer};
+  describe_options(options, state.diffusion, state.sampling);
+  options("prompt.limit", state.prompt_encoder.limit());
+  add_parameters(writer, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
+  const auto add = [&](const std::string& name, const Buffer<float>& values) {
+    writer.add(name, {values.size()}, values.span());
+  };
+  describe_normalizer(add, "normalizer.observation", state.prompt_encoder.observation_normalizer());
+  describe_normalizer(add, "normalizer.action", state.prompt_encoder.action_normalizer());
+  describe_normalizer(add, "normalizer.policy_observation", state.standardizer.observations());
+  describe_normalizer(add, "normalizer.latent", state.latent);
+  describe_normalizer(add, "normalizer.condition", state.condition);
+  add("standardizer.mean", state.standardizer.mean());
+  add("standardizer.deviation", state.standardizer.deviation());
+  writer.write(path);
+}
+
+template <class Network, class Config>
+GeneratorState<Network, Config> load_generator(const std::filesystem::path& path) {
+  using State = GeneratorState<Network, Config>;
+  const SafetensorsReader reader(path);
+  const auto metadata = [&](const char* key) {
+    const auto found = reader.metadata().find(key);
+    return found == reader.metadata().end() ? std::string("none") : found->second;
+  };
+  require(metadata("format") == "maa generator 1", reader.path(), ": expected a file of format 'maa generator 1', found '",
+          metadata("format"), "'");
+  const auto signature = generator_signature<Network, Config>();
+  require(metadata("signature") == signature, reader.path(), ": expected a generator for ", signature, "; found one for ",
+          metadata("signature"));
+  State state;
+  OptionReader options{reader};
+  describe_options(options, state.diffusion, state.sampling);
+  float limit = 0;
+  options("prompt.limit", limit);
+  require(limit > 0, reader.path(), ": expected a positive prompt.limit, found ", limit);
+  static_cast<void>(DiffusionSchedule(state.diffusion).timesteps(state.sampling.steps, state.sampling.spacing));
+  read_parameters(reader, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
+  const auto read = [&](const std::string& name, Index size, bool may_be_absent) {
+    const auto& shape = reader.info(name).shape;
+    const bool absent = may_be_absent && shape.size() == 1 && shape[0] == 0;
+    const std::array<Index, 1> expected{absent ? 0 : size};
+    return reader.template read_weights<float>(name, expected);
+  };
+  const auto read_normalizer = [&](const std::string& name, Index size, bool may_be_absent) {
+    Normalizer normalizer;
+    normalizer.offset = read(name + ".offset", size, may_be_absent);
+    normalizer.scale = read(name + ".scale", normalizer.offset.size(), false);
+    for (const float scale : normalizer.scale) {
+      require(scale > 0, reader.path(), ": expected positive numbers in ", name, ".scale, found ", scale);
+    }
+    return normalizer;
+  };
+  state.prompt_encoder = PromptEncoder(Config::prompt,
+                                       read_normalizer("normalizer.observation", Network::observation_size, false),
+                                       read_normalizer("normalizer.action", Network::action_size, false), limit);
+  constexpr Index parameters = parameter_count<Network>;
+  state.standardizer =
+      WeightStandardizer<Network>(read_normalizer("normalizer.policy_observation", Network::observation_size, true),
+                                  read("standardizer.mean", parameters, false),
+                                  read("standardizer.deviation", parameters, false));
+  state.latent = read_normalizer("normalizer.latent", State::Model::latent_numbers, false);
+  state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
+  const std::string prefix = "provenance.";
+  for (const auto& [key, value] : reader.metadata()) {
+    if (key.starts_with(prefix)) {
+      state.provenance[key.substr(prefix.size())] = value;
+    }
+  }
+  return state;
+}
+
+}  // namespace detail
+MAA_NAMESPACE_END

@@ -1,0 +1,170 @@
+// Training of the models in order: autoencoder -> embedder -> denoiser -> behavior. Each stage trains its part of the
+// parameters and leaves the rest as it is; the last trains all.
+#pragma once
+
+#include <maa/generator/autoencoder_stage.hpp>
+#include <maa/generator/behavior_stage.hpp>
+#include <maa/generator/denoiser_stage.hpp>
+#include <maa/generator/embedder_stage.hpp>
+
+MAA_NAMESPACE_BEGIN
+namespace detail {
+
+template <class Network, class Config, class Backend>
+class Fitting {
+ public:
+  using State = GeneratorState<Network, Config>;
+  using Model = typename State::Model;
+
+  Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options, const TrainCallback& callback)
+      : backend_(backend), options_(options), callback_(callback), data_(dataset, options, state_) {
+    initialize<Model>(state_.parameters.span(), Rng(options.seed));
+    state_.diffusion = options.denoiser.diffusion;
+    state_.sampling = options.sampling;
+    for (auto* train : {&options_.autoencoder.train, &options_.embedder.train, &options_.denoiser.train,
+                        &options_.behavior.train}) {
+      train->seed = Rng(options.seed).fork(0x7261696eu + static_cast<std::uint64_t>(seeds_++)).next_u64();
+    }
+    read_checkpoint();
+  }
+
+  // False if the callback stopped training; the checkpoint, if one was asked for, then holds where it was.
+  bool run() {
+    AutoencoderStage<Network, Config, Backend> autoencoder(backend_, data_, options_.autoencoder);
+    if (!train(autoencoder, 0)) {
+      return false;
+    }
+    EmbedderStage<Network, Config, Backend> embedder(backend_, data_, options_.embedder);
+    if (!train(embedder, embedder_offset)) {
+      return false;
+    }
+    auto latents = autoencoder.encode_all(part<typename Model::AutoencoderModel>(0));
+    normalize_latents(latents);
+    auto conditions = embedder.embed_all(part<typename Model::EmbedderModel>(embedder_offset),
+                                         options_.denoiser.normalize_condition, state_);
+    DenoiserStage<Network, Config, Backend> denoiser(backend_, data_, options_.denoiser, std::move(latents),
+                                                     std::move(conditions));
+    if (!train(denoiser, denoiser_offset)) {
+      return false;
+    }
+    BehaviorStage<Network, Config, Backend> behavior(backend_, data_, state_, options_.behavior);
+    if (!train(behavior, 0)) {
+      return false;
+    }
+    if (!options_.checkpoint.empty()) {
+      std::filesystem::remove(options_.checkpoint);
+    }
+    return true;
+  }
+
+  State&& take_state() { return std::move(state_); }
+
+ private:
+  static constexpr Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
+  static constexpr Index denoiser_offset = embedder_offset + parameter_count<typename Model::EmbedderModel>;
+
+  template <class Part>
+  std::span<float> part(Index offset) {
+    return state_.parameters.span().subspan(static_cast<std::size_t>(offset),
+                                            static_cast<std::size_t>(parameter_count<Part>));
+  }
+
+  // Trains one stage from `offset` in the parameters on; skips it if the checkpoint is past it.
+  template <class Stage>
+  bool train(Stage& stage, Index offset) {
+    using Part = typename Stage::Part;
+    const Index number = stage_++;
+    if (number < resume_stage_ || stage.options().steps == 0) {
+      return true;
+    }
+    auto target = part<Part>(offset);
+    Trainer<float, Backend> trainer(backend_, tensors_of<Part>(), stage.options(), std::span<const float>(target));
+    if (resume_reader_) {
+      trainer.load(*resume_reader_, "trainer.");
+      resume_reader_.reset();
+    }
+    while (!trainer.finished()) {
+      const Index step = trainer.step_count();
+      auto progress = trainer.step([&](std::span<const float> weights, std::span<float> gradients) {
+        return stage.loss(weights, gradients, trainer.step_rng(), step);
+      });
+      progress.stage = Stage::name;
+      if (trainer.step_count() % options_.validation_every == 0 || trainer.finished()) {
+        progress.validation = stage.validation(trainer.result().span());
+      }
+      const bool go_on = !callback_ || callback_(progress);
+      const bool due = trainer.step_count() % options_.checkpoint_every == 0;
+      if (!options_.checkpoint.empty() && (!go_on || due)) {
+        write_checkpoint(number, trainer);
+      }
+      if (!go_on) {
+        return false;
+      }
+    }
+    std::copy(trainer.result().begin(), trainer.result().end(), target.begin());
+    return true;
+  }
+
+  void normalize_latents(Buffer<float>& latents) {
+    constexpr Index numbers = Model::latent_numbers;
+    constexpr Index size = Config::latent_size;
+    const Index count = latents.size() / numbers;
+    if (options_.denoiser.latent_scaling == LatentScaling::standard) {
+      state_.latent = Normalizer::standard(MatrixView<const float>(latents.data(), count, numbers), 1e-6, 1e-3);
+    } else {
+      // Minimum and maximum are pooled over the tokens.
+      const auto pooled =
+          Normalizer::limits(MatrixView<const float>(latents.data(), count * Network::token_count, size));
+      state_.latent = Normalizer(numbers);
+      for (Index token = 0; token < Network::token_count; ++token) {
+        std::copy_n(pooled.offset.data(), size, state_.latent.offset.data() + token * size);
+        std::copy_n(pooled.scale.data(), size, state_.latent.scale.data() + token * size);
+      }
+    }
+    state_.latent.apply({latents.data(), count, numbers});
+  }
+
+  // What must be the same for training to go on from a checkpoint.
+  std::string fingerprint() const {
+    const auto text = [](const TrainOptions& o) {
+      return concatenate(o.steps, "/", o.batch, "/", o.learning_rate.base, "/", o.weight_decay, "/", o.seed, " ");
+    };
+    return concatenate("maa ", parameter_count<Model>, " parameters, ", data_.dataset.policy_count(), " policies, ",
+                       data_.dataset.trajectories.size(), " trajectories, ", text(options_.autoencoder.train),
+                       text(options_.embedder.train), text(options_.denoiser.train), text(options_.behavior.train));
+  }
+  void write_checkpoint(Index stage, const Trainer<float, Backend>& trainer) const {
+    SafetensorsWriter writer;
+    writer.set_metadata("fingerprint", fingerprint());
+    writer.add_scalar("stage", static_cast<std::int64_t>(stage));
+    add_parameters(writer, tensors_of<Model>("parameters."), state_.parameters.span());
+    trainer.save(writer, "trainer.");
+    writer.write(options_.checkpoint);
+  }
+  void read_checkpoint() {
+    if (options_.checkpoint.empty() || !std::filesystem::exists(options_.checkpoint)) {
+      return;
+    }
+    auto reader = std::make_unique<SafetensorsReader>(options_.checkpoint);
+    const auto found = reader->metadata().find("fingerprint");
+    require(found != reader->metadata().end() && found->second == fingerprint(), "checkpoint ",
+            options_.checkpoint.string(), ": expected the same data and options (", fingerprint(), "), found ",
+            found == reader->metadata().end() ? "none" : found->second, "; remove it to start anew");
+    resume_stage_ = reader->template read<std::int64_t>("stage", {})[0];
+    read_parameters(*reader, tensors_of<Model>("parameters."), state_.parameters.span());
+    resume_reader_ = std::move(reader);
+  }
+
+  const Backend& backend_;
+  FitOptions options_;
+  const TrainCallback& callback_;
+  State state_;
+  TrainingData<Network, Config> data_;
+  Index seeds_ = 0;
+  Index stage_ = 0;
+  Index resume_stage_ = 0;
+  std::unique_ptr<SafetensorsReader> resume_reader_;
+};
+
+}  // namespace detail
+MAA_NAMESPACE_END

@@ -1,0 +1,153 @@
+// Run-time choices of training and generation, with the presets `fixed`, `paper` and `reference`.
+#pragma once
+
+#include <maa/core/rng.hpp>
+#include <maa/diffusion/sampler.hpp>
+#include <maa/train/trainer.hpp>
+
+#include <filesystem>
+
+MAA_NAMESPACE_BEGIN
+
+// How noise enters the autoencoder. add: x + f n (eq. 5); mix: (1 - f) x + f n (the public code).
+enum class NoiseForm { add, mix };
+
+struct AutoencoderOptions {
+  TrainOptions train;
+  // Fixed: weights in the space of normalised observations, minus their mean over the zoo, over each tensor's
+  // deviation. Otherwise raw weights.
+  bool standardize_weights = true;
+  NoiseForm noise_form = NoiseForm::add;
+  double input_noise = 1e-4;
+  double latent_noise = 1e-3;
+  bool clamp_latent = false;  // to [-1, 1] in training only (the public code)
+};
+
+struct EmbedderOptions {
+  TrainOptions train;
+  double temperature = 1;
+  bool symmetric = false;            // h -> v and v -> h
+  bool same_task_positives = false;  // all pairs of a task are right answers, not only the diagonal
+  double feature_noise = 0;
+};
+
+enum class LatentScaling { limits, standard };
+
+struct DenoiserOptions {
+  TrainOptions train;
+  DiffusionOptions diffusion;
+  LatentScaling latent_scaling = LatentScaling::standard;
+  bool normalize_condition = false;  // to [-1, 1] by per-feature limits
+  double condition_noise = 0;
+  double condition_dropout = 0;  // share of samples with a zero condition; needed for guidance
+};
+
+// One random transform of rows of observations and actions (either may have no rows), drawn from `rng`: equal
+// generators mean the same transform. Domain knowledge of the caller.
+using Augmentation =
+    std::function<void(Rng rng, MatrixView<float> observations, MatrixView<float> actions)>;
+
+// The last stage trains all models through the generated weights: prompt -> condition -> the denoiser's estimate of
+// the clean latent -> weights -> actions, against the demonstrator's actions in other scenes of the task.
+struct BehaviorOptions {
+  TrainOptions train;  // batch: prompts per step; steps = 0 leaves the stage out
+  Index queries = 96;  // observations per prompt and step
+  double prompt_action_noise = 0.05;
+  Augmentation augmentation;
+};
+
+struct FitOptions {
+  AutoencoderOptions autoencoder;
+  EmbedderOptions embedder;
+  DenoiserOptions denoiser;
+  BehaviorOptions behavior;
+  SamplingOptions sampling;          // the default of generate()
+  double validation_fraction = 0.1;  // of the (task, run) pairs
+  Index validation_every = 100;      // steps
+  std::uint64_t seed = 0;
+  // If set, training state is written here every `checkpoint_every` steps and when stopped; if the file exists,
+  // training goes on from it, to the same bits as without the stop.
+  std::filesystem::path checkpoint;
+  Index checkpoint_every = 500;
+
+  // Section 3 - 5's tables. The paper fixes epochs; `steps` here are what they give for the data's size.
+  static FitOptions paper(Index policies, Index prompts) {
+    FitOptions options;
+    const auto steps = [](Index epochs, Index count, Index batch) {
+      return epochs * std::max<Index>(1, (count + batch - 1) / batch);
+    };
+    auto& autoencoder = options.autoencoder;
+    autoencoder.standardize_weights = false;
+    autoencoder.train = {.steps = steps(3000, policies, 32), .batch = 32,
+                         .learning_rate = {.kind = LearningRateKind::warm_restarts, .base = 1e-3},
+                         .weight_decay = 5e-3};
+    options.embedder.train = {.steps = steps(300, prompts, 16), .batch = 16,
+                              .learning_rate = {.kind = LearningRateKind::warm_restarts, .base = 1e-4},
+                              .weight_decay = 1e-4};
+    auto& denoiser = options.denoiser;
+    denoiser.train = {.steps = steps(1000, policies, 128), .batch = 128,
+                      .learning_rate = {.kind = LearningRateKind::cosine, .base = 2e-4, .warmup = 500},
+                      .beta1 = 0.95, .weight_decay = 5e-4, .ema = EmaOptions{}};
+    denoiser.diffusion = {.prediction_type = PredictionType::epsilon};
+    denoiser.latent_scaling = LatentScaling::limits;
+    denoiser.normalize_condition = true;
+    options.behavior.train.steps = 0;
+    return options;
+  }
+
+  // The public code's choices where they differ from the paper's.
+  static FitOptions reference(Index policies, Index prompts) {
+    auto options = paper(policies, prompts);
+    options.autoencoder.noise_form = NoiseForm::mix;
+    options.autoencoder.clamp_latent = true;
+    options.embedder.train.steps = options.embedder.train.steps * 4 / 3;
+    options.denoiser.diffusion.prediction_type = PredictionType::sample;
+    return options;
+  }
+
+  // What repairs the weaknesses of both (HACKING.md, "Presets"): standardised weights, one latent treatment, EMA
+  // sampled, warm-up and cosine, clipping, sampling from the last timestep on.
+  static FitOptions fixed() {
+    FitOptions options;
+    const auto train = [](Index steps, Index batch, double rate) {
+      TrainOptions result;
+      result.steps = steps;
+      result.batch = batch;
+      result.learning_rate = {.kind = LearningRateKind::cosine, .base = rate, .warmup = std::min<Index>(100, steps / 10)};
+      result.clip_norm = 1;
+      result.ema = EmaOptions{.maximum = 0.999};
+      return result;
+    };
+    options.autoencoder.train = train(1500, 64, 1e-3);
+    options.autoencoder.train.weight_decay = 1e-4;
+    options.autoencoder.latent_noise = 0.1;
+    options.embedder.train = train(500, 256, 1e-3);
+    options.embedder.train.weight_decay = 1e-4;
+    options.embedder.temperature = 10;
+    options.embedder.symmetric = true;
+    options.embedder.same_task_positives = true;
+    options.embedder.feature_noise = 0.05;
+    options.denoiser.train = train(2000, 128, 5e-4);
+    options.denoiser.train.beta1 = 0.95;
+    options.denoiser.train.weight_decay = 5e-4;
+    options.denoiser.diffusion.prediction_type = PredictionType::sample;
+    options.denoiser.diffusion.clip_range = 4;
+    options.denoiser.condition_noise = 0.1;
+    options.denoiser.condition_dropout = 0.05;
+    options.behavior.train = train(800, 24, 1e-3);
+    options.behavior.train.weight_decay = 1e-4;
+    options.sampling.spacing = TimestepSpacing::linspace;
+    return options;
+  }
+};
+
+struct GenerateOptions {
+  Index count = 1;         // policies per prompt
+  std::uint64_t seed = 0;  // equal seeds give equal policies
+  double guidance = 1;     // above 1: classifier-free guidance (train with condition_dropout)
+  // Otherwise the generator's own choices.
+  std::optional<SamplingOptions> sampling = std::nullopt;
+  SamplingProgress progress = {};  // may stop: generate then throws
+};
+
+MAA_NAMESPACE_END

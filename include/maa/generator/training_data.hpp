@@ -1,0 +1,144 @@
+// A dataset as the training stages see it: split by run, normalised, prompts found, pairs listed.
+#pragma once
+
+#include <maa/data/dataset.hpp>
+#include <maa/generator/state.hpp>
+
+MAA_NAMESPACE_BEGIN
+namespace detail {
+
+template <class Network, class Config>
+struct TrainingData {
+  const Dataset& dataset;
+  RunSplit split;
+  std::vector<Index> prompts;             // trajectories usable as prompts in training
+  std::vector<Index> validation_prompts;  // and of held-out runs
+  std::vector<Index> task_of_trajectory;
+  std::vector<std::vector<Index>> prompts_of_task;       // positions in `prompts`
+  std::vector<std::vector<Index>> trajectories_of_task;  // training trajectories, usable as prompt or not
+  Buffer<float> standardized;                            // [policies, parameters]
+  Buffer<float> trajectory_features;                     // [prompts * segments, ...]
+  Buffer<float> success_features;
+
+  static constexpr Index segments = Config::prompt.segments;
+  static constexpr Index h_size = Config::prompt.trajectory_features(Network::observation_size, Network::action_size);
+  static constexpr Index v_size = Config::prompt.success_features(Network::observation_size);
+
+  // Fits the normalisers of `state`. Error if the dataset does not suit the network or holds too little.
+  TrainingData(const Dataset& data, const FitOptions& options, GeneratorState<Network, Config>& state)
+      : dataset(data), split(checked(data).split_by_run(options.validation_fraction, options.seed)) {
+    // Trajectories that belong to no run serve all policies of their task and stay in training.
+    for (Index i = 0; i < static_cast<Index>(data.trajectories.size()); ++i) {
+      task_of_trajectory.push_back(data.task_index(trajectory(i).task));
+    }
+    fit_normalizers(options, state);
+    prompts_of_task.resize(data.tasks.size());
+    trajectories_of_task.resize(data.tasks.size());
+    for (const Index i : split.train.trajectories) {
+      const auto task = static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)]);
+      trajectories_of_task[task].push_back(i);
+      if (state.prompt_encoder.usable(trajectory(i), true)) {
+        prompts_of_task[task].push_back(static_cast<Index>(prompts.size()));
+        prompts.push_back(i);
+      }
+    }
+    for (const Index i : split.validation.trajectories) {
+      if (state.prompt_encoder.usable(trajectory(i), true)) {
+        validation_prompts.push_back(i);
+      }
+    }
+    require(!prompts.empty(), "fit: expected trajectories usable as prompts (", Config::prompt.steps,
+            " steps, success reached), found none among ", data.trajectories.size());
+    standardized = Buffer<float>(data.policy_count() * Network_size);
+    for (Index i = 0; i < data.policy_count(); ++i) {
+      state.standardizer.standardize(data.weight_matrix().row(i), standardized.data() + i * Network_size);
+    }
+    write_features(state.prompt_encoder);
+  }
+
+  const Trajectory& trajectory(Index i) const { return dataset.trajectories[static_cast<std::size_t>(i)]; }
+  MatrixView<const float> policy(Index i) const { return {standardized.data() + i * Network_size, 1, Network_size}; }
+
+  // A random prompt (position in `prompts`) for a policy: of its task, and of its run if there are some.
+  Index draw_prompt(const PolicyRecord& record, Rng& rng) const {
+    const auto& candidates = prompts_of_task[static_cast<std::size_t>(record.task)];
+    Index own = 0;
+    for (const Index position : candidates) {
+      own += belongs(position, record) ? 1 : 0;
+    }
+    Index pick = rng.below(own > 0 ? own : static_cast<Index>(candidates.size()));
+    for (const Index position : candidates) {
+      if ((own == 0 || belongs(position, record)) && pick-- == 0) {
+        return position;
+      }
+    }
+    return candidates.front();
+  }
+
+ private:
+  static constexpr Index Network_size = parameter_count<Network>;
+
+  static const Dataset& checked(const Dataset& data) {
+    data.validate();
+    require(data.observation_size == Network::observation_size && data.action_size == Network::action_size &&
+                data.parameter_count == Network_size,
+            "fit: expected a dataset of ", Network::observation_size, " observations, ", Network::action_size,
+            " actions and ", Network_size, " parameters, found ", data.observation_size, ", ", data.action_size,
+            " and ", data.parameter_count);
+    require(data.policy_count() > 0 && !data.trajectories.empty(), "fit: expected policies and trajectories, found ",
+            data.policy_count(), " and ", data.trajectories.size());
+    return data;
+  }
+  bool belongs(Index position, const PolicyRecord& record) const {
+    const auto run = trajectory(prompts[static_cast<std::size_t>(position)]).run;
+    return run < 0 || run == record.run;
+  }
+
+  void fit_normalizers(const FitOptions& options, GeneratorState<Network, Config>& state) {
+    Index steps = 0;
+    for (const Index i : split.train.trajectories) {
+      steps += trajectory(i).length();
+    }
+    Buffer<float> observations(steps * Network::observation_size);
+    Buffer<float> actions(steps * Network::action_size);
+    float* next_observation = observations.data();
+    float* next_action = actions.data();
+    for (const Index i : split.train.trajectories) {
+      const auto from = trajectory(i).observations().span();
+      next_observation = std::copy(from.begin(), from.end(), next_observation);
+      const auto acted = trajectory(i).actions().span();
+      next_action = std::copy(acted.begin(), acted.end(), next_action);
+    }
+    const MatrixView<const float> observation_rows(observations.data(), steps, Network::observation_size);
+    const MatrixView<const float> action_rows(actions.data(), steps, Network::action_size);
+    if (options.autoencoder.standardize_weights) {
+      const auto normalizer = Normalizer::standard(observation_rows, 1e-3, 0.03);
+      state.prompt_encoder = PromptEncoder(Config::prompt, normalizer, Normalizer(Network::action_size), 4.0f);
+      Buffer<float> rows(static_cast<Index>(split.train.policies.size()) * Network_size);
+      for (std::size_t k = 0; k < split.train.policies.size(); ++k) {
+        std::copy_n(dataset.weight_matrix().row(split.train.policies[k]), Network_size,
+                    rows.data() + static_cast<Index>(k) * Network_size);
+      }
+      state.standardizer = WeightStandardizer<Network>(
+          normalizer, MatrixView<const float>(rows.data(), static_cast<Index>(split.train.policies.size()), Network_size));
+    } else {
+      state.prompt_encoder = PromptEncoder(Config::prompt, Normalizer::limits(observation_rows),
+                                           Normalizer::limits(action_rows), 1.0f);
+      state.standardizer = WeightStandardizer<Network>();
+    }
+  }
+
+  void write_features(const PromptEncoder& encoder) {
+    const auto count = static_cast<Index>(prompts.size());
+    trajectory_features = Buffer<float>(count * segments * h_size);
+    success_features = Buffer<float>(count * segments * v_size);
+    for (Index i = 0; i < count; ++i) {
+      const auto& prompt = trajectory(prompts[static_cast<std::size_t>(i)]);
+      encoder.write_trajectory(prompt, {trajectory_features.data() + i * segments * h_size, segments, h_size});
+      encoder.write_success(prompt, {success_features.data() + i * segments * v_size, segments, v_size});
+    }
+  }
+};
+
+}  // namespace detail
+MAA_NAMESPACE_END

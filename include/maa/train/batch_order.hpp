@@ -1,0 +1,49 @@
+// Which samples make the batch of a step: a function of seed and step, so that resuming needs no saved order.
+#pragma once
+
+#include <maa/core/error.hpp>
+#include <maa/core/rng.hpp>
+
+#include <numeric>
+#include <vector>
+
+MAA_NAMESPACE_BEGIN
+
+// Runs through a fresh permutation of all samples each epoch; batches go on over epoch boundaries.
+class BatchOrder {
+ public:
+  BatchOrder(Index count, Index batch, std::uint64_t seed) : count_(count), batch_(batch), rng_(seed) {
+    require(count > 0 && batch > 0, "batch order: expected samples and a batch size, found ", count, " and ", batch);
+  }
+
+  // The samples of batch `step`, valid until the next call.
+  std::span<const Index> batch(Index step) {
+    indices_.resize(static_cast<std::size_t>(batch_));
+    for (Index i = 0; i < batch_; ++i) {
+      const Index position = step * batch_ + i;
+      load_epoch(position / count_);
+      indices_[static_cast<std::size_t>(i)] = permutation_[static_cast<std::size_t>(position % count_)];
+    }
+    return indices_;
+  }
+
+ private:
+  void load_epoch(Index epoch) {
+    if (epoch == epoch_) {
+      return;
+    }
+    permutation_.resize(static_cast<std::size_t>(count_));
+    std::iota(permutation_.begin(), permutation_.end(), Index{0});
+    rng_.fork(static_cast<std::uint64_t>(epoch)).shuffle(std::span(permutation_));
+    epoch_ = epoch;
+  }
+
+  Index count_;
+  Index batch_;
+  Rng rng_;
+  Index epoch_ = -1;
+  std::vector<Index> permutation_;
+  std::vector<Index> indices_;
+};
+
+MAA_NAMESPACE_END

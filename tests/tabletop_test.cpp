@@ -1,0 +1,322 @@
+// The tabletop family: experts, determinism, symmetry, errors, rendering.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <maa/core/error.hpp>
+#include <maa/core/rng.hpp>
+
+#include "tabletop.hpp"
+
+namespace {
+
+using maa::Index;
+using maa::examples::Environment;
+using maa::examples::Image;
+using maa::examples::Placement;
+namespace tabletop = maa::examples::tabletop;
+
+using Observation = std::array<float, 39>;
+using Action = std::array<float, 4>;
+
+struct Episode {
+  bool success = false;
+  std::vector<Observation> observations;
+};
+
+// The expert with normal noise of deviation `noise` on its actions, from the placement and noise of one seed.
+Episode expert_episode(Environment& environment, std::uint64_t seed, double noise, bool stop = true) {
+  maa::Rng random(seed, 1);
+  Episode episode;
+  Observation observation{};
+  Action action{};
+  environment.reset(environment.draw_placement(seed), observation);
+  episode.observations.push_back(observation);
+  for (Index t = 0; t < environment.max_episode_steps() && !(stop && episode.success); ++t) {
+    environment.expert_action(action);
+    for (float& value : action) value += static_cast<float>(noise * random.normal());
+    episode.success |= environment.step(action, observation).success;
+    episode.observations.push_back(observation);
+  }
+  return episode;
+}
+
+// The message of the maa::Error that `call` throws; empty if it throws none.
+template <class Call>
+std::string error_of(Call&& call) {
+  try {
+    call();
+  } catch (const maa::Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("tabletop: experts succeed over random placements") {
+  constexpr int episodes = 100;
+  REQUIRE(tabletop::task_names().size() >= 10);
+  for (const std::string& name : tabletop::task_names()) {
+    const auto environment = tabletop::make_environment(name);
+    int exact = 0;
+    int noisy = 0;
+    for (std::uint64_t seed = 0; seed < episodes; ++seed) {
+      exact += expert_episode(*environment, 1000 + seed, 0.0).success;
+      noisy += expert_episode(*environment, 1000 + seed, 0.3).success;
+    }
+    CAPTURE(name);
+    CHECK(exact >= 99);
+    CHECK(noisy >= 90);
+  }
+}
+
+TEST_CASE("tabletop: doing nothing never succeeds, and the observation is as documented") {
+  for (const std::string& name : tabletop::task_names()) {
+    CAPTURE(name);
+    const auto environment = tabletop::make_environment(name);
+    CHECK(environment->task() == name);
+    CHECK(environment->observation_size() == 39);
+    CHECK(environment->action_size() == 4);
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      Observation first{};
+      environment->reset(environment->draw_placement(seed), first);
+      CHECK(std::equal(first.begin(), first.begin() + 18, first.begin() + 18));
+      CHECK(first[3] == doctest::Approx(1.0));
+      CHECK(std::any_of(first.begin() + 36, first.end(), [](float value) { return value != 0.0F; }));
+      Observation next{};
+      bool success = false;
+      for (int t = 0; t < 5; ++t) {
+        success |= environment->step(Action{0, 0, 0, -1}, next).success;
+        if (t == 0) CHECK(std::equal(first.begin(), first.begin() + 18, next.begin() + 18));
+      }
+      CHECK_FALSE(success);
+      CHECK(std::equal(first.begin() + 36, first.end(), next.begin() + 36));
+      CHECK(std::none_of(next.begin(), next.end(), [](float value) { return std::isnan(value); }));
+    }
+  }
+}
+
+TEST_CASE("tabletop: placements are drawn by seed and pin the scene") {
+  for (const std::string& name : tabletop::task_names()) {
+    CAPTURE(name);
+    const auto environment = tabletop::make_environment(name);
+    const auto other = tabletop::make_environment(name);
+    CHECK(environment->draw_placement(5) == other->draw_placement(5));
+    CHECK(environment->draw_placement(5) != environment->draw_placement(6));
+    Observation before{};
+    Observation after{};
+    environment->reset(environment->draw_placement(5), before);
+    expert_episode(*environment, 6, 0.3);
+    environment->reset(environment->draw_placement(5), after);
+    CHECK(before == after);
+    environment->reset(environment->draw_placement(6), after);
+    CHECK(before != after);
+  }
+}
+
+TEST_CASE("tabletop: the same actions give the same bits, in any environment and thread") {
+  const auto& names = tabletop::task_names();
+  const auto run = [&](std::size_t task) {
+    const auto environment = tabletop::make_environment(names[task]);
+    return expert_episode(*environment, 11, 0.3, false).observations;
+  };
+  std::vector<std::vector<Observation>> parallel(names.size());
+  std::vector<std::thread> threads;
+  for (std::size_t worker = 0; worker < 4; ++worker) {
+    threads.emplace_back([&, worker] {
+      for (std::size_t task = worker; task < names.size(); task += 4) parallel[task] = run(task);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (std::size_t task = 0; task < names.size(); ++task) {
+    CAPTURE(names[task]);
+    const auto environment = tabletop::make_environment(names[task]);
+    expert_episode(*environment, 12, 0.3);  // what came before leaves no trace
+    CHECK(expert_episode(*environment, 11, 0.3, false).observations == parallel[task]);
+  }
+}
+
+TEST_CASE("tabletop: reflected actions in the reflected scene give reflected observations") {
+  int mirrored_tasks = 0;
+  for (const std::string& name : tabletop::task_names()) {
+    const std::string mirror_name = tabletop::mirror_task(name);
+    if (mirror_name.empty()) continue;
+    ++mirrored_tasks;
+    CAPTURE(name);
+    CHECK(tabletop::mirror_task(mirror_name) == name);
+    const auto environment = tabletop::make_environment(name);
+    const auto reflected = tabletop::make_environment(mirror_name);
+    const auto symmetry = environment->symmetry();
+    double worst = 0.0;
+    double worst_action = 0.0;
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+      maa::Rng random(seed, 2);
+      Observation observation{};
+      Observation image{};
+      Action action{};
+      Action image_action{};
+      const Placement placement = environment->draw_placement(seed);
+      environment->reset(placement, observation);
+      reflected->reset(tabletop::mirror_placement(name, placement), image);
+      bool success = false;
+      bool image_success = false;
+      for (int t = 0; t < 60 && !success; ++t) {
+        environment->expert_action(action);
+        reflected->expert_action(image_action);
+        mirror(symmetry, image, image_action);
+        for (std::size_t i = 0; i < 39; ++i) {
+          worst = std::max(worst, static_cast<double>(std::abs(observation[i] - image[i])));
+        }
+        for (std::size_t i = 0; i < 4; ++i) {
+          worst_action = std::max(worst_action, static_cast<double>(std::abs(action[i] - image_action[i])));
+        }
+        for (float& value : action) value += static_cast<float>(0.1 * random.normal());
+        image_action = action;
+        image = observation;
+        mirror(symmetry, image, image_action);
+        success = environment->step(action, observation).success;
+        image_success = reflected->step(image_action, image).success;
+      }
+      CHECK(success == image_success);
+    }
+    CHECK(worst < 1e-3);
+    CHECK(worst_action < 0.05);
+  }
+  CHECK(mirrored_tasks >= 8);
+  CHECK(contains(error_of([] { tabletop::mirror_placement("door-open", {}); }), "door-open"));
+}
+
+TEST_CASE("symmetry: mirror and translate keep absent objects at zero") {
+  const auto environment = tabletop::make_environment("drawer-open");
+  const auto symmetry = environment->symmetry();
+  Observation original{};
+  environment->reset(environment->draw_placement(3), original);
+  Observation observation = original;
+  std::fill(observation.begin() + 11, observation.begin() + 18, 0.0F);
+  Action action{0.5F, 0.25F, -0.5F, 1.0F};
+  mirror(symmetry, observation, action);
+  CHECK(action == Action{-0.5F, 0.25F, -0.5F, 1.0F});
+  for (std::size_t i : {4, 22, 29, 36}) CHECK(observation[i] == -original[i]);
+  for (std::size_t i : {1, 2, 3, 5, 6, 7, 8, 37, 38}) CHECK(observation[i] == original[i]);
+  CHECK(observation[10] == -original[10]);  // the quaternion of a turn about z
+  for (std::size_t i = 11; i < 18; ++i) CHECK_FALSE(std::signbit(observation[i]));
+  mirror(symmetry, observation, action);
+  CHECK(std::equal(observation.begin(), observation.begin() + 11, original.begin()));
+
+  const std::array<float, 3> offset{0.5F, -0.25F, 0.125F};
+  translate(symmetry, offset, observation);
+  for (std::size_t first : {0, 4, 18, 22, 29, 36}) {
+    for (std::size_t axis = 0; axis < 3; ++axis) {
+      CHECK(observation[first + axis] == doctest::Approx(original[first + axis] + offset[axis]));
+    }
+  }
+  for (std::size_t i = 11; i < 18; ++i) CHECK(observation[i] == 0.0F);
+  CHECK(observation[7] == original[7]);
+
+  std::array<float, 10> narrow{};
+  CHECK(contains(error_of([&] { mirror(symmetry, narrow, action); }), "10"));
+  CHECK(contains(error_of([&] { translate(symmetry, offset, narrow); }), "10"));
+  CHECK(maa::examples::metaworld_symmetry(false).mirrored_observation ==
+        std::vector<Index>{0, 4, 11, 18, 22, 29, 36});
+}
+
+TEST_CASE("tabletop: wrong input is refused by name and leaves the environment usable") {
+  const std::string misspelt = error_of([] { tabletop::make_environment("drawer-opn"); });
+  CHECK(contains(misspelt, "\"drawer-opn\""));
+  CHECK(contains(misspelt, "drawer-open"));
+  CHECK(contains(misspelt, "door-open"));
+
+  const auto environment = tabletop::make_environment("drawer-open");
+  Observation observation{};
+  Action action{};
+  CHECK(contains(error_of([&] { environment->step(action, observation); }), "reset"));
+  CHECK(contains(error_of([&] { environment->expert_action(action); }), "reset"));
+  CHECK(contains(error_of([&] { environment->render(64, 48); }), "reset"));
+
+  Placement placement = environment->draw_placement(1);
+  environment->reset(placement, observation);
+  const Observation first = observation;
+  CHECK(contains(error_of([&] { environment->reset({0.1, 0.2}, observation); }), "2"));
+  placement[0] = 7.0;
+  const std::string outside = error_of([&] { environment->reset(placement, observation); });
+  CHECK(contains(outside, "drawer-open expects x"));
+  CHECK(contains(outside, "7"));
+  placement[0] = std::numeric_limits<double>::quiet_NaN();
+  CHECK_FALSE(error_of([&] { environment->reset(placement, observation); }).empty());
+  CHECK(observation == first);
+
+  action[2] = std::numeric_limits<float>::quiet_NaN();
+  CHECK(contains(error_of([&] { environment->step(action, observation); }), "NaN"));
+  std::array<float, 3> short_action{};
+  CHECK(contains(error_of([&] { environment->step(short_action, observation); }), "expected an action of 4"));
+  CHECK(contains(error_of([&] { environment->expert_action(short_action); }), "got 3"));
+  CHECK(contains(error_of([&] { environment->step(Action{}, short_action); }), "got 3"));
+
+  environment->expert_action(action);
+  Observation next{};
+  environment->step(action, next);
+  CHECK(std::equal(first.begin(), first.begin() + 18, next.begin() + 18));
+}
+
+TEST_CASE("tabletop: actions beyond [-1, 1] are clipped") {
+  const auto environment = tabletop::make_environment("push");
+  Observation at_limit{};
+  Observation beyond{};
+  const Placement placement = environment->draw_placement(2);
+  environment->reset(placement, at_limit);
+  environment->step(Action{1, -1, 1, 1}, at_limit);
+  environment->reset(placement, beyond);
+  environment->step(Action{9, -3, std::numeric_limits<float>::infinity(), 2}, beyond);
+  CHECK(at_limit == beyond);
+}
+
+TEST_CASE("tabletop: rendering shows the state and does not disturb it") {
+  const auto environment = tabletop::make_environment("door-open");
+  Observation observation{};
+  environment->reset(environment->draw_placement(4), observation);
+  Image first;
+  try {
+    first = environment->render(96, 72);
+  } catch (const maa::Error& error) {
+    // A machine or a build without off-screen OpenGL: the error must say what is missing.
+    CHECK(contains(error.what(), "render"));
+    return;
+  }
+  CHECK(first.width == 96);
+  CHECK(first.height == 72);
+  REQUIRE(first.pixels.size() == 96 * 72 * 3);
+  CHECK(std::set<std::uint8_t>(first.pixels.begin(), first.pixels.end()).size() > 20);
+  CHECK(environment->render(96, 72).pixels == first.pixels);
+  // The sky is above the table: blue over red in the first row, red over blue in the middle.
+  CHECK(first.pixels[2] >= first.pixels[0]);
+  const std::size_t middle = 3 * (50 * 96 + 20);
+  CHECK(first.pixels[middle] > first.pixels[middle + 2]);
+
+  const auto unseen = tabletop::make_environment("door-open");
+  Observation expected{};
+  unseen->reset(unseen->draw_placement(4), expected);
+  Action action{};
+  for (int t = 0; t < 45; ++t) {
+    environment->expert_action(action);
+    environment->step(action, observation);
+    unseen->step(action, expected);
+    if (t % 15 == 0) environment->render(64, 48);
+    REQUIRE(observation == expected);
+  }
+  CHECK(environment->render(96, 72).pixels != first.pixels);
+  CHECK(contains(error_of([&] { environment->render(0, 48); }), "0 x 48"));
+  CHECK(contains(error_of([&] { environment->render(64, 4000); }), "4000"));
+}

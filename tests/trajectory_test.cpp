@@ -1,0 +1,183 @@
+#include "temporary_folder.hpp"
+
+#include <maa/data/trajectory.hpp>
+
+#include <doctest/doctest.h>
+
+using maa::Index;
+using maa::MatrixView;
+using maa::Trajectory;
+using test::error_of;
+using test::fixture;
+using test::has;
+
+namespace {
+
+Trajectory example(bool targets) {
+  Trajectory trajectory(4, 3, 2);
+  for (Index i = 0; i < 12; ++i) {
+    trajectory.observations().data[i] = 0.1f * static_cast<float>(i);
+  }
+  for (Index i = 0; i < 8; ++i) {
+    trajectory.actions().data[i] = -1.0f / static_cast<float>(i + 1);
+  }
+  if (targets) {
+    trajectory.set_target_actions(MatrixView<const float>(trajectory.observations().data, 4, 2));
+  }
+  trajectory.success_step = 2;
+  trajectory.task = "öffnen";
+  trajectory.run = -5;
+  return trajectory;
+}
+
+// [n, 1]
+xt::xarray<double> column(const std::vector<double>& values) {
+  auto array = xt::xarray<double>::from_shape({values.size(), 1});
+  std::copy(values.begin(), values.end(), array.data());
+  return array;
+}
+// [n]
+xt::xarray<double> list(const std::vector<double>& values) {
+  auto array = xt::xarray<double>::from_shape({values.size()});
+  std::copy(values.begin(), values.end(), array.data());
+  return array;
+}
+
+bool same_numbers(MatrixView<const float> a, MatrixView<const float> b) {
+  return a.rows == b.rows && a.cols == b.cols && std::equal(a.data, a.data + a.size(), b.data);
+}
+
+}  // namespace
+
+TEST_CASE("trajectory: copies views with strides and xtensor expressions") {
+  const std::vector<float> numbers{0, 1, 2, 3, 4, 5, 6, 7};
+  const MatrixView<const float> all(numbers.data(), 2, 4);
+  const Trajectory from_views(all.col_range(0, 3), all.col_range(3, 1));
+  CHECK(from_views.length() == 2);
+  CHECK(from_views.observation_size() == 3);
+  CHECK(from_views.action_size() == 1);
+  CHECK(from_views.observations()(1, 2) == 6);
+  CHECK(from_views.actions()(1, 0) == 7);
+  CHECK_FALSE(from_views.has_target_actions());
+  CHECK(from_views.target_actions().rows == 0);
+
+  const xt::xarray<double> observations{{0, 1, 2}, {4, 5, 6}};
+  const xt::xtensor<int, 2> actions{{3}, {7}};
+  const Trajectory from_arrays(observations, actions);
+  CHECK(same_numbers(from_arrays.observations(), from_views.observations()));
+  CHECK(same_numbers(from_arrays.actions(), from_views.actions()));
+  CHECK(has(error_of([&] { Trajectory(observations, column({1.0})); }), "expected 2 actions, found 1"));
+  CHECK(has(error_of([&] { Trajectory(observations, list({1.0, 2.0})); }), "expected 2 dimensions, found 1"));
+  CHECK(has(error_of([&] { Trajectory(all, all.row_range(0, 1)); }), "expected [2, 4], found [1, 4]"));
+  CHECK(has(error_of([&] { Trajectory(-1, 3, 2); }), "sizes of at least 0, found -1"));
+  CHECK(has(error_of([&] { Trajectory(Index{1} << 40, 3, 2); }), "sizes of at most"));
+}
+
+TEST_CASE("trajectory: a copy is independent") {
+  auto original = example(true);
+  const auto copy = original;
+  original.observations()(0, 0) = 7;
+  CHECK(copy.observations()(0, 0) == 0);
+}
+
+TEST_CASE("trajectory: validation names step and quantity") {
+  example(true).validate();
+  auto nan = example(false);
+  nan.actions()(3, 1) = std::nanf("");
+  CHECK(has(error_of([&] { nan.validate(); }), "found nan in action 1 of step 3"));
+  auto late = example(false);
+  late.success_step = 4;
+  CHECK(has(error_of([&] { late.validate(); }), "expected a success step below 4, found 4"));
+  CHECK(has(error_of([&] { Trajectory().validate(); }), "found 0 steps"));
+  auto targets = example(false);
+  CHECK(has(error_of([&] { targets.set_target_actions(nan.actions().row_range(0, 3)); }),
+            "expected [4, 2], found [3, 2]"));
+  targets.set_target_actions(nan.actions());
+  CHECK(has(error_of([&] { targets.validate(); }), "in target action 1 of step 3"));
+}
+
+TEST_CASE("trajectory: files of both kinds give the same bits back") {
+  const test::TemporaryFolder folder;
+  for (const auto* name : {"a.npz", "a.safetensors"}) {
+    for (const bool full : {true, false}) {
+      CAPTURE(name);
+      auto trajectory = example(full);
+      if (!full) {
+        trajectory.success_step.reset();
+        trajectory.task.clear();
+      }
+      maa::save_trajectory(folder / name, trajectory);
+      const auto read = maa::load_trajectory(folder / name);
+      CHECK(same_numbers(read.observations(), trajectory.observations()));
+      CHECK(same_numbers(read.actions(), trajectory.actions()));
+      CHECK(read.has_target_actions() == full);
+      CHECK(same_numbers(read.target_actions(), trajectory.target_actions()));
+      CHECK(read.success_step == trajectory.success_step);
+      CHECK(read.task == trajectory.task);
+      CHECK(read.run == -5);
+    }
+  }
+}
+
+TEST_CASE("trajectory: NumPy's archives, success as flags, step or none") {
+  const auto flags = maa::load_trajectory(fixture("npy/trajectory_flags.npz"));
+  CHECK(flags.length() == 5);
+  CHECK(flags.observation_size() == 3);
+  CHECK(flags.observations()(4, 1) == 4.25f);
+  CHECK(flags.actions()(3, 1) == -3.5f);
+  CHECK(flags.target_actions()(3, 1) == -2.5f);
+  CHECK(flags.success_step == 2);
+  CHECK(flags.task == "pick");
+  CHECK(flags.run == 4);
+  const auto step = maa::load_trajectory(fixture("npy/trajectory_step.npz"));
+  CHECK(step.success_step == 3);
+  CHECK(step.task.empty());
+  CHECK(same_numbers(step.observations(), flags.observations()));
+  CHECK(maa::load_trajectory(fixture("npy/trajectory_none.npz")).success_step == std::nullopt);
+}
+
+TEST_CASE("trajectory: files that say something else are refused") {
+  const test::TemporaryFolder folder;
+  const auto attempt = [&](const xt::xarray<double>& observations, const xt::xarray<double>& actions,
+                           const xt::xarray<double>& success) {
+    maa::NpzWriter writer;
+    writer.add("observations", observations);
+    writer.add("actions", actions);
+    writer.add("success", success);
+    writer.write(folder / "a.npz");
+    return error_of([&] { maa::load_trajectory(folder / "a.npz"); });
+  };
+  const auto two = column({1.0, 2.0});
+  const xt::xarray<double> none(-1.0);
+  CHECK(attempt(two, two, none) == "no error");
+  CHECK(has(attempt(two, column({1.0}), none), "expected 2 actions, found 1"));
+  CHECK(has(attempt(list({1.0, 2.0}), two, none), "expected 2 dimensions, found 1"));
+  CHECK(has(attempt(column({1.0, HUGE_VAL}), two, none),
+            "a.npz': trajectory of task '': expected finite numbers, found inf"));
+  CHECK(has(attempt(column({1.0, 1e300}), two, none), "found inf"));
+  CHECK(has(attempt(two, two, xt::xarray<double>(2.0)), "expected a step from -1 (none) to 1, found 2"));
+  CHECK(has(attempt(two, two, xt::xarray<double>(0.5)), "found 0.5"));
+  CHECK(has(attempt(two, two, list({0.0, 3.0})), "expected 0 or 1 per step, found 3"));
+  CHECK(has(attempt(two, two, list({0.0, 1.0, 0.0})), "expected shape [2] or [], found [3]"));
+  CHECK(has(attempt(two, two, xt::xarray<double>(std::nan(""))), "found nan"));
+
+  maa::SafetensorsWriter writer;
+  writer.add_scalar("observations", 1.0f);
+  writer.write(folder / "a.safetensors");
+  CHECK(has(error_of([&] { maa::load_trajectory(folder / "a.safetensors"); }),
+            "expected 2 dimensions, found shape []"));
+  CHECK(
+      has(error_of([&] { maa::load_trajectory(folder / "a.pt"); }), "as .npz or .safetensors, found '.pt'"));
+}
+
+TEST_CASE("trajectory: an invalid one is not written") {
+  const test::TemporaryFolder folder;
+  auto trajectory = example(false);
+  maa::save_trajectory(folder / "a.npz", trajectory);
+  trajectory.actions()(0, 0) = std::nanf("");
+  CHECK(error_of([&] { maa::save_trajectory(folder / "a.npz", trajectory); }) != "no error");
+  CHECK(maa::load_trajectory(folder / "a.npz").actions()(0, 0) == -1.0f);
+  trajectory.actions()(0, 0) = 0;
+  CHECK(has(error_of([&] { maa::save_trajectory(folder / "a.txt", trajectory); }),
+            "ending in .npz or .safetensors"));
+}
