@@ -24,3 +24,11 @@ foreach(target IN ITEMS maa_headers two_units)
   target_link_libraries(${target} PRIVATE maa::maa maa_warnings)
   target_compile_options(${target} PRIVATE -O0 -g0)
 endforeach()
+
+# The other compiler reads all headers too.
+find_program(maa_clang++ clang++)
+if(maa_clang++ AND NOT CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  set(include_directories $<TARGET_PROPERTY:two_units,INCLUDE_DIRECTORIES>)
+  add_test(NAME headers.clang++ COMMAND ${maa_clang++} -std=c++20 -fsyntax-only -Wall -Wextra -Werror
+    -I$<JOIN:${include_directories},$<SEMICOLON>-I> ${first} COMMAND_EXPAND_LISTS)
+endif()

@@ -36,11 +36,15 @@ TEST_CASE("interop: a strided matrix seen by xtensor and Eigen is the same memor
   CHECK(matrix(1, 0) == -7.0f);
   matrix.row(0).setConstant(5.0f);
   CHECK(values[4] == 5.0f);
-  CHECK(values[5] == 5.0f - 0.0f);
+  CHECK(values[5] == 5.0f);  // between the rows
   CHECK(values[0] == 0.0f);
+  tensor *= 2.0f;
+  CHECK(values[8] == 16.0f);
+  CHECK(values[11] == 11.0f);  // between the rows
+  CHECK(xt::xarray<float>(tensor + 1.0f)(2, 0) == 27.0f);
   const MatrixView<const float> constant = view;
-  CHECK(maa::as_xtensor(constant)(0, 0) == 5.0f);
-  CHECK(maa::as_eigen(constant).col(3).sum() == doctest::Approx(5 + 10 + 16));
+  CHECK(maa::as_xtensor(constant)(0, 0) == 10.0f);
+  CHECK(maa::as_eigen(constant).col(3).sum() == doctest::Approx(2 * (5 + 10 + 16)));
 }
 
 TEST_CASE("interop: single rows, single columns and empty matrices") {

@@ -19,19 +19,23 @@ struct Case {
 // padding only.
 template <class Body>
 void for_all_cases(Index (ConvShape::*output_length)(Index) const, const Body& body) {
+  const bool transposed = output_length == &ConvShape::transposed_output_length;
   int count = 0;
   for (Index kernel = 1; kernel <= 4; ++kernel) {
     for (Index stride = 1; stride <= 3; ++stride) {
       for (Index padding = 0; padding <= 3; ++padding) {
-        for (Index length = 1; length <= 5; ++length) {
-          const ConvShape shape{kernel, stride, padding};
-          if ((shape.*output_length)(length) > 0) {
-            CAPTURE(kernel);
-            CAPTURE(stride);
-            CAPTURE(padding);
-            CAPTURE(length);
-            body(Case{shape, length});
-            ++count;
+        for (Index output_padding = 0; output_padding < (transposed ? stride : 1); ++output_padding) {
+          for (const Index length : {1, 2, 5}) {
+            const ConvShape shape{kernel, stride, padding, output_padding};
+            if ((shape.*output_length)(length) > 0) {
+              CAPTURE(kernel);
+              CAPTURE(stride);
+              CAPTURE(padding);
+              CAPTURE(output_padding);
+              CAPTURE(length);
+              body(Case{shape, length});
+              ++count;
+            }
           }
         }
       }
@@ -54,7 +58,7 @@ std::vector<double> taps_first(const std::vector<double>& weight, Index a, Index
 // Cross-correlation over the zero-padded input, weight [out, in, kernel].
 std::vector<double> naive_conv(const Case& c, const std::vector<double>& x, const std::vector<double>& weight,
                                const std::vector<double>& bias) {
-  const auto [kernel, stride, padding] = c.shape;
+  const auto [kernel, stride, padding, output_padding] = c.shape;
   const Index padded = c.length + 2 * padding;
   std::vector<double> y;
   for (Index n = 0; n < batch; ++n) {
@@ -80,8 +84,8 @@ std::vector<double> naive_conv(const Case& c, const std::vector<double>& x, cons
 // kernel].
 std::vector<double> naive_transposed(const Case& c, const std::vector<double>& x,
                                      const std::vector<double>& weight, const std::vector<double>& bias) {
-  const auto [kernel, stride, padding] = c.shape;
-  const Index uncut = (c.length - 1) * stride + kernel;
+  const auto [kernel, stride, padding, output_padding] = c.shape;
+  const Index uncut = (c.length - 1) * stride + kernel + output_padding;
   std::vector<double> y;
   for (Index n = 0; n < batch; ++n) {
     std::vector<double> wide(static_cast<std::size_t>(uncut * out), 0.0);
@@ -213,9 +217,11 @@ TEST_CASE("transposed convolution gradients") {
 
 TEST_CASE("the transposed convolution is the adjoint of the convolution") {
   const Backend backend(1);
-  for (const Index length : {2, 4, 6}) {
-    for (const auto shape : {ConvShape{3, 1, 1}, ConvShape{2, 2, 1}, ConvShape{4, 2, 1}}) {
+  for (const Index length : {2, 3, 4, 7}) {
+    for (auto shape : {ConvShape{3, 1, 1}, ConvShape{2, 2, 1}, ConvShape{4, 3, 1}}) {
       const Index narrow = shape.output_length(length);
+      shape.output_padding =
+          length - shape.transposed_output_length(narrow);  // of lengths with one output, this one
       REQUIRE(shape.transposed_output_length(narrow) == length);
       const auto weight = random(shape.kernel * out * in, 1);
       auto x = random(batch * length * in, 2);
@@ -293,6 +299,10 @@ TEST_CASE("convolution errors name the op") {
   check_error("length 3", [&] {
     cpu::conv1d_forward(backend, {3, 1, 1}, view, w.data(), nullptr, sequence(y, 2, 4, 3));
   });
+  check_error(
+      "conv_transpose1d_forward: expected an output_padding from 0 to below the stride of 2, found 2", [&] {
+        cpu::conv_transpose1d_forward(backend, {3, 2, 1, 2}, view, w.data(), nullptr, sequence(y, 2, 3, 4));
+      });
   check_error("stride 0", [&] {
     cpu::conv1d_forward(backend, {3, 0, 1}, view, w.data(), nullptr, sequence(y, 2, 3, 4));
   });

@@ -2,7 +2,7 @@
 #include "parity_fixture.hpp"
 
 #include <maa/backend/cpu/policy_batch.hpp>
-#include <maa/models/mlp_network.hpp>
+#include <maa/models/policy.hpp>
 
 namespace {
 
@@ -55,4 +55,15 @@ TEST_CASE_TEMPLATE("a MetaWorld policy from PyTorch's tensors", T, float, double
                      one(mean), one(log_std));
   check_close(policies(), "metaworld.mean", mean, forward_tolerance<T>);
   check_close(policies(), "metaworld.log_std", log_std, forward_tolerance<T>);
+}
+
+TEST_CASE("a running MetaWorld policy acts as PyTorch's") {
+  const maa::MetaWorldPolicy policy(
+      policies().parameters<maa::MetaWorldNetwork, float>("metaworld.weights.").span());
+  const auto observation = policies().read<float>("metaworld.observation");
+  auto action = policies().like<float>("metaworld.action");
+  for (Index i = 0; i < action.dim(0); ++i) {
+    policy.act(observation.matrix().row_span(i), action.matrix().row_span(i));
+  }
+  check_close(policies(), "metaworld.action", action, forward_tolerance<float>);
 }

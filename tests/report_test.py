@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
-"""Tests examples/quickstart/report.py on synthetic data. Usage: report_test.py, or report_test.py --write FOLDER to look
-at a page made from that data."""
+"""Tests examples/quickstart/report.py on synthetic data.
+
+Usage: report_test.py, or report_test.py --write FOLDER to look at a page made from that data.
+"""
+import base64
 import contextlib
 import copy
 import importlib.util
@@ -108,7 +111,8 @@ def write_folder(folder, seen=tuple(SEEN), unseen=tuple(UNSEEN), frames=60):
     tasks, draw = seen + unseen, numpy.random.default_rng(8)
     (folder / "map.json").write_text(json.dumps(tasks))
     centres = draw.normal(size=(len(tasks), 256))
-    latent_task = numpy.concatenate([numpy.repeat(numpy.arange(len(seen)), 40), numpy.repeat(numpy.arange(len(tasks)), 20)])
+    latent_task = numpy.concatenate([numpy.repeat(numpy.arange(len(seen)), 40),
+                                     numpy.repeat(numpy.arange(len(tasks)), 20)])
     latent_kind = (numpy.arange(len(latent_task)) >= 40 * len(seen)).astype(numpy.int64)
     embedding_task = numpy.repeat(numpy.arange(len(tasks)), 60)
     embedding_split = numpy.where(embedding_task >= len(seen), 2, (numpy.arange(len(embedding_task)) % 60 >= 40) * 1)
@@ -238,7 +242,6 @@ class Page(unittest.TestCase):
         text = visible(self.page)
         self.assertEqual(text.count("✗ no success"), 1)
         self.assertEqual(text.count("✓ success at step 52"), 5)
-        import base64
         data = re.search(r'<img src="data:image/\w+;base64,([^"]*)"', self.page).group(1)
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
             self.assertEqual(image.n_frames, 12)
@@ -296,12 +299,12 @@ class Variants(unittest.TestCase):
         self.write()
         card = self.card()
         self.assertIn("No compared method is ahead. Closest:", card)
-        self.assertIn("The intervals do not overlap.", card)
+        self.assertIn("do not overlap.", card)
         self.mean("unseen", "nearest + noise").update(qualified=.75, ci95=[.55, .85])
         self.write()
         card = self.card()
         self.assertIn("Ahead of generated: nearest + noise 75", card)
-        self.assertIn("The intervals overlap", card)
+        self.assertIn("The intervals of generated and nearest + noise overlap", card)
 
     def card(self):
         return visible(re.search(r'<article class="card unseen">(.*?)</article>', self.page(), re.S).group(1))
@@ -313,6 +316,23 @@ class Variants(unittest.TestCase):
         text = visible(self.page())
         self.assertIn("On new prompts of the training tasks", text)
         self.assertIn("results.json has no rows for unseen tasks", text)
+
+    def test_a_method_measured_on_one_split_only(self):
+        self.results["rows"] = [row for row in self.results["rows"]
+                                if (row["split"], row["method"]) != ("unseen", "zoo (ceiling)")]
+        self.write()
+        table = Table(self.page())
+        column = list(METHODS).index("zoo (ceiling)")
+        for (split, _), cells in table.rows.items():
+            self.assertEqual(len(cells[column][1]), 0 if split == "unseen" else 4)
+
+    def test_a_shortened_run_says_so(self):
+        self.results["protocol"]["options"] = {"smoke": False}
+        self.write()
+        self.assertNotIn("A shortened run", self.page())
+        self.results["protocol"]["options"] = {"smoke": True}
+        self.write()
+        self.assertIn("A shortened run", self.page())
 
     def test_names_are_escaped(self):
         self.results["seeds"]["<script>"] = "<b>&"
@@ -376,11 +396,15 @@ class Variants(unittest.TestCase):
                     embedding_split=labels)
         (self.folder / "map.json").write_text('["reach"]')
         for name, value, word in (("latents", points[0], "[N, D]"), ("latents", points * math.nan, "finite"),
-                                  ("latent_task", labels[:2], "integer array [4]"), ("latent_kind", labels + 2, "[0, 2)"),
+                                  ("latent_task", labels[:2], "integer array [4]"),
+                                  ("latent_task", labels - 1, "[0, 1)"), ("latent_kind", labels + 2, "[0, 2)"),
                                   ("embedding_task", labels + 1, "[0, 1)"), ("embeddings", labels, "float")):
             numpy.savez(self.folder / "map.npz", **{**good, name: value})
             self.fails("map.npz", name, word)
         (self.folder / "map.npz").write_bytes((self.folder / "map.npz").read_bytes()[:200])
+        self.fails("map.npz", "expected an .npz archive")
+        with open(self.folder / "map.npz", "wb") as file:
+            numpy.save(file, points)
         self.fails("map.npz", "expected an .npz archive")
         (self.folder / "map.npz").unlink()
 

@@ -15,6 +15,7 @@ import os
 import re
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
 try:
@@ -161,7 +162,8 @@ def read_arrays(path, names):
             found = archive.files
             need(set(names) <= set(found), path, "arrays", ", ".join(names), ", ".join(found) or "none")
             return {name: archive[name] for name in names}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, AttributeError, TypeError, RuntimeError, MemoryError, zipfile.BadZipFile,
+            zlib.error) as error:
         raise ReportError(f"{path}: expected an .npz archive of plain arrays, found {error}") from None
 
 
@@ -456,8 +458,8 @@ def verdict(results, split):
     apart = closest["ci95"][1] < own["ci95"][0] or own["ci95"][1] < closest["ci95"][0]
     if not ahead and not level:
         text += f"No compared method is ahead. Closest: {named(results, split, others[:1])}. "
-    return text + ("The intervals do not overlap." if apart else
-                   "The intervals overlap, so this run does not settle the order.")
+    text += f"The intervals of {GENERATED} and {escape(others[0])} "
+    return text + ("do not overlap." if apart else "overlap, so this run does not settle their order.")
 
 
 def headline(results):
@@ -476,25 +478,26 @@ def headline(results):
             + (f'<p class="soft">For scale: {named(results, split, shown)}.</p>' if shown else "") + "</article>")
     missing = [split for split in SPLITS if split not in results.splits]
     notes = "".join(skipped(f"results.json has no rows for {split} tasks.") for split in missing)
-    if results.protocol.get("smoke"):
-        notes += '<p class="skipped"><b>A shortened run:</b> it shows that everything works, its numbers mean nothing.</p>'
+    if ("smoke", "true") in ((name.rpartition(".")[2], text) for name, text in flat(results.protocol)):
+        notes += ('<p class="skipped"><b>A shortened run:</b> it shows that everything works, its numbers mean '
+                  "nothing.</p>")
     counts = " and ".join(f"{len(results.tasks[split])} {split}" for split in results.splits)
-    versions = " · ".join(f"{escape(k)} {escape(v)}" for k, v in list(flat(results.versions))[:2])
+    versions = " · ".join(f"{escape(k)} {escape(v)}" for k, v in flat(results.versions) if k in ("maa", "mujoco"))
     return (f'<header><p class="over">maa quick-start · policies generated from trajectories</p>'
             f'<h1>On {what}, {percent(rate["qualified"])} of the generated policies succeed in every scene</h1>'
-            f'<p class="lead">95&#8239;% interval {interval(rate, 1)}&#8239;%. One policy per prompt on {counts} tabletop '
-            f'tasks in MuJoCo, no fine-tuning and no selection. {versions}.</p></header>'
+            f'<p class="lead">95&#8239;% interval {interval(rate, 1)}&#8239;%. One policy per prompt on {counts} '
+            f'tabletop tasks in MuJoCo, no fine-tuning and no selection. {versions}.</p></header>'
             f'{notes}<div class="cards">{"".join(cards)}</div>')
 
 
 def protocol(results):
     p = results.protocol
-    rest = {k: v for k, v in p.items() if k not in ("prompts_per_task", "scenes_per_policy", "episode_steps", "success")}
-    return (f'<p>For each task, {p["prompts_per_task"]} trajectories never used in training are prompts, and each method '
-            f'answers each prompt with one policy, which acts for {p["episode_steps"]} steps in each of '
+    told = ("prompts_per_task", "scenes_per_policy", "episode_steps", "success")
+    rest = pairs({key: value for key, value in p.items() if key not in told})
+    return (f'<p>For each task, {p["prompts_per_task"]} trajectories never used in training are prompts, and each '
+            f'method answers each prompt with one policy, which acts for {p["episode_steps"]} steps in each of '
             f'{p["scenes_per_policy"]} random scenes. A policy is <em>qualified</em> if it succeeds in all its scenes '
-            f'(success: {escape(p["success"])}).</p>' + (f"<details><summary>Every setting</summary>{pairs(rest)}</details>"
-                                                        if rest else ""))
+            f'(success: {escape(p["success"])}).</p><details><summary>Other settings</summary>{rest}</details>')
 
 
 def table(results):
@@ -519,23 +522,27 @@ def table(results):
 
     head = "".join(f'<th scope="col" class="{"ref" if m in REFERENCES else "own" if m == GENERATED else ""}">'
                    f"{escape(m)}</th>" for m in methods)
-    body = "".join(f'<tbody data-split="{split}"><tr class="split"><th colspan="{len(methods) + 1}"><span>{chip(split)} '
-                   f'{"whole tasks held out" if split == "unseen" else "trained on, new prompts"}</span></th></tr>'
+    body = "".join(f'<tbody data-split="{split}"><tr class="split"><th colspan="{len(methods) + 1}"><span>'
+                   f'{chip(split)} {"whole tasks held out" if split == "unseen" else "trained on, new prompts"}'
+                   "</span></th></tr>"
                    + line("mean", split, f"all {split} tasks")
                    + "".join(line(task, split, task) for task in results.tasks[split]) + "</tbody>"
                    for split in results.splits)
-    return ('<p>Upper line: qualified rate; below it the 95&#8239;% interval in per cent (Wilson for one task, bootstrap '
-            'over prompts for all tasks) and the mean success over single scenes. ★ marks the best qualified rate of each '
-            'row; the columns on the right are references and take no part in it.</p><div class="wide" tabindex="0">'
+    return ('<p>Upper line: qualified rate; below it the 95&#8239;% interval in per cent (Wilson for one task, '
+            'bootstrap over prompts for all tasks) and the mean success over single scenes. ★ marks the best qualified '
+            'rate of each row; the columns on the right are references and take no part in it.</p>'
+            '<div class="wide" tabindex="0">'
             f'<table><thead><tr><th scope="col">task</th>{head}</tr></thead>{body}</table></div>')
 
 
 def bars(results):
     def both(heading, draw):
-        return f'<div class="grid two">' + "".join(
-            f"<figure><h3>{heading} {chip(split)}</h3>{draw(results, split)}</figure>" for split in results.splits) + "</div>"
-    return ("<p>Qualified rate with its 95&#8239;% interval: first every method over all tasks, then the generated policies "
-            "task by task. The best other method is picked per task after the fact, which flatters it.</p>"
+        figures = "".join(f"<figure><h3>{heading} {chip(split)}</h3>{draw(results, split)}</figure>"
+                          for split in results.splits)
+        return f'<div class="grid two">{figures}</div>'
+
+    return ("<p>Qualified rate with its 95&#8239;% interval: first every method over all tasks, then the generated "
+            "policies task by task. The best other method is picked per task after the fact, which flatters it.</p>"
             + both("Every method", method_bars) + both("Generated, by task", task_bars))
 
 
@@ -568,9 +575,10 @@ def maps(folder, results):
                      for i, (name, colour) in enumerate(zip(names, colours)))
     rules = "".join(f'.maps:has(.key-{i}:is(:hover,:focus)) [class^="task-"]:not(.task-{i}){{opacity:.06}}'
                     for i in range(len(names)))
-    return ("<p>Principal components: the two directions along which the points differ most. Colour is the task; point at "
-            f'a name to see it alone.</p><style>{rules}</style><div class="maps"><div class="grid two">{"".join(figures)}'
-            f'</div><ul class="legend">{legend}</ul></div>')
+    return ("<p>Principal components: the two directions along which the points differ most. Colour is the task; "
+            'point at a name to see it alone.</p>'
+            f'<style>{rules}</style><div class="maps"><div class="grid two">{"".join(figures)}</div>'
+            f'<ul class="legend">{legend}</ul></div>')
 
 
 def clips(folder, results):
@@ -593,16 +601,16 @@ def clips(folder, results):
     notes = skipped(f"no clip for {', '.join(absent)}.") if absent else ""
     strange = [path.name for path in found if path.stem not in dict(tasks)]
     notes += skipped(f"clips of tasks that results.json does not name: {', '.join(strange)}.") if strange else ""
-    return ("<p>Left the scripted expert, right a generated policy; each loop is one whole clip, one pair per task. They "
-            f'illustrate; the table measures.</p><div class="grid three">{"".join(figures)}</div>{notes}')
+    return ("<p>Left the scripted expert, right a generated policy; each loop is one whole clip, one pair per task. "
+            f'They illustrate; the table measures.</p><div class="grid three">{"".join(figures)}</div>{notes}')
 
 
 def timing(results):
     total = sum(results.wall_seconds.values())
     rows = "".join(f"<tr><th>{escape(stage)}</th><td>{seconds:.1f}&#8239;s</td><td>{100 * seconds / (total or 1):.0f}"
                    f"&#8239;%</td></tr>" for stage, seconds in results.wall_seconds.items())
-    return (f'<table class="plain"><tbody>{rows}<tr class="all"><th>all stages</th><td>{total:.1f}&#8239;s</td><td></td>'
-            "</tr></tbody></table>")
+    return (f'<table class="plain"><tbody>{rows}<tr class="all"><th>all stages</th><td>{total:.1f}&#8239;s</td>'
+            "<td></td></tr></tbody></table>")
 
 
 def limits(results):
@@ -611,8 +619,8 @@ def limits(results):
     points = [
         f"The models were trained once, from the seeds above. The intervals cover the choice of prompts ({sizes}), not "
         "another training run, another zoo or other tasks.",
-        f"The {len(results.tasks['unseen'])} unseen tasks are of the same tabletop family as the seen ones: same hand, same "
-        "observations, related mechanisms. They say nothing about other robots or other simulators.",
+        "All tasks, seen and unseen, are of one tabletop family: same hand, same observations, related mechanisms. "
+        "They say nothing about other robots or other simulators.",
         "The tasks are our own and not MetaWorld's, so the rates do not compare with published ones.",
         "Prompts come from the same simulator as the scenes in which the policies are measured.",
         "Success counts at any step of an episode: a policy that succeeds and then undoes it still counts.",
@@ -623,39 +631,49 @@ def limits(results):
 
 
 STYLE = """
-:root{color-scheme:light dark;--page:#f4f5f3;--paper:#fff;--ink:#18211d;--muted:#5a655f;--line:#dce1dd;--accent:#2b5fd0;
---bar:#a3ada7;--good:#17703c;--bad:#ab3325;--unseen:#a0530b;--sans:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+:root{color-scheme:light dark;--page:#f4f5f3;--paper:#fff;--ink:#18211d;--muted:#5a655f;--line:#dce1dd;
+--accent:#2b5fd0;
+--bar:#a3ada7;--good:#17703c;--bad:#ab3325;--unseen:#a0530b;
+--sans:system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 @media (prefers-color-scheme:dark){:root{--page:#121614;--paper:#1a1f1d;--ink:#e6ebe8;--muted:#9ba6a0;--line:#313935;
 --accent:#84a9ff;--bar:#68736d;--good:#6fcf97;--bad:#ff9284;--unseen:#f0ab62}}
 *{box-sizing:border-box}body{margin:0;background:var(--page);color:var(--ink);font:16px/1.55 var(--sans)}
 main{max-width:1180px;margin:auto;padding:clamp(20px,5vw,56px) clamp(16px,4vw,40px)}
 h1{font-size:clamp(1.75rem,4.6vw,2.9rem);line-height:1.12;letter-spacing:-.02em;margin:.2em 0 .4em;max-width:24em;
 text-wrap:balance}h2{font-size:1.35rem;letter-spacing:-.01em;margin:0 0 .5em}h3{font-size:1rem;margin:0 0 .6em}
-p{margin:0 0 .8em}section>p,.lead,li{max-width:72ch}.over{color:var(--muted);font-size:.9rem;margin:0}.lead{font-size:1.1rem}
+p{margin:0 0 .8em}section>p,.lead,li{max-width:72ch}.over{color:var(--muted);font-size:.9rem;margin:0}
+.lead{font-size:1.1rem}
 section{margin-top:3.2rem;padding-top:1.6rem;border-top:1px solid var(--line)}.soft,figcaption,dt{color:var(--muted)}
 .ci{white-space:nowrap}data,td,dd{font-variant-numeric:tabular-nums}
 .skipped{border-left:3px solid var(--unseen);padding:.3em .8em;background:var(--paper)}.ahead{color:var(--bad)}
-.grid,.cards{display:grid;gap:16px;margin:1rem 0}.grid{align-items:start}.cards,.two{grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr))}
+.grid,.cards{display:grid;gap:16px;margin:1rem 0}.grid{align-items:start}
+.cards,.two{grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr))}
 .three{grid-template-columns:repeat(auto-fill,minmax(min(100%,300px),1fr))}
-.card,figure{background:var(--paper);border:1px solid var(--line);border-radius:10px;margin:0;padding:18px 20px;min-width:0}
-.card p:last-child{margin:0}.big{font-size:3.4rem;font-weight:650;line-height:1;letter-spacing:-.03em;margin:.1em 0 .25em}
+.card,figure{background:var(--paper);border:1px solid var(--line);border-radius:10px;margin:0;padding:18px 20px;
+min-width:0}
+.card p:last-child{margin:0}.big{font-size:3.4rem;font-weight:650;line-height:1;letter-spacing:-.03em;
+margin:.1em 0 .25em}
 .card.unseen .big{color:var(--unseen)}.card.seen .big{color:var(--accent)}
 .chip{font-size:.72rem;font-weight:600;border:1px solid;border-radius:99px;padding:.05em .6em;vertical-align:.1em;
 color:var(--accent);white-space:nowrap}.chip.unseen{color:var(--unseen)}
 .wide{overflow-x:auto;background:var(--paper);border:1px solid var(--line);border-radius:10px}
 table{border-collapse:separate;border-spacing:0;font-size:.86rem;line-height:1.3}.wide table{width:100%}
-.wide th,.wide td{padding:8px 10px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;min-width:88px}
+.wide th,.wide td{padding:8px 10px;border-bottom:1px solid var(--line);text-align:right;vertical-align:top;
+min-width:88px}
 .wide tbody:last-child tr:last-child>*{border-bottom:0}.wide thead th{vertical-align:bottom;font-weight:600}
 .wide th:first-child{text-align:left;position:sticky;left:0;background:var(--paper);min-width:128px;z-index:1}
-.wide th[scope=row]{font-weight:500}.wide th[scope=row]>span{display:block;color:var(--muted);font-size:.78rem;font-weight:400}
+.wide th[scope=row]{font-weight:500}.wide th[scope=row]>span{display:block;color:var(--muted);font-size:.78rem;
+font-weight:400}
 .wide .all>*{border-bottom:2px solid var(--bar);font-weight:650}.wide .split th{padding-top:18px}
 .split th>span{position:sticky;left:10px;font-weight:500}.wide .ref{color:var(--muted)}
 .wide th+.ref,.wide td:not(.ref)+.ref,.wide th:not(.ref)+th.ref{border-left:2px solid var(--line)}
 .rate{background:color-mix(in srgb,var(--accent) calc(var(--rate)*.2),transparent)}.rate.ref{background:none}
 .rate b{display:block;font-weight:500;white-space:nowrap}.rate.best b{font-weight:750}.star{color:var(--accent)}
-.rate .ci,.mean{display:block;font-size:.76rem;font-weight:400;color:var(--muted);white-space:nowrap}th.own{color:var(--accent)}
+.rate .ci,.mean{display:block;font-size:.76rem;font-weight:400;color:var(--muted);white-space:nowrap}
+th.own{color:var(--accent)}
 svg,img{display:block;width:100%;height:auto}svg *{stroke-linejoin:round;stroke-linecap:butt}img{border-radius:6px}
-figcaption{font-size:.86rem;margin-top:.6em}.clip{padding:14px}.marks{display:grid;grid-template-columns:1fr 1fr;gap:8px}
+figcaption{font-size:.86rem;margin-top:.6em}.clip{padding:14px}
+.marks{display:grid;grid-template-columns:1fr 1fr;gap:8px}
 .marks b{display:block;color:var(--ink)}.good{color:var(--good)}.bad{color:var(--bad)}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:4px 18px;padding:0;font-size:.9rem}.legend li{cursor:default}
 .legend i{display:inline-block;width:.75em;height:.75em;border-radius:50%;margin-right:.45em}

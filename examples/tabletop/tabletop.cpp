@@ -131,8 +131,8 @@ class TabletopEnvironment final : public Environment {
   Image render(Index width, Index height) override {
     check_ready("render");
     if (!renderer_) renderer_ = make_renderer(model_);
-    mj_camlight(model_.get(),
-                data_.get());  // kinematics are up to date; a mj_forward would disturb the next step
+    // Positions are up to date; mj_forward would change the solver's warm start and with it the next step.
+    mj_camlight(model_.get(), data_.get());
     return renderer_->draw(*data_, width, height);
   }
 

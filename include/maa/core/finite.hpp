@@ -23,8 +23,20 @@ constexpr bool is_finite(T value) noexcept {
 // Index of the first NaN or infinity, or -1.
 template <class T>
 Index first_nonfinite(std::span<T> values) noexcept {
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (!is_finite<std::remove_const_t<T>>(values[i])) {
+  using Number = std::remove_const_t<T>;
+  constexpr std::size_t block = 64;  // of fixed length and without a branch, so that compilers vectorise it
+  std::size_t i = 0;
+  for (; i + block <= values.size(); i += block) {
+    bool all = true;
+    for (std::size_t k = 0; k < block; ++k) {
+      all &= is_finite<Number>(values[i + k]);
+    }
+    if (!all) {
+      break;
+    }
+  }
+  for (; i < values.size(); ++i) {
+    if (!is_finite<Number>(values[i])) {
       return static_cast<Index>(i);
     }
   }

@@ -9,26 +9,34 @@
 #include <xtensor/containers/xadapt.hpp>
 #include <xtensor/containers/xarray.hpp>
 #include <xtensor/containers/xtensor.hpp>
+#include <xtensor/views/xstrided_view.hpp>
 #else
 #include <xtensor/xadapt.hpp>
 #include <xtensor/xarray.hpp>
+#include <xtensor/xstrided_view.hpp>
 #include <xtensor/xtensor.hpp>
 #endif
 
 #include <array>
+#include <utility>
 #include <vector>
 
 MAA_NAMESPACE_BEGIN
 
-// A 2-D xtensor view of the matrix: xt::adapt without ownership, so the memory must outlive it.
+// A 2-D xtensor view of the matrix, without ownership: the memory must outlive it. Rows may be apart; xtensor
+// never touches what lies between them (an adaptor with strides would: some of its operations run over its
+// whole storage).
 template <class T>
 auto as_xtensor(MatrixView<T> view) {
-  const std::array<std::size_t, 2> shape{static_cast<std::size_t>(view.rows),
-                                         static_cast<std::size_t>(view.cols)};
+  const auto extent =
+      static_cast<std::size_t>(view.rows == 0 ? 0 : (view.rows - 1) * view.stride + view.cols);
+  std::array<std::size_t, 2> shape{static_cast<std::size_t>(view.rows), static_cast<std::size_t>(view.cols)};
   // xtensor's convention: a dimension of size 1 has stride 0, so that it broadcasts.
-  const std::array<std::ptrdiff_t, 2> strides{view.rows == 1 ? 0 : view.stride, view.cols == 1 ? 0 : 1};
-  const auto extent = view.rows == 0 ? 0 : (view.rows - 1) * view.stride + view.cols;
-  return xt::adapt(view.data, static_cast<std::size_t>(extent), xt::no_ownership(), shape, strides);
+  std::array<std::ptrdiff_t, 2> strides{view.rows == 1 ? 0 : view.stride, view.cols == 1 ? 0 : 1};
+  // The pointer as a temporary: of a variable xtensor would keep a reference.
+  auto all =
+      xt::adapt(static_cast<T*>(view.data), extent, xt::no_ownership(), std::array<std::size_t, 1>{extent});
+  return xt::strided_view(std::move(all), std::move(shape), std::move(strides), 0, xt::layout_type::dynamic);
 }
 
 // A view of all numbers with the given shape; Error unless the shape holds exactly values.size() numbers.

@@ -4,8 +4,8 @@
 template <int Rows, int Outputs>
 MAA_KERNEL_INLINE void dot_products(const float* x, Index x_row, const float* w, Index w_row, Index depth,
                                     float (&result)[Rows][Outputs]) {
-  // Independent accumulators, enough to cover the latency of an addition. Their number depends on Rows alone, so that
-  // a result does not depend on where in the output its column lies.
+  // Independent accumulators, enough to cover the latency of an addition. Their number depends on Rows alone,
+  // so that a result does not depend on where in the output its column lies.
   constexpr int ways = Rows == 1 ? 2 : 1;
   Vec sums[ways][Rows][Outputs];
   MAA_KERNEL_UNROLL
@@ -90,8 +90,8 @@ inline void stream_rows(const Product<float>& p, Index first, Index count) {
   }
 }
 
-// p.a_col == p.b_row == 1. Groups of four rows take turns on a few rows of the weights, which the first group brings to
-// the cache.
+// p.a_col == p.b_row == 1. Groups of four rows take turns on a few rows of the weights, which the first group
+// brings to the cache.
 inline void stream(const Product<float>& p) {
   const Index columns = p.rows <= 4 ? p.cols : 4;
   for (Index j = 0; j < p.cols; j += columns) {
@@ -102,10 +102,17 @@ inline void stream(const Product<float>& p) {
     }
     const auto rest = p.block(i, p.rows - i, 0, p.cols);
     switch (rest.rows) {
-      case 1: stream_rows<1>(rest, j, count); break;
-      case 2: stream_rows<2>(rest, j, count); break;
-      case 3: stream_rows<3>(rest, j, count); break;
-      default: break;
+      case 1:
+        stream_rows<1>(rest, j, count);
+        break;
+      case 2:
+        stream_rows<2>(rest, j, count);
+        break;
+      case 3:
+        stream_rows<3>(rest, j, count);
+        break;
+      default:
+        break;
     }
   }
 }

@@ -1,7 +1,7 @@
 // General matrix product: packed panels and register tiles. Included once per instruction set, after dot.inl.
 //
-// Each element of c is, per block of `depth`, one chain of fused multiply-adds in order of k, then added to what c held
-// before. So its bits depend on the depth alone: c may be cut into blocks at will.
+// Each element of c is, per block of `depth`, one chain of fused multiply-adds in order of k, then added to
+// what c held before. So its bits depend on the depth alone: c may be cut into blocks at will.
 
 inline constexpr Index tile_rows = MAA_LANES == 16 ? 14 : 6;
 inline constexpr Index tile_cols = 2 * lanes;
@@ -39,7 +39,8 @@ MAA_KERNEL_INLINE void write(const Target& to, float* c, Index col, Vec value) {
   }
 }
 
-// One tile of c in registers: Rows x (Width vectors). Packed a is [Rows][packed_stride] if ByRow, else [depth][Rows].
+// One tile of c in registers: Rows x (Width vectors). Packed a is [Rows][packed_stride] if ByRow, else
+// [depth][Rows].
 template <int Rows, int Width, bool ByRow>
 inline void tile(const float* a, const float* b, Index b_row, Index depth, const Target& to) {
   constexpr Index row = ByRow ? packed_stride : 1;
@@ -86,15 +87,22 @@ using TileFunction = void (*)(const float*, const float*, Index, Index, const Ta
 template <int Width, bool ByRow>
 inline TileFunction tile_function(Index rows) {
   switch (rows) {
-    case 2: return tile<2, Width, ByRow>;
-    case 4: return tile<4, Width, ByRow>;
+    case 2:
+      return tile<2, Width, ByRow>;
+    case 4:
+      return tile<4, Width, ByRow>;
 #if MAA_LANES == 16
-    case 6: return tile<6, Width, ByRow>;
-    case 8: return tile<8, Width, ByRow>;
-    case 10: return tile<10, Width, ByRow>;
-    case 12: return tile<12, Width, ByRow>;
+    case 6:
+      return tile<6, Width, ByRow>;
+    case 8:
+      return tile<8, Width, ByRow>;
+    case 10:
+      return tile<10, Width, ByRow>;
+    case 12:
+      return tile<12, Width, ByRow>;
 #endif
-    default: return tile<tile_rows, Width, ByRow>;
+    default:
+      return tile<tile_rows, Width, ByRow>;
   }
 }
 
@@ -137,11 +145,14 @@ inline void copy_any(const float* from, Index from_row, Index from_col, Index de
   }
 }
 
-MAA_KERNEL_INLINE Quad load_quad(const float* p) { return *reinterpret_cast<const UnalignedQuad*>(p); }
+MAA_KERNEL_INLINE Quad load_quad(const float* p) {
+  return *reinterpret_cast<const UnalignedQuad*>(p);
+}
 
 // Lanes 4 i .. 4 i + 3 come from row 4 i + r of `from`.
 MAA_KERNEL_INLINE Vec gather_quads(const float* from, Index row) {
-  const Octet low = __builtin_shufflevector(load_quad(from), load_quad(from + 4 * row), 0, 1, 2, 3, 4, 5, 6, 7);
+  const Octet low =
+      __builtin_shufflevector(load_quad(from), load_quad(from + 4 * row), 0, 1, 2, 3, 4, 5, 6, 7);
 #if MAA_LANES == 16
   const Octet high =
       __builtin_shufflevector(load_quad(from + 8 * row), load_quad(from + 12 * row), 0, 1, 2, 3, 4, 5, 6, 7);
@@ -196,7 +207,8 @@ inline void transpose_lanes(const float* from, Index from_row, Index depth, floa
 #undef MAA_KERNEL_ODD
 
 // Packs `count` columns of b, from `width` on zero, as [depth][width].
-inline void pack_panel(const float* b, Index b_row, Index b_col, Index depth, Index count, Index width, float* to) {
+inline void pack_panel(const float* b, Index b_row, Index b_col, Index depth, Index count, Index width,
+                       float* to) {
   if (b_col == 1) {
     for (Index k = 0; k < depth; ++k) {
       const float* source = b + k * b_row;
@@ -242,7 +254,11 @@ inline void multiply_block(const Product<float>& p, float* packed_a, float* pack
     for (Index t = 0; t < tiles; ++t) {
       const Index first = tile_begin(p.rows, tiles, t), padded = tile_begin(p.rows, tiles, t + 1) - first;
       const Index rows = padded < p.rows - first ? padded : p.rows - first;
-      const Target to{p.c + first * p.c_row + j, p.c_row, p.bias == nullptr ? nullptr : p.bias + j, rows, cols,
+      const Target to{p.c + first * p.c_row + j,
+                      p.c_row,
+                      p.bias == nullptr ? nullptr : p.bias + j,
+                      rows,
+                      cols,
                       p.accumulate};
       const auto run = width == tile_cols ? tile_function<2, ByRow>(padded) : tile_function<1, ByRow>(padded);
       run(packed_a + first * packed_stride, packed_b, width, p.depth, to);
@@ -252,7 +268,8 @@ inline void multiply_block(const Product<float>& p, float* packed_a, float* pack
 
 // The whole product; `scratch` holds gemm_scratch floats, 64-byte aligned.
 inline void multiply(const Product<float>& p, float* scratch) {
-  // Few rows: packing would cost more than it saves; for more than four the sums across lanes must pay off, too.
+  // Few rows: packing would cost more than it saves; for more than four the sums across lanes must pay off,
+  // too.
   if (p.rows <= (p.depth >= 128 ? 12 : 4) && p.a_col == 1 && p.b_row == 1) {
     return stream(p);
   }

@@ -21,7 +21,8 @@ MAA_KERNEL_BEGIN_AVX512
 #undef MAA_LANES
 MAA_KERNEL_END
 static_assert(gemm_scratch >= avx2::row_block * avx2::packed_stride + avx2::depth_block * avx2::tile_cols);
-static_assert(gemm_scratch >= avx512::row_block * avx512::packed_stride + avx512::depth_block * avx512::tile_cols);
+static_assert(gemm_scratch >=
+              avx512::row_block * avx512::packed_stride + avx512::depth_block * avx512::tile_cols);
 #endif
 
 using Multiply = void (*)(const Product<float>&, float* scratch);
@@ -30,9 +31,12 @@ using Multiply = void (*)(const Product<float>&, float* scratch);
 inline Multiply multiply_for(Isa isa) noexcept {
 #if MAA_HAS_X86_KERNELS
   switch (isa) {
-    case Isa::avx512: return avx512::multiply;
-    case Isa::avx2: return avx2::multiply;
-    case Isa::scalar: break;
+    case Isa::avx512:
+      return avx512::multiply;
+    case Isa::avx2:
+      return avx2::multiply;
+    case Isa::scalar:
+      break;
   }
 #endif
   static_cast<void>(isa);

@@ -34,13 +34,13 @@ inline Isa detect_isa() noexcept {
 
 // `isa`, or an Error if this machine does not support it.
 inline Isa require_supported(Isa isa) {
-  require(isa <= detect_isa(), "instruction set: expected at most ", name(detect_isa()), " on this machine, found ",
-          name(isa));
+  require(isa <= detect_isa(), "instruction set: expected at most ", name(detect_isa()),
+          " on this machine, found ", name(isa));
   return isa;
 }
 
-// The level the environment variable MAA_ISA names (scalar, avx2, avx512), or the detected one if it is not set.
-// Throws Error for another name or a level this machine does not support.
+// The level the environment variable MAA_ISA names (scalar, avx2, avx512), or the detected one if it is not
+// set. Throws Error for another name or a level this machine does not support.
 inline Isa select_isa() {
   const char* text = std::getenv("MAA_ISA");
   if (text == nullptr || *text == '\0') {

@@ -1,6 +1,6 @@
-// Elementwise kernels. Errors in units of the last place for results of 1e-35 or more, which tests/kernels_test.cpp
-// holds: elu 1.5, tanh 3, mish 5, gelu 10 (in its left tail; 4 for x > -5). Smaller results are right to 1e-40.
-// Derivatives are right to 4e-7 absolutely.
+// Elementwise kernels. Errors in units of the last place for results of 1e-35 or more, which
+// tests/kernels_test.cpp holds: elu 1.5, tanh 3, mish 5, gelu 10 (in its left tail; 4 for x > -5). Smaller
+// results are right to 1e-40. Derivatives are right to 4e-7 absolutely.
 
 // The polynomial with these coefficients, highest power first.
 template <int Count>
@@ -14,8 +14,12 @@ MAA_KERNEL_INLINE Vec polynomial(Vec x, const float (&coefficients)[Count]) {
 }
 
 // Comparisons with NaN are false: it passes through.
-MAA_KERNEL_INLINE Vec at_least(Vec x, float low) { return x < low ? broadcast(low) : x; }
-MAA_KERNEL_INLINE Vec at_most(Vec x, float high) { return x > high ? broadcast(high) : x; }
+MAA_KERNEL_INLINE Vec at_least(Vec x, float low) {
+  return x < low ? broadcast(low) : x;
+}
+MAA_KERNEL_INLINE Vec at_most(Vec x, float high) {
+  return x > high ? broadcast(high) : x;
+}
 
 // exp(x) = 2^n (1 + fraction), |n| <= 150 for x in [-104, 104].
 struct Exponential {
@@ -30,11 +34,14 @@ MAA_KERNEL_INLINE Exponential split_exponential(Vec x) {
   // log 2 in two parts: n times the first is exact.
   const Vec r = fma(n, broadcast(-1.42860677e-6f), fma(n, broadcast(-0.693145752f), x));
   // exp(r) = 1 + r + r^2 P(r), |r| <= log(2) / 2; P by own minimax fit, relative error 3e-9.
-  constexpr float fit[] = {1.381446724e-03f, 8.368780836e-03f, 4.166839272e-02f, 1.666651964e-01f, 4.999999404e-01f};
+  constexpr float fit[] = {1.381446724e-03f, 8.368780836e-03f, 4.166839272e-02f, 1.666651964e-01f,
+                           4.999999404e-01f};
   return {bits(shifted) - bits(magic), fma(r * r, polynomial(r, fit), r)};
 }
 // 2^n for |n| <= 126.
-MAA_KERNEL_INLINE Vec power_of_two(Ints n) { return from_bits((n + 127) << 23); }
+MAA_KERNEL_INLINE Vec power_of_two(Ints n) {
+  return from_bits((n + 127) << 23);
+}
 
 MAA_KERNEL_INLINE Vec exponential(Vec x) {
   const Exponential e = split_exponential(at_most(at_least(x, -104.0f), 89.0f));
@@ -142,23 +149,36 @@ inline void backward_all(const float* x, const float* dy, float* dx, Index count
 
 inline void activation_forward(Activation activation, const float* x, float* y, Index count) {
   switch (activation) {
-    case Activation::identity: return forward_all<Activation::identity>(x, y, count);
-    case Activation::relu: return forward_all<Activation::relu>(x, y, count);
-    case Activation::elu: return forward_all<Activation::elu>(x, y, count);
-    case Activation::gelu: return forward_all<Activation::gelu>(x, y, count);
-    case Activation::mish: return forward_all<Activation::mish>(x, y, count);
-    case Activation::tanh: return forward_all<Activation::tanh>(x, y, count);
+    case Activation::identity:
+      return forward_all<Activation::identity>(x, y, count);
+    case Activation::relu:
+      return forward_all<Activation::relu>(x, y, count);
+    case Activation::elu:
+      return forward_all<Activation::elu>(x, y, count);
+    case Activation::gelu:
+      return forward_all<Activation::gelu>(x, y, count);
+    case Activation::mish:
+      return forward_all<Activation::mish>(x, y, count);
+    case Activation::tanh:
+      return forward_all<Activation::tanh>(x, y, count);
   }
 }
 
-inline void activation_backward(Activation activation, const float* x, const float* dy, float* dx, Index count) {
+inline void activation_backward(Activation activation, const float* x, const float* dy, float* dx,
+                                Index count) {
   switch (activation) {
-    case Activation::identity: return backward_all<Activation::identity>(x, dy, dx, count);
-    case Activation::relu: return backward_all<Activation::relu>(x, dy, dx, count);
-    case Activation::elu: return backward_all<Activation::elu>(x, dy, dx, count);
-    case Activation::gelu: return backward_all<Activation::gelu>(x, dy, dx, count);
-    case Activation::mish: return backward_all<Activation::mish>(x, dy, dx, count);
-    case Activation::tanh: return backward_all<Activation::tanh>(x, dy, dx, count);
+    case Activation::identity:
+      return backward_all<Activation::identity>(x, dy, dx, count);
+    case Activation::relu:
+      return backward_all<Activation::relu>(x, dy, dx, count);
+    case Activation::elu:
+      return backward_all<Activation::elu>(x, dy, dx, count);
+    case Activation::gelu:
+      return backward_all<Activation::gelu>(x, dy, dx, count);
+    case Activation::mish:
+      return backward_all<Activation::mish>(x, dy, dx, count);
+    case Activation::tanh:
+      return backward_all<Activation::tanh>(x, dy, dx, count);
   }
 }
 

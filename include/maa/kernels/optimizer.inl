@@ -3,7 +3,8 @@
 struct AdamWVectors {
   Vec weight, m, v;
 };
-MAA_KERNEL_INLINE AdamWVectors adamw_update(const AdamWFactors<float>& f, Vec weight, Vec gradient, Vec m, Vec v) {
+MAA_KERNEL_INLINE AdamWVectors adamw_update(const AdamWFactors<float>& f, Vec weight, Vec gradient, Vec m,
+                                            Vec v) {
   const Vec g = gradient * f.gradient_scale;
   m = fma(broadcast(f.one_minus_beta1), g - m, m);
   v = fma(broadcast(f.one_minus_beta2) * g, g, v * f.beta2);
@@ -14,8 +15,8 @@ MAA_KERNEL_INLINE Vec ema_update(const AdamWFactors<float>& f, Vec ema, Vec weig
   return fma(broadcast(f.one_minus_ema_decay), weight - ema, ema);
 }
 
-inline void adamw(const AdamWFactors<float>& f, Index count, float* weights, const float* gradients, float* m, float* v,
-                  float* ema) {
+inline void adamw(const AdamWFactors<float>& f, Index count, float* weights, const float* gradients, float* m,
+                  float* v, float* ema) {
   // Four or five streams are more than the hardware follows far enough ahead.
   constexpr Index ahead = 512;
   Index i = 0;
@@ -24,7 +25,8 @@ inline void adamw(const AdamWFactors<float>& f, Index count, float* weights, con
     __builtin_prefetch(gradients + i + ahead, 0);
     __builtin_prefetch(m + i + ahead, 1);
     __builtin_prefetch(v + i + ahead, 1);
-    const AdamWVectors next = adamw_update(f, load(weights + i), load(gradients + i), load(m + i), load(v + i));
+    const AdamWVectors next =
+        adamw_update(f, load(weights + i), load(gradients + i), load(m + i), load(v + i));
     store(weights + i, next.weight);
     store(m + i, next.m);
     store(v + i, next.v);

@@ -6,7 +6,8 @@
 MAA_NAMESPACE_BEGIN
 namespace kernels {
 
-// c = a b (+ c, or + bias for each row); element (i, k) of a is a[i * a_row + k * a_col], likewise b; c is row-major.
+// c = a b (+ c, or + bias for each row); element (i, k) of a is a[i * a_row + k * a_col], likewise b; c is
+// row-major.
 template <class T>
 struct Product {
   const T* a;

@@ -1,5 +1,5 @@
-// The kernels as plain loops: for double, for processors without vector kernels, and as what the others are tested
-// against.
+// The kernels as plain loops: for double, for processors without vector kernels, and as what the others are
+// tested against.
 #pragma once
 
 #include <maa/kernels/product.hpp>

@@ -1,5 +1,5 @@
-// The activation functions one number at a time: the definition that the vector kernels are tested against, and the
-// code that runs for double.
+// The activation functions one number at a time: the definition that the vector kernels are tested against,
+// and the code that runs for double.
 #pragma once
 
 #include <maa/kernels/activation.hpp>
@@ -17,8 +17,8 @@ T clamp(T x, T low, T high) {
   return x < low ? low : x > high ? high : x;
 }
 
-// Beyond these, exp vanishes beside 1 or as a whole, in float and double: the limits stand for infinities, whose
-// products with zero would be NaN.
+// Beyond these, exp vanishes beside 1 or as a whole, in float and double: the limits stand for infinities,
+// whose products with zero would be NaN.
 template <class T>
 T limited(T x) {
   return clamp(x, T(-750), T(40));
@@ -30,9 +30,12 @@ T limited(T x) {
 template <class T>
 T activate(Activation activation, T x) {
   switch (activation) {
-    case Activation::identity: return x;
-    case Activation::relu: return x < T(0) ? T(0) : x;
-    case Activation::elu: return x > T(0) ? x : std::expm1(x);
+    case Activation::identity:
+      return x;
+    case Activation::relu:
+      return x < T(0) ? T(0) : x;
+    case Activation::elu:
+      return x > T(0) ? x : std::expm1(x);
     case Activation::gelu: {
       const T low = x < T(-40) ? T(-40) : x;
       return low * (T(0.5) * std::erfc(low * T(-0.70710678118654752440)));
@@ -42,7 +45,8 @@ T activate(Activation activation, T x) {
       const T e = std::exp(detail::limited(x)), n = e * (e + T(2));
       return (x < T(-750) ? T(-750) : x) * (n / (n + T(2)));
     }
-    case Activation::tanh: return std::tanh(x);
+    case Activation::tanh:
+      return std::tanh(x);
   }
   return x;
 }
@@ -51,9 +55,12 @@ T activate(Activation activation, T x) {
 template <class T>
 T activation_slope(Activation activation, T x) {
   switch (activation) {
-    case Activation::identity: return T(1);
-    case Activation::relu: return x <= T(0) ? T(0) : T(1);
-    case Activation::elu: return x > T(0) ? T(1) : std::exp(x);
+    case Activation::identity:
+      return T(1);
+    case Activation::relu:
+      return x <= T(0) ? T(0) : T(1);
+    case Activation::elu:
+      return x > T(0) ? T(1) : std::exp(x);
     case Activation::gelu: {
       // Phi(x) + x phi(x)
       const T limited = detail::clamp(x, T(-40), T(40));

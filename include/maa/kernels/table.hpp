@@ -1,5 +1,5 @@
-// The float kernels of each instruction set, behind function pointers. All run on the calling thread; none allocates or
-// throws. Enough to run a policy without threads.
+// The float kernels of each instruction set, behind function pointers. All run on the calling thread; none
+// allocates or throws. Enough to run a policy without threads.
 #pragma once
 
 #include <maa/kernels/isa.hpp>
@@ -13,6 +13,7 @@ namespace kernels {
 MAA_KERNEL_BEGIN_AVX2
 #define MAA_LANES 8
 #include <maa/kernels/vector.inl>
+
 #include <maa/kernels/dot.inl>
 #include <maa/kernels/math.inl>
 #include <maa/kernels/optimizer.inl>
@@ -21,6 +22,7 @@ MAA_KERNEL_END
 MAA_KERNEL_BEGIN_AVX512
 #define MAA_LANES 16
 #include <maa/kernels/vector.inl>
+
 #include <maa/kernels/dot.inl>
 #include <maa/kernels/math.inl>
 #include <maa/kernels/optimizer.inl>
@@ -39,8 +41,8 @@ struct Table {
   // y = W x + b; weight [out, in] row-major, bias [out] or null. y overlaps nothing.
   void (*linear)(const float* weight, const float* bias, const float* x, float* y, Index out, Index in);
   // One AdamW step; ema may be null.
-  void (*adamw)(const AdamWFactors<float>&, Index count, float* weights, const float* gradients, float* m, float* v,
-                float* ema);
+  void (*adamw)(const AdamWFactors<float>&, Index count, float* weights, const float* gradients, float* m,
+                float* v, float* ema);
   double (*sum_of_squares)(const float* x, Index count);
 };
 
@@ -54,14 +56,19 @@ inline const Table& table_for(Isa isa) noexcept {
                                 reference::adamw<float>,
                                 reference::sum_of_squares<float>};
 #if MAA_HAS_X86_KERNELS
-  static constexpr Table avx2{Isa::avx2, avx2::activation_forward, avx2::activation_backward, avx2::add,
-                              avx2::linear, avx2::adamw, avx2::sum_of_squares};
-  static constexpr Table avx512{Isa::avx512, avx512::activation_forward, avx512::activation_backward, avx512::add,
-                                avx512::linear, avx512::adamw, avx512::sum_of_squares};
+  static constexpr Table avx2{
+      Isa::avx2,   avx2::activation_forward, avx2::activation_backward, avx2::add, avx2::linear,
+      avx2::adamw, avx2::sum_of_squares};
+  static constexpr Table avx512{
+      Isa::avx512,   avx512::activation_forward, avx512::activation_backward, avx512::add, avx512::linear,
+      avx512::adamw, avx512::sum_of_squares};
   switch (isa) {
-    case Isa::avx512: return avx512;
-    case Isa::avx2: return avx2;
-    case Isa::scalar: break;
+    case Isa::avx512:
+      return avx512;
+    case Isa::avx2:
+      return avx2;
+    case Isa::scalar:
+      break;
   }
 #endif
   static_cast<void>(isa);

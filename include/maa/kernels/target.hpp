@@ -1,6 +1,6 @@
-// Regions of code compiled for one instruction set, whatever flags the user sets. Inside a region only the .inl files of
-// this folder are included: an inline function of another header compiled here could be the copy the linker keeps for a
-// machine that lacks the instructions.
+// Regions of code compiled for one instruction set, whatever flags the user sets. Inside a region only the
+// .inl files of this folder are included: an inline function of another header compiled here could be the
+// copy the linker keeps for a machine that lacks the instructions.
 #pragma once
 
 #include <maa/core/config.hpp>
@@ -14,17 +14,20 @@
 #define MAA_KERNEL_BEGIN_AVX2 \
   namespace avx2 {            \
   _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to = function)")
-#define MAA_KERNEL_BEGIN_AVX512 \
-  namespace avx512 {            \
-  _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\"))), apply_to = function)")
-#define MAA_KERNEL_END \
-  _Pragma("clang attribute pop") }
+#define MAA_KERNEL_BEGIN_AVX512                                                                         \
+  namespace avx512 {                                                                                    \
+  _Pragma(                                                                                              \
+      "clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\"))), " \
+      "apply_to = function)")
+#define MAA_KERNEL_END           \
+  _Pragma("clang attribute pop") \
+  }
 #else
 #define MAA_KERNEL_UNROLL _Pragma("GCC unroll 16")
-#define MAA_KERNEL_BEGIN_AVX2 \
-  _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")") namespace avx2 {
+#define MAA_KERNEL_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")") namespace avx2 {
 #define MAA_KERNEL_BEGIN_AVX512 \
-  _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\")") namespace avx512 {
+  _Pragma("GCC push_options")   \
+      _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\")") namespace avx512 {
 #define MAA_KERNEL_END \
   }                    \
   _Pragma("GCC pop_options")

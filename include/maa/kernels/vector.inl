@@ -1,5 +1,5 @@
-// One vector register of MAA_LANES floats. Included once per instruction set inside its target region; no header may be
-// included from here, and helpers are always inlined so that vectors never cross a call.
+// One vector register of MAA_LANES floats. Included once per instruction set inside its target region; no
+// header may be included from here, and helpers are always inlined so that vectors never cross a call.
 
 typedef float Vec __attribute__((vector_size(MAA_LANES * 4)));
 typedef int Ints __attribute__((vector_size(MAA_LANES * 4)));
@@ -10,16 +10,28 @@ typedef float Octet __attribute__((vector_size(32)));
 
 inline constexpr Index lanes = MAA_LANES;
 
-MAA_KERNEL_INLINE Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
-MAA_KERNEL_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
-MAA_KERNEL_INLINE Vec broadcast(float x) { return x - Vec{}; }
-MAA_KERNEL_INLINE Ints bits(Vec v) { return reinterpret_cast<Ints>(v); }
-MAA_KERNEL_INLINE Vec from_bits(Ints v) { return reinterpret_cast<Vec>(v); }
+MAA_KERNEL_INLINE Vec load(const float* p) {
+  return *reinterpret_cast<const UnalignedVec*>(p);
+}
+MAA_KERNEL_INLINE void store(float* p, Vec v) {
+  *reinterpret_cast<UnalignedVec*>(p) = v;
+}
+MAA_KERNEL_INLINE Vec broadcast(float x) {
+  return x - Vec{};
+}
+MAA_KERNEL_INLINE Ints bits(Vec v) {
+  return reinterpret_cast<Ints>(v);
+}
+MAA_KERNEL_INLINE Vec from_bits(Ints v) {
+  return reinterpret_cast<Vec>(v);
+}
 
-// The first `count` lanes only, 0 <= count < lanes; the others read as zero and are not written. Memory beyond them is
-// not touched.
+// The first `count` lanes only, 0 <= count < lanes; the others read as zero and are not written. Memory
+// beyond them is not touched.
 #if MAA_LANES == 16
-MAA_KERNEL_INLINE unsigned short lane_mask(Index count) { return static_cast<unsigned short>((1u << count) - 1u); }
+MAA_KERNEL_INLINE unsigned short lane_mask(Index count) {
+  return static_cast<unsigned short>((1u << count) - 1u);
+}
 MAA_KERNEL_INLINE Vec load_first(const float* p, Index count) {
   return __builtin_ia32_loadups512_mask(p, Vec{}, lane_mask(count));
 }
@@ -49,7 +61,9 @@ MAA_KERNEL_INLINE Vec fma(Vec a, Vec b, Vec c) {
   return __builtin_ia32_vfmaddps256(a, b, c);
 #endif
 }
-MAA_KERNEL_INLINE Vec fma(Vec a, Vec b, float c) { return fma(a, b, broadcast(c)); }
+MAA_KERNEL_INLINE Vec fma(Vec a, Vec b, float c) {
+  return fma(a, b, broadcast(c));
+}
 
 MAA_KERNEL_INLINE Vec square_root(Vec v) {
 #if MAA_KERNEL_ELEMENTWISE_SQRT

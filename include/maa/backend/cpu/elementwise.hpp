@@ -29,17 +29,22 @@ void activation_forward(const Backend& backend, Activation activation, InSpan<T>
   });
 }
 
-// dx = dy * activation'(x), from the input x of the forward pass; dx may be dy or x, else they must not overlap.
+// dx = dy * activation'(x), from the input x of the forward pass; dx may be dy or x, else they must not
+// overlap.
 template <class T>
-void activation_backward(const Backend& backend, Activation activation, InSpan<T> x, InSpan<T> dy, std::span<T> dx) {
-  require(x.size() == dx.size() && dy.size() == dx.size(), "activation_backward: expected x, dy and dx of one size, found ",
-          x.size(), ", ", dy.size(), " and ", dx.size());
+void activation_backward(const Backend& backend, Activation activation, InSpan<T> x, InSpan<T> dy,
+                         std::span<T> dx) {
+  require(x.size() == dx.size() && dy.size() == dx.size(),
+          "activation_backward: expected x, dy and dx of one size, found ", x.size(), ", ", dy.size(),
+          " and ", dx.size());
   for_chunks(backend.pool(), std::ssize(dx), detail::elementwise_chunk, [&](Index, Index first, Index last) {
     const T* input = x.data() + first;
     if constexpr (std::is_same_v<T, float>) {
-      backend.kernels().activation_backward(activation, input, dy.data() + first, dx.data() + first, last - first);
+      backend.kernels().activation_backward(activation, input, dy.data() + first, dx.data() + first,
+                                            last - first);
     } else {
-      kernels::reference::activation_backward(activation, input, dy.data() + first, dx.data() + first, last - first);
+      kernels::reference::activation_backward(activation, input, dy.data() + first, dx.data() + first,
+                                              last - first);
     }
   });
 }

@@ -12,7 +12,8 @@ void linear_forward(const Backend& backend, In<T> x, const std::type_identity_t<
                     const std::type_identity_t<T>* bias, MatrixView<T> y) {
   require_shape(y, x.rows, y.cols, "linear_forward: y");
   const Strided<T> transposed = Strided<T>(weight, y.cols, x.cols, x.cols, 1).transposed();
-  detail::multiply(backend, detail::checked_product<T>("linear_forward", x, transposed, y, bias, Write::overwrite));
+  detail::multiply(backend,
+                   detail::checked_product<T>("linear_forward", x, transposed, y, bias, Write::overwrite));
 }
 
 // dx = dy W (overwrites).

@@ -39,9 +39,10 @@ void adamw(const Backend& backend, const AdamWStep& step, std::span<T> weights, 
            std::span<std::type_identity_t<T>> ema) {
   const bool average = step.ema_decay >= 0;
   const auto size = weights.size();
-  require(gradients.size() == size && m.size() == size && v.size() == size && (!average || ema.size() == size),
-          "adamw: expected ", size, " gradients, moments and averages, found ", gradients.size(), ", ", m.size(), ", ",
-          v.size(), " and ", ema.size());
+  require(
+      gradients.size() == size && m.size() == size && v.size() == size && (!average || ema.size() == size),
+      "adamw: expected ", size, " gradients, moments and averages, found ", gradients.size(), ", ", m.size(),
+      ", ", v.size(), " and ", ema.size());
   const auto factors = detail::adamw_factors<T>(step);
   for_chunks(backend.pool(), std::ssize(weights), Index{1} << 16, [&](Index, Index first, Index last) {
     T* const part = average ? ema.data() + first : nullptr;

@@ -1,0 +1,49 @@
+// From a generator and recorded trajectories to policy files: generate GENERATOR TRAJECTORY... --out FOLDER
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+
+#include "generator_config.hpp"
+
+int main(int argc, char** argv) {
+  std::filesystem::path generator_path, out = "policies";
+  std::vector<std::filesystem::path> trajectory_paths;
+  maa::GenerateOptions options;
+  options.count = 1;
+  int threads = 0;
+  bool together = false;
+
+  CLI::App app("Generates policies from trajectories, without any training.");
+  app.add_option("generator", generator_path, "generator file (.safetensors)")->required()->check(CLI::ExistingFile);
+  app.add_option("trajectories", trajectory_paths, "trajectory files (.npz or .safetensors): observations, actions, success")
+      ->required()
+      ->check(CLI::ExistingFile);
+  app.add_option("--out", out, "folder for the policy files")->capture_default_str();
+  app.add_option("--count", options.count, "policies per prompt")->capture_default_str();
+  app.add_option("--seed", options.seed, "equal seeds give equal policies")->capture_default_str();
+  app.add_option("--threads", threads, "0: one per core")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_flag("--together", together, "all trajectories are demonstrations of one behaviour and make one prompt");
+  CLI11_PARSE(app, argc, argv);
+
+  try {
+    const auto generator = maa::examples::QuickstartGenerator::load(generator_path, maa::cpu::Backend(threads));
+    std::vector<maa::Trajectory> trajectories;
+    for (const auto& path : trajectory_paths) {
+      trajectories.push_back(maa::load_trajectory(path));
+    }
+    const auto policies =
+        together ? generator.generate(trajectories, options) : generator.generate_each(trajectories, options);
+    std::filesystem::create_directories(out);
+    for (std::size_t i = 0; i < policies.size(); ++i) {
+      const auto prompt = i / static_cast<std::size_t>(options.count);
+      const auto name = together ? std::string("policy") : trajectory_paths[prompt].stem().string();
+      const auto path = out / maa::concatenate(name, "_", i % static_cast<std::size_t>(options.count), ".safetensors");
+      maa::save_policy(path, policies[i]);
+      std::printf("%s\n", path.c_str());
+    }
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,91 @@
+#include "model.hpp"
+
+#include "augmentation.hpp"
+#include "generator_config.hpp"
+#include "interrupt.hpp"
+#include "progress.hpp"
+
+namespace maa::examples::quickstart {
+namespace {
+
+FitOptions fit_options(const Options& options) {
+  auto fit = FitOptions::fixed();
+  fit.seed = seed_for(options, Purpose::fit);
+  fit.behavior.augmentation = reflect_and_translate(metaworld_symmetry(true));
+  if (options.smoke) {
+    for (auto* train : {&fit.autoencoder.train, &fit.embedder.train, &fit.denoiser.train, &fit.behavior.train}) {
+      train->steps = 10;
+      train->batch = std::min<Index>(train->batch, 8);
+      train->learning_rate.warmup = 2;
+    }
+  }
+  return fit;
+}
+
+}  // namespace
+
+struct Model::Implementation {
+  QuickstartGenerator generator;
+};
+
+Model::Model(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
+Model::Model(Model&&) noexcept = default;
+Model& Model::operator=(Model&&) noexcept = default;
+Model::~Model() = default;
+
+Model Model::fit(const Options& options, const Dataset& dataset, const std::filesystem::path& checkpoint,
+                 TrainingLog& log) {
+  auto settings = fit_options(options);
+  settings.checkpoint = checkpoint;
+  QuickstartGenerator generator{cpu::Backend(options.threads)};
+  std::unique_ptr<Progress> progress;
+  std::string stage;
+  const bool finished = generator.fit(dataset, settings, [&](const TrainProgress& now) {
+    if (stage != now.stage) {
+      stage = now.stage;
+      progress = std::make_unique<Progress>(stage, now.steps);
+    }
+    progress->update(now.step, concatenate("loss ", now.loss));
+    if (now.step % std::max<Index>(1, now.steps / 200) == 0 || now.validation) {
+      log.add(stage, now.step, now.steps, now.loss, now.validation ? &*now.validation : nullptr);
+    }
+    return !interrupted();
+  });
+  if (!finished) {
+    throw Interrupted();
+  }
+  return Model(std::make_unique<Implementation>(Implementation{std::move(generator)}));
+}
+
+Model Model::load(const Options& options, const std::filesystem::path& path) {
+  return Model(std::make_unique<Implementation>(
+      Implementation{QuickstartGenerator::load(path, cpu::Backend(options.threads))}));
+}
+
+void Model::save(const std::filesystem::path& path) const { implementation_->generator.save(path); }
+
+Buffer<float> Model::generate(std::span<const Trajectory> prompts, std::uint64_t seed) const {
+  GenerateOptions options;
+  options.seed = seed;
+  const auto policies = implementation_->generator.generate_each(prompts, options);
+  Buffer<float> weights(static_cast<Index>(policies.size()) * MetaWorldPolicy::parameter_size);
+  auto* next = weights.data();
+  for (const auto& policy : policies) {
+    next = std::copy(policy.weights().begin(), policy.weights().end(), next);
+  }
+  return weights;
+}
+
+Buffer<float> Model::embed(std::span<const Trajectory> prompts) const {
+  return implementation_->generator.embed(prompts);
+}
+
+Buffer<float> Model::latents(MatrixView<const float> weights) const {
+  std::vector<MetaWorldPolicy> policies;
+  for (Index i = 0; i < weights.rows; ++i) {
+    policies.emplace_back(weights.row_span(i));
+  }
+  return implementation_->generator.encode(policies);
+}
+
+}  // namespace maa::examples::quickstart

@@ -1,0 +1,117 @@
+#include "results.hpp"
+
+#include <cstdio>
+#include <numeric>
+
+#include "statistics.hpp"
+
+namespace maa::examples::quickstart {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json row(const std::string& task, const std::string& split, const std::string& method, Index prompts,
+         const Options& options, double qualified, const Interval& interval, double mean_success) {
+  return {{"task", task},
+          {"split", split},
+          {"method", method},
+          {"prompts", prompts},
+          {"scenes", options.scenes},
+          {"qualified", qualified},
+          {"ci95", {std::min(interval.low, qualified), std::max(interval.high, qualified)}},
+          {"mean_success", mean_success}};
+}
+
+}  // namespace
+
+Json result_rows(const Options& options, const std::vector<Outcome>& outcomes) {
+  const auto tasks = options.tasks.all();
+  Json rows = Json::array();
+  for (const auto& outcome : outcomes) {
+    for (const std::string split : {"seen", "unseen"}) {
+      const std::size_t first = split == "seen" ? 0 : options.tasks.seen.size();
+      const std::size_t last = split == "seen" ? options.tasks.seen.size() : tasks.size();
+      std::vector<std::vector<double>> groups;
+      double scenes_solved = 0;
+      Index prompts = 0;
+      for (std::size_t t = first; t < last; ++t) {
+        const auto& successes = outcome.successes[t];
+        if (successes.empty()) {
+          continue;
+        }
+        auto& group = groups.emplace_back();
+        for (const auto solved : successes) {
+          group.push_back(solved == options.scenes ? 1 : 0);
+        }
+        const auto count = static_cast<Index>(successes.size());
+        const auto joint = std::accumulate(group.begin(), group.end(), 0.0);
+        const auto mean = static_cast<double>(std::accumulate(successes.begin(), successes.end(), Index{0})) /
+                          static_cast<double>(count * options.scenes);
+        rows.push_back(row(tasks[t], split, outcome.method, count, options, joint / static_cast<double>(count),
+                           wilson_interval(static_cast<Index>(joint), count), mean));
+        scenes_solved += mean;
+        prompts += count;
+      }
+      if (!groups.empty()) {
+        double qualified = 0;
+        for (const auto& group : groups) {
+          qualified += std::accumulate(group.begin(), group.end(), 0.0) /
+                       static_cast<double>(group.size() * groups.size());
+        }
+        rows.push_back(row("mean", split, outcome.method, prompts, options, qualified,
+                           bootstrap_interval(groups, seed_for(options, Purpose::bootstrap)),
+                           scenes_solved / static_cast<double>(groups.size())));
+      }
+    }
+  }
+  return rows;
+}
+
+void print_table(const Options& options, const Json& rows) {
+  const auto find = [&](const std::string& task, const std::string& split, const std::string& method) -> const Json* {
+    for (const auto& r : rows) {
+      if (r["task"] == task && r["split"] == split && r["method"] == method) {
+        return &r;
+      }
+    }
+    return nullptr;
+  };
+  std::vector<std::string> methods;
+  for (const auto& r : rows) {
+    if (methods.empty() || methods.back() != r["method"]) {
+      methods.push_back(r["method"]);
+    }
+  }
+  std::printf("\nShare of policies that succeed in all of %td fresh scenes, one policy per prompt, no selection [95 %%]\n",
+              options.scenes);
+  std::printf("%-26s %-20s %-20s\n", "method", "seen tasks", "unseen tasks");
+  for (const auto& method : methods) {
+    std::printf("%-26s", method.c_str());
+    for (const char* split : {"seen", "unseen"}) {
+      if (const auto* r = find("mean", split, method)) {
+        std::printf(" %.3f [%.2f, %.2f]  ", (*r)["qualified"].get<double>(), (*r)["ci95"][0].get<double>(),
+                    (*r)["ci95"][1].get<double>());
+      } else {
+        std::printf(" %-20s", "-");
+      }
+    }
+    std::printf("\n");
+  }
+  std::printf("\n%-22s", "task");
+  for (const auto& method : methods) {
+    std::printf(" %-11.11s", method.c_str());
+  }
+  std::printf("\n");
+  for (const auto& task : options.tasks.all()) {
+    const bool seen = std::ranges::find(options.tasks.seen, task) != options.tasks.seen.end();
+    std::printf("%-22s", (task + (seen ? "" : " *")).c_str());
+    for (const auto& method : methods) {
+      const auto* r = find(task, seen ? "seen" : "unseen", method);
+      r ? std::printf(" %-11.2f", (*r)["qualified"].get<double>()) : std::printf(" %-11s", "-");
+    }
+    std::printf("\n");
+  }
+  std::printf("* unseen\n");
+}
+
+}  // namespace maa::examples::quickstart

@@ -1,0 +1,265 @@
+// The generator as a whole: it learns, the same seed gives the same bits for any number of threads and after a stop,
+// files round-trip, and bad input leaves it as it was.
+#include <doctest/doctest.h>
+
+#include <maa/generator.hpp>
+
+#include "temporary_folder.hpp"
+
+#include <set>
+
+namespace {
+
+using namespace maa;
+
+using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::relu>>>;
+using Policy = MlpPolicy<Network>;
+
+struct SmallConfig : FixedConfig {
+  static constexpr Index latent_size = 16;
+  static constexpr Index autoencoder_hidden = 32;
+  static constexpr Index embedding_size = 8;
+  static constexpr Index embedder_hidden = 32;
+  static constexpr PromptShape prompt{.steps = 12, .sequence = 3, .success_states = 3};
+  using UNetLevels = Levels<16, 32>;
+  static constexpr Index groups = 4;
+  static constexpr Index time_size = 16;
+};
+struct SegmentConfig : SmallConfig {
+  static constexpr PromptShape prompt{
+      .kind = PromptKind::segments, .segments = 2, .steps = 9, .sequence = 3, .success_states = 2};
+};
+struct TrajectoryConfig : SmallConfig {
+  static constexpr ConditionParts condition = ConditionParts::h;
+};
+using SmallGenerator = Generator<Policy, SmallConfig>;
+
+// A task's behaviour: actions that follow the observation, towards one side or the other. Observations look alike in
+// both tasks; only the actions tell them apart.
+void demonstrate(Index task, Trajectory& trajectory, Rng& rng) {
+  Buffer<float> targets(trajectory.length() * 2);
+  rng.fill_normal(trajectory.observations().span());
+  for (Index t = 0; t < trajectory.length(); ++t) {
+    const float* o = trajectory.observations().row(t);
+    const float sign = task == 0 ? 1.0f : -1.0f;
+    trajectory.actions()(t, 0) = std::tanh(o[0] + sign);
+    trajectory.actions()(t, 1) = std::tanh(0.5f * o[2] - sign);
+  }
+  std::copy_n(trajectory.actions().data, targets.size(), targets.data());
+  trajectory.set_target_actions(MatrixView<const float>(targets.data(), trajectory.length(), 2));
+}
+
+Trajectory demonstration(Index task, std::uint64_t seed) {
+  Trajectory trajectory(20, 6, 2);
+  Rng rng(seed);
+  demonstrate(task, trajectory, rng);
+  trajectory.success_step = 14;
+  trajectory.task = task == 0 ? "plus" : "minus";
+  trajectory.run = -1;
+  return trajectory;
+}
+
+Dataset dataset() {
+  Dataset data(6, 2, Policy::parameter_size, {"plus", "minus"});
+  const auto base = Policy::untrained(1);
+  Rng rng(2);
+  for (Index task = 0; task < 2; ++task) {
+    for (Index run = 0; run < 3; ++run) {
+      for (Index step = 0; step < 4; ++step) {
+        Buffer<float> weights{base.weights()};
+        for (float& weight : weights) {
+          weight += static_cast<float>(0.05 * rng.normal() + 0.1 * static_cast<double>(task));
+        }
+        data.add_policy({task, run, step}, weights.span());
+      }
+    }
+    for (std::uint64_t i = 0; i < 10; ++i) {
+      data.add_trajectory(demonstration(task, 100 * static_cast<std::uint64_t>(task) + i));
+    }
+  }
+  return data;
+}
+
+FitOptions options() {
+  auto result = FitOptions::fixed();
+  result.autoencoder.train.steps = 60;
+  result.autoencoder.train.batch = 8;
+  result.embedder.train.steps = 60;
+  result.embedder.train.batch = 16;
+  result.denoiser.train.steps = 60;
+  result.denoiser.train.batch = 8;
+  result.behavior.train.steps = 150;
+  result.behavior.train.batch = 8;
+  result.behavior.train.learning_rate.base = 3e-3;
+  result.behavior.queries = 24;
+  result.seed = 5;
+  return result;
+}
+
+double action_error(const Policy& policy, Index task) {
+  const auto fresh = demonstration(task, 9'999);
+  double sum = 0;
+  std::array<float, 2> action;
+  for (Index t = 0; t < fresh.length(); ++t) {
+    policy.act(fresh.observations().row_span(t).first<6>(), action);
+    for (std::size_t j = 0; j < 2; ++j) {
+      const double difference = static_cast<double>(action[j]) - static_cast<double>(fresh.actions()(t, static_cast<Index>(j)));
+      sum += difference * difference;
+    }
+  }
+  return sum / static_cast<double>(2 * fresh.length());
+}
+
+bool same_bits(std::span<const float> a, std::span<const float> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
+
+double largest_difference(const Policy& a, const Policy& b) {
+  double largest = 0;
+  for (std::size_t i = 0; i < a.weights().size(); ++i) {
+    largest = std::max(largest, static_cast<double>(std::abs(a.weights()[i] - b.weights()[i])));
+  }
+  return largest;
+}
+
+TEST_CASE("a trained generator writes policies that behave like the prompt, not like the other task") {
+  SmallGenerator generator{cpu::Backend(2)};
+  std::set<std::string> stages;
+  const auto data = dataset();
+  REQUIRE(generator.fit(data, options(), [&](const TrainProgress& progress) {
+    stages.insert(std::string(progress.stage));
+    return true;
+  }));
+  CHECK(stages == std::set<std::string>{"autoencoder", "embedder", "denoiser", "behavior"});
+  for (Index task = 0; task < 2; ++task) {
+    const auto policies = generator.generate(demonstration(task, 777), {.count = 3, .seed = 1});
+    REQUIRE(policies.size() == 3);
+    for (const auto& policy : policies) {
+      CHECK(action_error(policy, task) < 0.5 * action_error(policy, 1 - task));
+    }
+  }
+}
+
+TEST_CASE("bits do not depend on threads, stopping and resuming, batching, or saving") {
+  const test::TemporaryFolder folder;
+  const auto data = dataset();
+  auto chosen = options();
+  chosen.behavior.train.steps = 20;
+  SmallGenerator one{cpu::Backend(1)};
+  REQUIRE(one.fit(data, chosen));
+
+  SmallGenerator four{cpu::Backend(4)};
+  REQUIRE(four.fit(data, chosen));
+  CHECK(same_bits(one.state().parameters.span(), four.state().parameters.span()));
+
+  // Stopped in every stage, and resumed each time by a new generator.
+  chosen.checkpoint = folder / "checkpoint.safetensors";
+  chosen.checkpoint_every = 1'000'000;
+  bool finished = false;
+  for (int attempt = 0; attempt < 20 && !finished; ++attempt) {
+    SmallGenerator resumed{cpu::Backend(2)};
+    int steps = 0;
+    finished = resumed.fit(data, chosen, [&](const TrainProgress&) { return ++steps < 37; });
+    CHECK(resumed.trained() == finished);
+    if (finished) {
+      CHECK(attempt >= 4);
+      CHECK(same_bits(one.state().parameters.span(), resumed.state().parameters.span()));
+    }
+  }
+  CHECK(finished);
+
+  one.save(folder / "generator.safetensors");
+  const auto loaded = SmallGenerator::load(folder / "generator.safetensors", cpu::Backend(3));
+  const std::vector<Trajectory> prompts{demonstration(0, 1), demonstration(1, 2), demonstration(0, 3)};
+  const auto together = one.generate_each(prompts, {.count = 2, .seed = 3});
+  const auto again = loaded.generate_each(prompts, {.count = 2, .seed = 3});
+  REQUIRE(together.size() == 6);
+  for (std::size_t i = 0; i < 6; ++i) {
+    CHECK(same_bits(together[i].weights(), again[i].weights()));
+  }
+  CHECK_FALSE(same_bits(together[0].weights(), together[1].weights()));
+  const auto other = one.generate_each(prompts, {.count = 2, .seed = 4});
+  CHECK_FALSE(same_bits(together[0].weights(), other[0].weights()));
+}
+
+TEST_CASE("other options than the checkpoint's are an error") {
+  const test::TemporaryFolder folder;
+  const auto data = dataset();
+  auto chosen = options();
+  chosen.checkpoint = folder / "checkpoint.safetensors";
+  SmallGenerator generator{cpu::Backend(2)};
+  CHECK_FALSE(generator.fit(data, chosen, [](const TrainProgress& progress) { return progress.step < 5; }));
+  chosen.embedder.train.steps += 1;
+  CHECK_THROWS_WITH_AS(generator.fit(data, chosen), doctest::Contains("same data and options"), Error);
+}
+
+TEST_CASE("bad prompts, files and data are errors; the generator stays usable") {
+  const test::TemporaryFolder folder;
+  const auto data = dataset();
+  auto chosen = options();
+  chosen.behavior.train.steps = 0;
+  SmallGenerator generator{cpu::Backend(2)};
+  CHECK_THROWS_WITH_AS(generator.generate(demonstration(0, 1)), doctest::Contains("trained generator"), Error);
+  REQUIRE(generator.fit(data, chosen));
+  const auto before = generator.generate(demonstration(0, 1));
+
+  CHECK_THROWS_WITH_AS(generator.generate(Trajectory(11, 6, 2)), doctest::Contains("at least 12 steps, found 11"), Error);
+  CHECK_THROWS_WITH_AS(generator.generate(Trajectory(20, 7, 2)), doctest::Contains("found 7 and 2"), Error);
+  CHECK_THROWS_WITH_AS(generator.generate(Trajectory(20, 6, 2)), doctest::Contains("reaches success"), Error);
+  CHECK_THROWS_WITH_AS(generator.generate(demonstration(0, 1), {.count = 0}), doctest::Contains("positive count"), Error);
+  CHECK_THROWS_WITH_AS(generator.fit(Dataset(6, 2, 9, {"plus"})), doctest::Contains("found"), Error);
+
+  generator.save(folder / "generator.safetensors");
+  CHECK_THROWS_WITH_AS((Generator<Policy>::load(folder / "generator.safetensors")),
+                       doctest::Contains("latent 2 x 16"), Error);
+  CHECK_THROWS_WITH_AS(SmallGenerator::load(folder / "none.safetensors"), doctest::Contains("none.safetensors"), Error);
+  const auto after = generator.generate(demonstration(0, 1));
+  CHECK(same_bits(before[0].weights(), after[0].weights()));
+}
+
+TEST_CASE("several demonstrations make one prompt") {
+  auto chosen = options();
+  chosen.behavior.train.steps = 0;
+  SmallGenerator generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(dataset(), chosen));
+  const auto prompt = demonstration(0, 1);
+  const std::vector<Trajectory> twice{prompt, prompt};
+  const std::vector<Trajectory> mixed{prompt, demonstration(0, 2)};
+  const auto single = generator.generate(prompt);
+  // Sums in a batch of two may be ordered otherwise than in a batch of one.
+  CHECK(largest_difference(single[0], generator.generate(twice)[0]) < 1e-4);
+  CHECK(largest_difference(single[0], generator.generate(mixed)[0]) > 1e-3);
+}
+
+TEST_CASE("the presets of paper and code train, and segments stand in for success") {
+  auto chosen = FitOptions::paper(24, 20);
+  chosen.autoencoder.train.steps = chosen.embedder.train.steps = chosen.denoiser.train.steps = 3;
+  SUBCASE("paper") {
+    SmallGenerator generator{cpu::Backend(2)};
+    CHECK(generator.fit(dataset(), chosen));
+    CHECK(generator.generate(demonstration(0, 1)).size() == 1);
+  }
+  SUBCASE("reference") {
+    chosen = FitOptions::reference(24, 20);
+    chosen.autoencoder.train.steps = chosen.embedder.train.steps = chosen.denoiser.train.steps = 3;
+    SmallGenerator generator{cpu::Backend(2)};
+    CHECK(generator.fit(dataset(), chosen));
+    CHECK(generator.generate(demonstration(0, 1), {.guidance = 2}).size() == 1);
+  }
+  SUBCASE("segments") {
+    Generator<Policy, SegmentConfig> generator{cpu::Backend(2)};
+    CHECK(generator.fit(dataset(), chosen));
+    auto prompt = demonstration(0, 1);
+    prompt.success_step.reset();
+    CHECK(generator.generate(prompt).size() == 1);
+  }
+  SUBCASE("h alone needs no success") {
+    Generator<Policy, TrajectoryConfig> generator{cpu::Backend(2)};
+    CHECK(generator.fit(dataset(), chosen));
+    auto prompt = demonstration(0, 1);
+    prompt.success_step.reset();
+    CHECK(generator.generate(prompt).size() == 1);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,206 @@
+// Models: sizes the paper states, and gradients of every model in double against central differences.
+#include <doctest/doctest.h>
+
+#include <maa/backend/cpu.hpp>
+#include <maa/models/autoencoder.hpp>
+#include <maa/models/behavior_embedder.hpp>
+#include <maa/models/mlp_network.hpp>
+#include <maa/models/unet1d.hpp>
+#include <maa/testing/grad_check.hpp>
+
+#include <functional>
+#include <set>
+
+namespace {
+
+using namespace maa;
+
+static_assert(parameter_count<MetaWorldNetwork> == 22'664);
+static_assert(MetaWorldNetwork::token_sizes == std::array<Index, 2>{5'120, 17'544});
+static_assert(parameter_count<RobosuiteNetwork> == 23'952);
+static_assert(RobosuiteNetwork::token_sizes == std::array<Index, 2>{5'376, 18'576});
+static_assert(parameter_count<QuadrupedNetwork> == 50'956);
+static_assert(QuadrupedNetwork::token_sizes == std::array<Index, 3>{32'896, 16'512, 1'548});
+static_assert(parameter_count<UNet1d<1024, 256>> == 163'048'576 && tensor_count<UNet1d<1024, 256>> == 148);
+static_assert(parameter_count<UNet1d<1024, 128>> == 159'378'560);
+static_assert(parameter_count<Autoencoder<MetaWorldNetwork>> == 2 * 22'664 * 1024 + 4 * 1024);
+
+const cpu::Backend backend(2);
+
+// A random vector whose sum of products with an output makes a scalar loss with gradient `weights`.
+Buffer<double> random_values(Index size, std::uint64_t seed, double scale = 1) {
+  Buffer<double> values(size);
+  Rng(seed).fill_normal(values.span(), scale);
+  return values;
+}
+
+double dot(std::span<const double> a, std::span<const double> b) {
+  double sum = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    sum += a[i] * b[i];
+  }
+  return sum;
+}
+
+// Parameters away from their special initial values (ones, zeros).
+template <class Model>
+Buffer<double> random_parameters(std::uint64_t seed) {
+  Buffer<double> values(parameter_count<Model>);
+  initialize<Model>(values.span(), Rng(seed));
+  Buffer<double> noise = random_values(values.size(), seed + 1, 0.1);
+  for (Index i = 0; i < values.size(); ++i) {
+    values[i] += noise[i];
+  }
+  return values;
+}
+
+void check(std::span<double> values, const Buffer<double>& gradient, const std::function<double()>& function,
+           Index samples = 400) {
+  const auto result = grad_check(values, gradient.span(), function, {.samples = samples});
+  CAPTURE(result.index);
+  CAPTURE(result.analytic);
+  CAPTURE(result.numeric);
+  CHECK(result.worst_error <= 1e-6);
+}
+
+using SmallNetwork = MlpNetwork<5, 2, HiddenLayers<Hidden<4, Activation::elu>, Hidden<3, Activation::relu>>>;
+
+template <class Model>
+void check_autoencoder() {
+  constexpr Index batch = 3;
+  constexpr Index latent_numbers = Model::token_count * Model::latent_size;
+  auto parameters = random_parameters<Model>(1);
+  auto x = random_values(batch * Model::parameter_size, 2);
+  const auto weight = random_values(batch * Model::parameter_size, 3);
+  const MatrixView<const double> input(x.data(), batch, Model::parameter_size);
+  Workspace workspace;
+  const auto forward = [&] {
+    workspace.reset();
+    const auto w = bind<Model>(std::as_const(parameters));
+    const auto encoded = Model::encode(backend, w, input, workspace);
+    const auto decoded = Model::decode(backend, w, SequenceView<const double>(encoded.latent), workspace);
+    return std::pair(encoded, decoded);
+  };
+  const auto value = [&] { return dot(forward().second.parameters.span(), weight.span()); };
+  const auto [encoded, decoded] = forward();
+  Buffer<double> gradients(parameters.size());
+  Buffer<double> dlatent(batch * latent_numbers);
+  const auto w = bind<Model>(std::as_const(parameters));
+  const auto g = bind<Model>(gradients);
+  const SequenceView<double> dlatent_view(dlatent.data(), batch, Model::token_count, Model::latent_size);
+  Model::decode_backward(backend, w, decoded, MatrixView<const double>(weight.data(), batch, Model::parameter_size), g,
+                         dlatent_view, workspace);
+  Model::encode_backward(backend, w, encoded, SequenceView<const double>(dlatent_view), g, workspace);
+  check(parameters.span(), gradients, value);
+}
+
+TEST_CASE("autoencoder gradients") {
+  SUBCASE("one layer") { check_autoencoder<Autoencoder<SmallNetwork, 6, 7, 1, 1>>(); }
+  SUBCASE("deep") { check_autoencoder<Autoencoder<SmallNetwork, 6, 7, 3, 2>>(); }
+}
+
+template <class Model>
+void check_embedder(Index h_size, Index v_size) {
+  constexpr Index batch = 5;
+  auto parameters = random_parameters<Model>(4);
+  const auto h_in = random_values(batch * h_size, 5);
+  const auto v_in = random_values(batch * v_size, 6);
+  const auto logit_weight = random_values(batch * batch, 7);
+  const auto h_weight = random_values(batch * Model::embedding_size, 8);
+  const auto v_weight = random_values(batch * Model::embedding_size, 9);
+  Workspace workspace;
+  const auto forward = [&] {
+    workspace.reset();
+    return Model::forward(backend, bind<Model>(std::as_const(parameters)),
+                          MatrixView<const double>(h_in.data(), batch, h_size),
+                          MatrixView<const double>(v_in.data(), batch, v_size), workspace);
+  };
+  const auto value = [&] {
+    const auto saved = forward();
+    return dot(saved.logits.span(), logit_weight.span()) + dot(saved.h().span(), h_weight.span()) +
+           dot(saved.v().span(), v_weight.span());
+  };
+  const auto saved = forward();
+  Buffer<double> gradients(parameters.size());
+  const auto view = [&](const Buffer<double>& values, Index cols) {
+    return MatrixView<const double>(values.data(), batch, cols);
+  };
+  Model::backward(backend, bind<Model>(std::as_const(parameters)), saved, view(logit_weight, batch),
+                  view(h_weight, Model::embedding_size), view(v_weight, Model::embedding_size), bind<Model>(gradients),
+                  workspace);
+  check(parameters.span(), gradients, value);
+}
+
+TEST_CASE("embedder gradients, through logits and embeddings") {
+  SUBCASE("paper") { check_embedder<BehaviorEmbedder<7, 5, 4, 6>>(7, 5); }
+  SUBCASE("reference psi") {
+    check_embedder<BehaviorEmbedder<7, 5, 4, 6, EmbedderForm::mlp, EmbedderForm::tanh_normed>>(7, 5);
+  }
+  SUBCASE("normed") {
+    check_embedder<BehaviorEmbedder<7, 5, 4, 6, EmbedderForm::mlp_normed, EmbedderForm::mlp_normed>>(7, 5);
+  }
+}
+
+template <class Model>
+void check_unet(Index length) {
+  constexpr Index batch = 2;
+  const Index numbers = batch * length * Model::latent_channels;
+  auto parameters = random_parameters<Model>(10);
+  auto x = random_values(numbers, 11);
+  auto condition = random_values(batch * Model::condition_size, 12);
+  const auto weight = random_values(numbers, 13);
+  const std::array<Index, 2> timesteps{3, 71};
+  Workspace workspace;
+  const auto forward = [&] {
+    workspace.reset();
+    return Model::forward(backend, bind<Model>(std::as_const(parameters)),
+                          SequenceView<const double>(x.data(), batch, length, Model::latent_channels), timesteps,
+                          MatrixView<const double>(condition.data(), batch, Model::condition_size), workspace);
+  };
+  const auto value = [&] { return dot(forward().output.span(), weight.span()); };
+  const auto saved = forward();
+  CHECK(saved.output.length == length);
+  Buffer<double> gradients(parameters.size());
+  Buffer<double> dcondition(condition.size());
+  Buffer<double> dx(x.size());
+  Model::backward(backend, bind<Model>(std::as_const(parameters)), saved,
+                  SequenceView<const double>(weight.data(), batch, length, Model::latent_channels),
+                  bind<Model>(gradients), MatrixView<double>(dcondition.data(), batch, Model::condition_size),
+                  SequenceView<double>(dx.data(), batch, length, Model::latent_channels), workspace);
+  check(parameters.span(), gradients, value, 300);
+  check(condition.span(), dcondition, value, 0);
+  check(x.span(), dx, value, 0);
+  // Without the input's gradient the parameters' gradients are the same.
+  Buffer<double> without(parameters.size());
+  Model::backward(backend, bind<Model>(std::as_const(parameters)), forward(),
+                  SequenceView<const double>(weight.data(), batch, length, Model::latent_channels),
+                  bind<Model>(without), MatrixView<double>(), SequenceView<double>(), workspace);
+  CHECK(std::equal(gradients.begin(), gradients.end(), without.begin()));
+}
+
+TEST_CASE("unet gradients at any latent length") {
+  using Small = UNet1d<3, 5, Levels<4, 8, 8>, 3, 2, 8>;
+  SUBCASE("two tokens") { check_unet<Small>(2); }
+  SUBCASE("three tokens") { check_unet<Small>(3); }
+  SUBCASE("eight") { check_unet<Small>(8); }
+  SUBCASE("one level") { check_unet<UNet1d<3, 5, Levels<4>, 1, 2, 8>>(2); }
+}
+
+TEST_CASE("every tensor has its own name, and binding covers the flat array without gaps") {
+  using Model = UNet1d<6, 4, Levels<8, 16>, 3, 4, 8>;
+  Index offset = 0;
+  std::set<std::string> names;
+  for (const auto& tensor : tensors_of<Model>()) {
+    CHECK(tensor.offset == offset);
+    offset += tensor.size;
+    CHECK(names.insert(tensor.name).second);
+  }
+  CHECK(offset == parameter_count<Model>);
+  Buffer<float> values(parameter_count<Model>);
+  const auto weights = bind<Model>(values);
+  CHECK(weights.time[0].weight == values.data());
+  CHECK(weights.output.bias + 6 == values.end());
+  CHECK_THROWS_AS(bind<Model>(values.span().first(3)), Error);
+}
+
+}  // namespace
