@@ -1,5 +1,5 @@
-// The generator as a whole: it learns, the same seed gives the same bits for any number of threads and after a stop,
-// files round-trip, and bad input leaves it as it was.
+// The generator as a whole: it learns, the same seed gives the same bits for any number of threads and after
+// a stop, files round-trip, and bad input leaves it as it was.
 #include <doctest/doctest.h>
 
 #include <maa/generator.hpp>
@@ -34,8 +34,8 @@ struct TrajectoryConfig : SmallConfig {
 };
 using SmallGenerator = Generator<Policy, SmallConfig>;
 
-// A task's behaviour: actions that follow the observation, towards one side or the other. Observations look alike in
-// both tasks; only the actions tell them apart.
+// A task's behaviour: actions that follow the observation, towards one side or the other. Observations look
+// alike in both tasks; only the actions tell them apart.
 void demonstrate(Index task, Trajectory& trajectory, Rng& rng) {
   Buffer<float> targets(trajectory.length() * 2);
   rng.fill_normal(trajectory.observations().span());
@@ -103,7 +103,8 @@ double action_error(const Policy& policy, Index task) {
   for (Index t = 0; t < fresh.length(); ++t) {
     policy.act(fresh.observations().row_span(t).first<6>(), action);
     for (std::size_t j = 0; j < 2; ++j) {
-      const double difference = static_cast<double>(action[j]) - static_cast<double>(fresh.actions()(t, static_cast<Index>(j)));
+      const double difference =
+          static_cast<double>(action[j]) - static_cast<double>(fresh.actions()(t, static_cast<Index>(j)));
       sum += difference * difference;
     }
   }
@@ -199,20 +200,24 @@ TEST_CASE("bad prompts, files and data are errors; the generator stays usable") 
   auto chosen = options();
   chosen.behavior.train.steps = 0;
   SmallGenerator generator{cpu::Backend(2)};
-  CHECK_THROWS_WITH_AS(generator.generate(demonstration(0, 1)), doctest::Contains("trained generator"), Error);
+  CHECK_THROWS_WITH_AS(generator.generate(demonstration(0, 1)), doctest::Contains("trained generator"),
+                       Error);
   REQUIRE(generator.fit(data, chosen));
   const auto before = generator.generate(demonstration(0, 1));
 
-  CHECK_THROWS_WITH_AS(generator.generate(Trajectory(11, 6, 2)), doctest::Contains("at least 12 steps, found 11"), Error);
+  CHECK_THROWS_WITH_AS(generator.generate(Trajectory(11, 6, 2)),
+                       doctest::Contains("at least 12 steps, found 11"), Error);
   CHECK_THROWS_WITH_AS(generator.generate(Trajectory(20, 7, 2)), doctest::Contains("found 7 and 2"), Error);
   CHECK_THROWS_WITH_AS(generator.generate(Trajectory(20, 6, 2)), doctest::Contains("reaches success"), Error);
-  CHECK_THROWS_WITH_AS(generator.generate(demonstration(0, 1), {.count = 0}), doctest::Contains("positive count"), Error);
+  CHECK_THROWS_WITH_AS(generator.generate(demonstration(0, 1), {.count = 0}),
+                       doctest::Contains("positive count"), Error);
   CHECK_THROWS_WITH_AS(generator.fit(Dataset(6, 2, 9, {"plus"})), doctest::Contains("found"), Error);
 
   generator.save(folder / "generator.safetensors");
   CHECK_THROWS_WITH_AS((Generator<Policy>::load(folder / "generator.safetensors")),
                        doctest::Contains("latent 2 x 16"), Error);
-  CHECK_THROWS_WITH_AS(SmallGenerator::load(folder / "none.safetensors"), doctest::Contains("none.safetensors"), Error);
+  CHECK_THROWS_WITH_AS(SmallGenerator::load(folder / "none.safetensors"),
+                       doctest::Contains("none.safetensors"), Error);
   const auto after = generator.generate(demonstration(0, 1));
   CHECK(same_bits(before[0].weights(), after[0].weights()));
 }

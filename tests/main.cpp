@@ -5,9 +5,9 @@
 
 #include <maa/kernels/isa.hpp>
 
+#include <tbb/global_control.h>
 #include <cstdlib>
 #include <iostream>
-#include <tbb/global_control.h>
 
 int main(int argc, char** argv) {
   constexpr int skipped = 77;  // SKIP_RETURN_CODE

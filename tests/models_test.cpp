@@ -88,15 +88,20 @@ void check_autoencoder() {
   const auto w = bind<Model>(std::as_const(parameters));
   const auto g = bind<Model>(gradients);
   const SequenceView<double> dlatent_view(dlatent.data(), batch, Model::token_count, Model::latent_size);
-  Model::decode_backward(backend, w, decoded, MatrixView<const double>(weight.data(), batch, Model::parameter_size), g,
+  Model::decode_backward(backend, w, decoded,
+                         MatrixView<const double>(weight.data(), batch, Model::parameter_size), g,
                          dlatent_view, workspace);
   Model::encode_backward(backend, w, encoded, SequenceView<const double>(dlatent_view), g, workspace);
   check(parameters.span(), gradients, value);
 }
 
 TEST_CASE("autoencoder gradients") {
-  SUBCASE("one layer") { check_autoencoder<Autoencoder<SmallNetwork, 6, 7, 1, 1>>(); }
-  SUBCASE("deep") { check_autoencoder<Autoencoder<SmallNetwork, 6, 7, 3, 2>>(); }
+  SUBCASE("one layer") {
+    check_autoencoder<Autoencoder<SmallNetwork, 6, 7, 1, 1>>();
+  }
+  SUBCASE("deep") {
+    check_autoencoder<Autoencoder<SmallNetwork, 6, 7, 3, 2>>();
+  }
 }
 
 template <class Model>
@@ -126,13 +131,15 @@ void check_embedder(Index h_size, Index v_size) {
     return MatrixView<const double>(values.data(), batch, cols);
   };
   Model::backward(backend, bind<Model>(std::as_const(parameters)), saved, view(logit_weight, batch),
-                  view(h_weight, Model::embedding_size), view(v_weight, Model::embedding_size), bind<Model>(gradients),
-                  workspace);
+                  view(h_weight, Model::embedding_size), view(v_weight, Model::embedding_size),
+                  bind<Model>(gradients), workspace);
   check(parameters.span(), gradients, value);
 }
 
 TEST_CASE("embedder gradients, through logits and embeddings") {
-  SUBCASE("paper") { check_embedder<BehaviorEmbedder<7, 5, 4, 6>>(7, 5); }
+  SUBCASE("paper") {
+    check_embedder<BehaviorEmbedder<7, 5, 4, 6>>(7, 5);
+  }
   SUBCASE("reference psi") {
     check_embedder<BehaviorEmbedder<7, 5, 4, 6, EmbedderForm::mlp, EmbedderForm::tanh_normed>>(7, 5);
   }
@@ -154,8 +161,9 @@ void check_unet(Index length) {
   const auto forward = [&] {
     workspace.reset();
     return Model::forward(backend, bind<Model>(std::as_const(parameters)),
-                          SequenceView<const double>(x.data(), batch, length, Model::latent_channels), timesteps,
-                          MatrixView<const double>(condition.data(), batch, Model::condition_size), workspace);
+                          SequenceView<const double>(x.data(), batch, length, Model::latent_channels),
+                          timesteps, MatrixView<const double>(condition.data(), batch, Model::condition_size),
+                          workspace);
   };
   const auto value = [&] { return dot(forward().output.span(), weight.span()); };
   const auto saved = forward();
@@ -180,10 +188,18 @@ void check_unet(Index length) {
 
 TEST_CASE("unet gradients at any latent length") {
   using Small = UNet1d<3, 5, Levels<4, 8, 8>, 3, 2, 8>;
-  SUBCASE("two tokens") { check_unet<Small>(2); }
-  SUBCASE("three tokens") { check_unet<Small>(3); }
-  SUBCASE("eight") { check_unet<Small>(8); }
-  SUBCASE("one level") { check_unet<UNet1d<3, 5, Levels<4>, 1, 2, 8>>(2); }
+  SUBCASE("two tokens") {
+    check_unet<Small>(2);
+  }
+  SUBCASE("three tokens") {
+    check_unet<Small>(3);
+  }
+  SUBCASE("eight") {
+    check_unet<Small>(8);
+  }
+  SUBCASE("one level") {
+    check_unet<UNet1d<3, 5, Levels<4>, 1, 2, 8>>(2);
+  }
 }
 
 TEST_CASE("every tensor has its own name, and binding covers the flat array without gaps") {

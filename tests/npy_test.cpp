@@ -158,7 +158,9 @@ TEST_CASE("npy and npz: truncation at every byte gives an Error, damage never wo
   };
   const std::pair<const char*, const char*> files[] = {
       {"a.npy", "npy/le_f4.npy"}, {"a.npz", "npy/stored.npz"}, {"b.npz", "npy/deflated.npz"}};
-  for (const auto& [name, source] : files) {
+  for (const auto& file : files) {
+    const std::string name = file.first;
+    const std::string source = file.second;
     CAPTURE(source);
     const auto whole = test::read_bytes(fixture(source));
     CHECK(attempt(name, whole) == "no error");

@@ -32,7 +32,8 @@ TEST_CASE("InfoNCE with hard and soft targets") {
   for (const bool hard : {true, false}) {
     std::vector<double> targets(n * n, hard ? 0.0 : 0.4 / n);
     for (Index i = 0; i < n; ++i) {
-      targets[static_cast<std::size_t>(i * n + i)] += hard ? 1 : 0.6;
+      targets[static_cast<std::size_t>(i * n + i)] +=
+          hard ? 1 : 0.5;  // soft: rows of sum 0.9 are allowed too
     }
     double expected = 0;
     for (std::size_t i = 0; i < n; ++i) {

@@ -23,13 +23,13 @@ using maa::SequenceView;
 constexpr double stored_rounding = 1.2e-7;
 
 template <class T>
-double within(double float_tolerance) {
+constexpr double within(double float_tolerance) {
   return std::is_same_v<T, double> ? stored_rounding : float_tolerance;
 }
 template <class T>
-const double forward_tolerance = within<T>(2e-6);
+constexpr double forward_tolerance = within<T>(2e-6);
 template <class T>
-const double gradient_tolerance = within<T>(1e-5);
+constexpr double gradient_tolerance = within<T>(1e-5);
 
 // A tensor with its own numbers and shape.
 template <class T>

@@ -31,9 +31,15 @@ thread_local int allocations = 0;
   }
   throw std::bad_alloc();
 }
-[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
 
 namespace {
 
@@ -50,7 +56,8 @@ std::vector<double> plain_heads(const Policy& policy, std::span<const float> obs
     for (Index i = 0; i < out; ++i) {
       double sum = static_cast<double>(layer.bias[i]);
       for (std::size_t j = 0; j < x.size(); ++j) {
-        sum += static_cast<double>(layer.weight[i * static_cast<Index>(x.size()) + static_cast<Index>(j)]) * x[j];
+        sum += static_cast<double>(layer.weight[i * static_cast<Index>(x.size()) + static_cast<Index>(j)]) *
+               x[j];
       }
       y[static_cast<std::size_t>(i)] = sum;
     }
@@ -84,9 +91,15 @@ void check_act() {
 }
 
 TEST_CASE("act equals a plain evaluation of the network") {
-  SUBCASE("MetaWorld") { check_act<MetaWorldPolicy>(); }
-  SUBCASE("robosuite") { check_act<RobosuitePolicy>(); }
-  SUBCASE("quadruped") { check_act<QuadrupedPolicy>(); }
+  SUBCASE("MetaWorld") {
+    check_act<MetaWorldPolicy>();
+  }
+  SUBCASE("robosuite") {
+    check_act<RobosuitePolicy>();
+  }
+  SUBCASE("quadruped") {
+    check_act<QuadrupedPolicy>();
+  }
 }
 
 TEST_CASE("sample is the squashed mean plus noise of the log_std head") {

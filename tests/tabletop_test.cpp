@@ -313,7 +313,7 @@ TEST_CASE("tabletop: rendering shows the state and does not disturb it") {
     environment->expert_action(action);
     environment->step(action, observation);
     unseen->step(action, expected);
-    if (t % 15 == 0) environment->render(64, 48);
+    if (t % 3 == 0) environment->render(64, 48);
     REQUIRE(observation == expected);
   }
   CHECK(environment->render(96, 72).pixels != first.pixels);

@@ -131,7 +131,7 @@ class TabletopEnvironment final : public Environment {
   Image render(Index width, Index height) override {
     check_ready("render");
     if (!renderer_) renderer_ = make_renderer(model_);
-    // Positions are up to date; mj_forward would change the solver's warm start and with it the next step.
+    // reset() and step() leave positions up to date; only cameras and lights are missing.
     mj_camlight(model_.get(), data_.get());
     return renderer_->draw(*data_, width, height);
   }

@@ -13,8 +13,8 @@
 
 MAA_NAMESPACE_BEGIN
 
-// A movable value. Const members may be called from several threads at once. A member that throws, and a fit that is
-// stopped, leave the generator as it was.
+// A movable value. Const members may be called from several threads at once. A member that throws, and a fit
+// that is stopped, leave the generator as it was.
 template <class PolicyT, class Config = FixedConfig, class Backend = cpu::Backend>
 class Generator {
  public:
@@ -33,9 +33,10 @@ class Generator {
   }
   void save(const std::filesystem::path& path) const { detail::save_generator(path, trained_state()); }
 
-  // Trains autoencoder, embedder and denoiser in order, then all of them on behaviour (options.behavior). Returns false
-  // if the callback stopped it.
-  bool fit(const Dataset& dataset, const FitOptions& options = FitOptions::fixed(), const TrainCallback& callback = {}) {
+  // Trains autoencoder, embedder and denoiser in order, then all of them on behaviour (options.behavior).
+  // Returns false if the callback stopped it.
+  bool fit(const Dataset& dataset, const FitOptions& options = FitOptions::fixed(),
+           const TrainCallback& callback = {}) {
     detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, options, callback);
     if (!fitting.run()) {
       return false;
@@ -55,13 +56,14 @@ class Generator {
   const State& state() const { return trained_state(); }
   const Backend& backend() const { return backend_; }
 
-  // options.count policies that behave like the demonstration. Error if it is too short, of other sizes, or lacks the
-  // success that the condition needs.
+  // options.count policies that behave like the demonstration. Error if it is too short, of other sizes, or
+  // lacks the success that the condition needs.
   std::vector<Policy> generate(const Trajectory& demonstration, const GenerateOptions& options = {}) const {
     return generate(std::span<const Trajectory>(&demonstration, 1), options);
   }
   // One prompt made of several demonstrations of one behaviour: their conditions are averaged.
-  std::vector<Policy> generate(std::span<const Trajectory> demonstrations, const GenerateOptions& options = {}) const {
+  std::vector<Policy> generate(std::span<const Trajectory> demonstrations,
+                               const GenerateOptions& options = {}) const {
     require(!demonstrations.empty(), "generate: expected at least one demonstration, found none");
     const auto rows = embed(demonstrations);
     Buffer<float> mean(Model::condition_size);
@@ -72,10 +74,12 @@ class Generator {
     return from_conditions(MatrixView<const float>(mean.data(), 1, mean.size()), options);
   }
   // options.count policies for every prompt, prompt by prompt, in one batch.
-  std::vector<Policy> generate_each(std::span<const Trajectory> prompts, const GenerateOptions& options = {}) const {
+  std::vector<Policy> generate_each(std::span<const Trajectory> prompts,
+                                    const GenerateOptions& options = {}) const {
     const auto rows = embed(prompts);
     return from_conditions(
-        MatrixView<const float>(rows.data(), static_cast<Index>(prompts.size()), Model::condition_size), options);
+        MatrixView<const float>(rows.data(), static_cast<Index>(prompts.size()), Model::condition_size),
+        options);
   }
 
   // The conditions of prompts, [prompts, condition_size].
@@ -93,8 +97,10 @@ class Generator {
       state.prompt_encoder.write_success(prompt, v_in.row_range(i * segments, segments));
     }
     const auto w = bind<Model>(state.parameters).embedder;
-    const auto h = Model::EmbedderModel::Phi::forward(backend_, w.phi, MatrixView<const float>(h_in), workspace);
-    const auto v = Model::EmbedderModel::Psi::forward(backend_, w.psi, MatrixView<const float>(v_in), workspace);
+    const auto h =
+        Model::EmbedderModel::Phi::forward(backend_, w.phi, MatrixView<const float>(h_in), workspace);
+    const auto v =
+        Model::EmbedderModel::Psi::forward(backend_, w.psi, MatrixView<const float>(v_in), workspace);
     Buffer<float> conditions(count * Model::condition_size);
     state.condition_from(backend_, h.output(), v.output(), {conditions.data(), count, Model::condition_size});
     return conditions;
@@ -136,18 +142,20 @@ class Generator {
     const auto latent = workspace.sequence<float>(count, Network::token_count, Config::latent_size);
     const auto w = bind<Model>(state.parameters);
     const auto denoiser = [&](MatrixView<const float> with) {
-      return [&, with](MatrixView<const float> x, std::span<const Index> timesteps, MatrixView<float> prediction) {
+      return [&, with](MatrixView<const float> x, std::span<const Index> timesteps,
+                       MatrixView<float> prediction) {
         const Workspace::Scope scope(workspace);
         const SequenceView<const float> noisy(x.data, x.rows, Network::token_count, Config::latent_size);
-        const auto saved = Model::DenoiserModel::forward(backend_, w.denoiser, noisy, timesteps, with, workspace);
+        const auto saved =
+            Model::DenoiserModel::forward(backend_, w.denoiser, noisy, timesteps, with, workspace);
         copy_matrix(backend_, saved.output.per_sample(), prediction);
       };
     };
     auto streams = sample_streams(Rng(options.seed), 0, count);
     const DiffusionSchedule schedule(state.diffusion);
     const auto sample = [&](auto&& denoise) {
-      return draw_samples<float>(schedule, options.sampling.value_or(state.sampling), streams, latent.per_sample(),
-                                 denoise, options.progress);
+      return draw_samples<float>(schedule, options.sampling.value_or(state.sampling), streams,
+                                 latent.per_sample(), denoise, options.progress);
     };
     const bool finished =
         options.guidance == 1
@@ -155,8 +163,8 @@ class Generator {
             : sample(guided_denoiser<float>(denoiser(condition), denoiser(none), options.guidance));
     require(finished, "generate: stopped by the progress callback");
     state.latent.invert(latent.per_sample());
-    const auto decoded =
-        Model::AutoencoderModel::decode(backend_, w.autoencoder, SequenceView<const float>(latent), workspace);
+    const auto decoded = Model::AutoencoderModel::decode(backend_, w.autoencoder,
+                                                         SequenceView<const float>(latent), workspace);
     std::vector<Policy> policies;
     policies.reserve(static_cast<std::size_t>(count));
     for (Index i = 0; i < count; ++i) {

@@ -9,7 +9,8 @@
 
 MAA_NAMESPACE_BEGIN
 
-// Weights are row-major [out, in], followed somewhere by their bias [out]; offsets count from the vector's start.
+// Weights are row-major [out, in], followed somewhere by their bias [out]; offsets count from the vector's
+// start.
 struct MlpLayout {
   struct Linear {
     Index in = 0;
@@ -19,7 +20,7 @@ struct MlpLayout {
     Activation activation = Activation::identity;
   };
   std::vector<Linear> hidden;
-  Linear mean;                    // reads the last hidden layer; its activation (the squashing) is not applied by ops
+  Linear mean;  // reads the last hidden layer; its activation (the squashing) is not applied by ops
   std::optional<Linear> log_std;  // reads the last hidden layer too
   Index parameter_count = 0;
 };

@@ -14,8 +14,8 @@ MAA_NAMESPACE_BEGIN
 
 inline constexpr std::size_t buffer_alignment = 64;
 
-// Zero-initialised on construction; copying copies the numbers. The alignment does not depend on compiler flags, so
-// the type means the same in every translation unit.
+// Zero-initialised on construction; copying copies the numbers. The alignment does not depend on compiler
+// flags, so the type means the same in every translation unit.
 template <class T>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);

@@ -18,8 +18,8 @@
 #define MAA_ABI_KERNELS portable
 #endif
 
-// Every symbol carries version and kernel set in its mangled name, so that translation units built from different
-// versions or options fail to link instead of sharing inline functions of different meaning.
+// Every symbol carries version and kernel set in its mangled name, so that translation units built from
+// different versions or options fail to link instead of sharing inline functions of different meaning.
 #define MAA_DETAIL_JOIN(a, b, c, d) v##a##_##b##_##c##_##d
 #define MAA_DETAIL_ABI(a, b, c, d) MAA_DETAIL_JOIN(a, b, c, d)
 #define MAA_ABI_TAG MAA_DETAIL_ABI(MAA_VERSION_MAJOR, MAA_VERSION_MINOR, MAA_VERSION_PATCH, MAA_ABI_KERNELS)

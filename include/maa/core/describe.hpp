@@ -1,5 +1,5 @@
-// One description per model, from which count, offsets, initialisation, decay groups, saving, loading, gradient checks
-// and parity follow.
+// One description per model, from which count, offsets, initialisation, decay groups, saving, loading,
+// gradient checks and parity follow.
 //
 // A model or layer is a type without data:
 //
@@ -11,9 +11,9 @@
 //       }
 //     };
 //
-// and a composite names its parts: visit.template child<Linear<8, 4>>("head", w.head...). Parameters lie in one
-// contiguous array in the order of the description, without gaps; gradients, Adam moments and the EMA are the same
-// Weights over other arrays.
+// and a composite names its parts: visit.template child<Linear<8, 4>>("head", w.head...). Parameters lie in
+// one contiguous array in the order of the description, without gaps; gradients, Adam moments and the EMA are
+// the same Weights over other arrays.
 #pragma once
 
 #include <maa/core/buffer.hpp>
@@ -38,11 +38,13 @@ struct Init {
   static constexpr Init ones() { return {Kind::ones, 0}; }
   static constexpr Init normal(double deviation) { return {Kind::normal, deviation}; }
   // U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for linear and convolution weights and biases.
-  static constexpr Init uniform_fan_in(Index fan_in) { return {Kind::uniform_fan_in, static_cast<double>(fan_in)}; }
+  static constexpr Init uniform_fan_in(Index fan_in) {
+    return {Kind::uniform_fan_in, static_cast<double>(fan_in)};
+  }
 };
 
-// Order of a tensor in memory relative to its file shape. taps_first: a convolution weight that PyTorch shapes
-// [a, b, taps] lies in memory as [taps, a, b], so that each tap is one contiguous matrix.
+// Order of a tensor in memory relative to its file shape. taps_first: a convolution weight that PyTorch
+// shapes [a, b, taps] lies in memory as [taps, a, b], so that each tap is one contiguous matrix.
 enum class Order { plain, taps_first };
 
 struct TensorInfo {
@@ -172,8 +174,8 @@ std::vector<TensorInfo> tensors_of(std::string_view prefix = {}) {
 // Views of a flat array of parameter_count<Model> numbers.
 template <class Model, class T>
 typename Model::template Weights<T> bind(std::span<T> values) {
-  require(static_cast<Index>(values.size()) == parameter_count<Model>, "bind: expected ", parameter_count<Model>,
-          " parameters, found ", values.size());
+  require(static_cast<Index>(values.size()) == parameter_count<Model>, "bind: expected ",
+          parameter_count<Model>, " parameters, found ", values.size());
   typename Model::template Weights<T> weights{};
   detail::BindVisitor<T> visitor(values.data());
   Model::describe(visitor, weights);
@@ -188,17 +190,25 @@ typename Model::template Weights<const T> bind(const Buffer<T>& values) {
   return bind<Model>(values.span());
 }
 
-// Draws every tensor from its own stream of `rng`, so that adding a tensor does not change the others' values.
+// Draws every tensor from its own stream of `rng`, so that adding a tensor does not change the others'
+// values.
 template <class Model, class T>
 void initialize(std::span<T> values, const Rng& rng) {
   std::uint64_t stream = 0;
   for (const auto& tensor : tensors_of<Model>()) {
-    auto part = values.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
+    auto part =
+        values.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
     auto draw = rng.fork(stream++);
     switch (tensor.init.kind) {
-      case Init::Kind::zeros: std::fill(part.begin(), part.end(), T(0)); break;
-      case Init::Kind::ones: std::fill(part.begin(), part.end(), T(1)); break;
-      case Init::Kind::normal: draw.fill_normal(part, tensor.init.parameter); break;
+      case Init::Kind::zeros:
+        std::fill(part.begin(), part.end(), T(0));
+        break;
+      case Init::Kind::ones:
+        std::fill(part.begin(), part.end(), T(1));
+        break;
+      case Init::Kind::normal:
+        draw.fill_normal(part, tensor.init.parameter);
+        break;
       case Init::Kind::uniform_fan_in: {
         const double bound = 1.0 / std::sqrt(tensor.init.parameter);
         draw.fill_uniform(part, -bound, bound);

@@ -3,16 +3,16 @@
 
 #include <maa/core/config.hpp>
 
-#include <concepts>
 #include <charconv>
+#include <concepts>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 
 MAA_NAMESPACE_BEGIN
 
-// Bad input, bad files, impossible requests. The message names what was expected and what was found. An operation that
-// throws leaves its object as it was.
+// Bad input, bad files, impossible requests. The message names what was expected and what was found. An
+// operation that throws leaves its object as it was.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -20,10 +20,12 @@ class Error : public std::runtime_error {
 
 namespace detail {
 
-inline void append_text(std::string& text, std::string_view part) { text += part; }
+inline void append_text(std::string& text, std::string_view part) {
+  text += part;
+}
 
 template <class Number>
-  requires std::integral<Number> || std::floating_point<Number>
+requires std::integral<Number> || std::floating_point<Number>
 void append_text(std::string& text, Number number) {
   if constexpr (std::same_as<Number, bool>) {
     text += number ? "true" : "false";

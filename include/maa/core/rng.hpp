@@ -1,5 +1,5 @@
-// Counter-based random numbers: a stream is (seed, stream id, position), so it can be sought, saved in 24 bytes and
-// drawn in any order by any number of threads.
+// Counter-based random numbers: a stream is (seed, stream id, position), so it can be sought, saved in 24
+// bytes and drawn in any order by any number of threads.
 #pragma once
 
 #include <maa/core/config.hpp>
@@ -12,8 +12,8 @@
 
 MAA_NAMESPACE_BEGIN
 
-// Philox4x32-10 (Salmon et al., SC 2011). Each 128-bit counter value gives one block of four 32-bit words; every
-// draw consumes one block, so a position is a number of draws and random access is free.
+// Philox4x32-10 (Salmon et al., SC 2011). Each 128-bit counter value gives one block of four 32-bit words;
+// every draw consumes one block, so a position is a number of draws and random access is free.
 class Rng {
  public:
   struct State {

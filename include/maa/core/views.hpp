@@ -22,8 +22,8 @@ struct MatrixView {
   MatrixView(T* data_, Index rows_, Index cols_, Index stride_)
       : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
   template <class U>
-    requires std::is_same_v<const U, T> && (!std::is_same_v<U, T>)
-  MatrixView(MatrixView<U> other) : MatrixView(other.data, other.rows, other.cols, other.stride) {}
+  requires std::is_same_v<const U, T> &&(!std::is_same_v<U, T>)MatrixView(MatrixView<U> other)
+      : MatrixView(other.data, other.rows, other.cols, other.stride) {}
 
   T* row(Index i) const { return data + i * stride; }
   T& operator()(Index i, Index j) const { return data[i * stride + j]; }
@@ -33,14 +33,15 @@ struct MatrixView {
   MatrixView col_range(Index first, Index count) const { return {data + first, rows, count, stride}; }
   // All elements; rows must be contiguous.
   std::span<T> span() const {
-    require(contiguous(), "matrix view: expected contiguous rows, found stride ", stride, " for ", cols, " columns");
+    require(contiguous(), "matrix view: expected contiguous rows, found stride ", stride, " for ", cols,
+            " columns");
     return {data, static_cast<std::size_t>(size())};
   }
   std::span<T> row_span(Index i) const { return {row(i), static_cast<std::size_t>(cols)}; }
 };
 
-// Channels-last sequence [batch, length, channels], contiguous. A policy latent [B, tokens, features] is one with
-// length = tokens and channels = features; PyTorch's Conv1d would call it [B, channels, length].
+// Channels-last sequence [batch, length, channels], contiguous. A policy latent [B, tokens, features] is one
+// with length = tokens and channels = features; PyTorch's Conv1d would call it [B, channels, length].
 template <class T>
 struct SequenceView {
   T* data = nullptr;
@@ -52,8 +53,8 @@ struct SequenceView {
   SequenceView(T* data_, Index batch_, Index length_, Index channels_)
       : data(data_), batch(batch_), length(length_), channels(channels_) {}
   template <class U>
-    requires std::is_same_v<const U, T> && (!std::is_same_v<U, T>)
-  SequenceView(SequenceView<U> other) : SequenceView(other.data, other.batch, other.length, other.channels) {}
+  requires std::is_same_v<const U, T> &&(!std::is_same_v<U, T>)SequenceView(SequenceView<U> other)
+      : SequenceView(other.data, other.batch, other.length, other.channels) {}
 
   Index size() const { return batch * length * channels; }
   std::span<T> span() const { return {data, static_cast<std::size_t>(size())}; }
@@ -68,13 +69,14 @@ struct SequenceView {
 // Throws unless the view has this shape; `what` names op and argument.
 template <class T>
 void require_shape(MatrixView<T> view, Index rows, Index cols, const char* what) {
-  require(view.rows == rows && view.cols == cols, what, ": expected [", rows, ", ", cols, "], found [", view.rows,
-          ", ", view.cols, "]");
+  require(view.rows == rows && view.cols == cols, what, ": expected [", rows, ", ", cols, "], found [",
+          view.rows, ", ", view.cols, "]");
 }
 template <class T>
 void require_shape(SequenceView<T> view, Index batch, Index length, Index channels, const char* what) {
-  require(view.batch == batch && view.length == length && view.channels == channels, what, ": expected [", batch, ", ",
-          length, ", ", channels, "], found [", view.batch, ", ", view.length, ", ", view.channels, "]");
+  require(view.batch == batch && view.length == length && view.channels == channels, what, ": expected [",
+          batch, ", ", length, ", ", channels, "], found [", view.batch, ", ", view.length, ", ",
+          view.channels, "]");
 }
 
 MAA_NAMESPACE_END

@@ -1,4 +1,5 @@
-// Scratch memory for activations and packed matrices: a bump allocator that stops allocating after the first step.
+// Scratch memory for activations and packed matrices: a bump allocator that stops allocating after the first
+// step.
 #pragma once
 
 #include <maa/core/buffer.hpp>
@@ -9,8 +10,8 @@
 
 MAA_NAMESPACE_BEGIN
 
-// Takes are 64-byte aligned and uninitialised; they live until the enclosing Scope ends or reset() is called. Not
-// thread-safe: one workspace per thread of control.
+// Takes are 64-byte aligned and uninitialised; they live until the enclosing Scope ends or reset() is called.
+// Not thread-safe: one workspace per thread of control.
 class Workspace {
  public:
   Workspace() = default;

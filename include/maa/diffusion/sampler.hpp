@@ -146,8 +146,9 @@ inline std::vector<Rng> sample_streams(const Rng& rng, Index first, Index count)
 }
 
 // Draws samples: x [B, D] (written only) starts as noise from `streams` [B] and is denoised in options.steps
-// steps. Returns false if `progress` (may be empty) stopped it; x then holds the samples of the last finished
-// step. Throws Error for bad options before anything is written.
+// steps, each to the next timestep that the spacing visits. Returns false if `progress` (may be empty)
+// stopped it; x then holds the samples of the last finished step. Throws Error for bad options before
+// anything is written.
 template <class T, class Denoiser>
 bool draw_samples(const DiffusionSchedule& schedule, const SamplingOptions& options, std::span<Rng> streams,
                   MatrixView<T> x, Denoiser&& denoise, const SamplingProgress& progress = {}) {

@@ -15,8 +15,11 @@ class AutoencoderStage {
   static constexpr const char* name = "autoencoder";
 
   AutoencoderStage(const Backend& backend, const Data& data, const AutoencoderOptions& options)
-      : backend_(backend), data_(data), options_(options),
-        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch, options.train.seed) {}
+      : backend_(backend),
+        data_(data),
+        options_(options),
+        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch,
+               options.train.seed) {}
 
   const TrainOptions& options() const { return options_.train; }
 
@@ -30,7 +33,8 @@ class AutoencoderStage {
     add_noise(x.span(), options_.input_noise, rng, noisy.span());
     const auto encoded = Part::encode(backend_, w, MatrixView<const float>(noisy), workspace_);
     const auto& latent = encoded.latent;
-    const auto noisy_latent = workspace_.template sequence<float>(latent.batch, latent.length, latent.channels);
+    const auto noisy_latent =
+        workspace_.template sequence<float>(latent.batch, latent.length, latent.channels);
     add_noise(latent.span(), options_.latent_noise, rng, noisy_latent.span());
     const auto before_clamp = workspace_.template matrix<float>(1, latent.size());
     if (options_.clamp_latent) {
@@ -44,7 +48,8 @@ class AutoencoderStage {
     const double loss = mse_loss(backend_, decoded.parameters, x, dparameters);
     const auto dlatent = workspace_.template sequence<float>(latent.batch, latent.length, latent.channels);
     Part::decode_backward(backend_, w, decoded, MatrixView<const float>(dparameters), g, dlatent, workspace_);
-    const float kept = options_.noise_form == NoiseForm::mix ? static_cast<float>(1 - options_.latent_noise) : 1.0f;
+    const float kept =
+        options_.noise_form == NoiseForm::mix ? static_cast<float>(1 - options_.latent_noise) : 1.0f;
     for (Index i = 0; i < dlatent.size(); ++i) {
       const bool clamped = options_.clamp_latent && std::abs(before_clamp.data[i]) > 1.0f;
       dlatent.data[i] = clamped ? 0.0f : kept * dlatent.data[i];
@@ -84,9 +89,11 @@ class AutoencoderStage {
 
  private:
   MatrixView<float> gather(const std::vector<Index>& of, std::span<const Index> positions) {
-    const auto x = workspace_.template matrix<float>(static_cast<Index>(positions.size()), Part::parameter_size);
+    const auto x =
+        workspace_.template matrix<float>(static_cast<Index>(positions.size()), Part::parameter_size);
     for (std::size_t i = 0; i < positions.size(); ++i) {
-      std::copy_n(data_.policy(of[static_cast<std::size_t>(positions[i])]).data, x.cols, x.row(static_cast<Index>(i)));
+      std::copy_n(data_.policy(of[static_cast<std::size_t>(positions[i])]).data, x.cols,
+                  x.row(static_cast<Index>(i)));
     }
     return x;
   }

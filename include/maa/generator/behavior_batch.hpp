@@ -1,4 +1,5 @@
-// Batches for the loss on behaviour: prompts, and the demonstrator's actions in other scenes of the same task.
+// Batches for the loss on behaviour: prompts, and the demonstrator's actions in other scenes of the same
+// task.
 #pragma once
 
 #include <maa/generator/training_data.hpp>
@@ -15,9 +16,10 @@ struct BehaviorBatch {
   SequenceView<float> observations;  // [batch, queries, O], normalised as the standardised policies expect
   SequenceView<float> actions;       // [batch, queries, A]
 
-  // Draws tasks, prompts and query steps from `rng`; prompt and queries of a sample undergo the same augmentation.
-  BehaviorBatch(const Data& data, const GeneratorState<Network, Config>& state, const BehaviorOptions& options,
-                const Rng& rng, Workspace& workspace) {
+  // Draws tasks, prompts and query steps from `rng`; prompt and queries of a sample undergo the same
+  // augmentation.
+  BehaviorBatch(const Data& data, const GeneratorState<Network, Config>& state,
+                const BehaviorOptions& options, const Rng& rng, Workspace& workspace) {
     const Index batch = options.train.batch;
     constexpr Index segments = Data::segments;
     trajectory_features = workspace.matrix<float>(batch * segments, Data::h_size);
@@ -32,12 +34,14 @@ struct BehaviorBatch {
     }
     for (Index i = 0; i < batch; ++i) {
       auto draw = rng.fork(static_cast<std::uint64_t>(i));
-      const auto task = static_cast<std::size_t>(tasks[static_cast<std::size_t>(draw.below(static_cast<Index>(tasks.size())))]);
+      const auto task = static_cast<std::size_t>(
+          tasks[static_cast<std::size_t>(draw.below(static_cast<Index>(tasks.size())))]);
       const auto& candidates = data.prompts_of_task[task];
-      const auto position =
-          static_cast<std::size_t>(candidates[static_cast<std::size_t>(draw.below(static_cast<Index>(candidates.size())))]);
+      const auto position = static_cast<std::size_t>(
+          candidates[static_cast<std::size_t>(draw.below(static_cast<Index>(candidates.size())))]);
       const auto transform = draw.fork(0);
-      write_prompt(data.trajectory(data.prompts[position]), state.prompt_encoder, options, transform, draw, i);
+      write_prompt(data.trajectory(data.prompts[position]), state.prompt_encoder, options, transform, draw,
+                   i);
       write_queries(data, data.trajectories_of_task[task], options, transform, draw, i);
     }
     state.standardizer.observations().apply(observations.flat());
@@ -60,15 +64,16 @@ struct BehaviorBatch {
 
   void write_queries(const Data& data, const std::vector<Index>& trajectories, const BehaviorOptions& options,
                      const Rng& transform, Rng& draw, Index i) {
-    const MatrixView<float> seen(observations.data + i * options.queries * observations.channels, options.queries,
-                                 observations.channels);
+    const MatrixView<float> seen(observations.data + i * options.queries * observations.channels,
+                                 options.queries, observations.channels);
     const MatrixView<float> done(actions.data + i * options.queries * actions.channels, options.queries,
                                  actions.channels);
     for (Index q = 0; q < options.queries; ++q) {
-      const auto& trajectory =
-          data.trajectory(trajectories[static_cast<std::size_t>(draw.below(static_cast<Index>(trajectories.size())))]);
+      const auto& trajectory = data.trajectory(
+          trajectories[static_cast<std::size_t>(draw.below(static_cast<Index>(trajectories.size())))]);
       const Index step = draw.below(trajectory.length());
-      const auto labels = trajectory.has_target_actions() ? trajectory.target_actions() : trajectory.actions();
+      const auto labels =
+          trajectory.has_target_actions() ? trajectory.target_actions() : trajectory.actions();
       std::copy_n(trajectory.observations().row(step), seen.cols, seen.row(q));
       std::copy_n(labels.row(step), done.cols, done.row(q));
     }

@@ -6,9 +6,9 @@
 MAA_NAMESPACE_BEGIN
 namespace detail {
 
-// The chain prompt -> h, v -> condition -> clean-latent estimate -> weights -> actions, and its backward. The estimate is
-// formed twice per step, as sampling would: from pure noise at the first timestep that sampling visits, and from the
-// first estimate noised again at a random later one.
+// The chain prompt -> h, v -> condition -> clean-latent estimate -> weights -> actions, and its backward. The
+// estimate is formed twice per step, as sampling would: from pure noise at the first timestep that sampling
+// visits, and from the first estimate noised again at a random later one.
 template <class Network, class Config, class Backend>
 class BehaviorStage {
  public:
@@ -19,8 +19,13 @@ class BehaviorStage {
   static constexpr const char* name = "behavior";
 
   BehaviorStage(const Backend& backend, const Data& data, const State& state, const BehaviorOptions& options)
-      : backend_(backend), data_(data), state_(state), options_(options), schedule_(state.diffusion),
-        visited_(schedule_.timesteps(state.sampling.steps, state.sampling.spacing)), layout_(Network::layout()) {}
+      : backend_(backend),
+        data_(data),
+        state_(state),
+        options_(options),
+        schedule_(state.diffusion),
+        visited_(schedule_.timesteps(state.sampling.steps, state.sampling.spacing)),
+        layout_(Network::layout()) {}
 
   const TrainOptions& options() const { return options_.train; }
 
@@ -30,9 +35,9 @@ class BehaviorStage {
     const auto w = bind<Model>(weights);
     const auto g = bind<Model>(gradients);
     const Index count = options_.train.batch;
-    const auto embedded =
-        Model::EmbedderModel::forward(backend_, w.embedder, MatrixView<const float>(batch.trajectory_features),
-                                      MatrixView<const float>(batch.success_features), workspace_);
+    const auto embedded = Model::EmbedderModel::forward(
+        backend_, w.embedder, MatrixView<const float>(batch.trajectory_features),
+        MatrixView<const float>(batch.success_features), workspace_);
     const auto condition = workspace_.template matrix<float>(count, Model::condition_size);
     state_.condition_from(backend_, embedded.h(), embedded.v(), condition);
 
@@ -56,7 +61,8 @@ class BehaviorStage {
     const auto dv = workspace_.template matrix<float>(embedded.v().rows, Config::embedding_size);
     state_.condition_backward(backend_, dcondition, dh, dv);
     Model::EmbedderModel::backward(backend_, w.embedder, embedded, MatrixView<const float>(),
-                                   MatrixView<const float>(dh), MatrixView<const float>(dv), g.embedder, workspace_);
+                                   MatrixView<const float>(dh), MatrixView<const float>(dv), g.embedder,
+                                   workspace_);
     return 0.5 * loss;
   }
 
@@ -64,10 +70,10 @@ class BehaviorStage {
 
  private:
   // One estimate from `noisy` and its gradients (dcondition overwritten); leaves the estimate in `clean`.
-  double pass(const typename Model::template Weights<const float>& w, const typename Model::template Weights<float>& g,
-              const BehaviorBatch<Network, Config>& batch, MatrixView<const float> noisy,
-              const std::vector<Index>& timesteps, MatrixView<const float> condition, MatrixView<float> clean,
-              MatrixView<float> dcondition) {
+  double pass(const typename Model::template Weights<const float>& w,
+              const typename Model::template Weights<float>& g, const BehaviorBatch<Network, Config>& batch,
+              MatrixView<const float> noisy, const std::vector<Index>& timesteps,
+              MatrixView<const float> condition, MatrixView<float> clean, MatrixView<float> dcondition) {
     const Workspace::Scope scope(workspace_);
     using Denoiser = typename Model::DenoiserModel;
     using Codec = typename Model::AutoencoderModel;
@@ -85,7 +91,8 @@ class BehaviorStage {
     }
     copy_matrix(backend_, clean, unscaled.per_sample());
     state_.latent.invert(unscaled.per_sample());
-    const auto decoded = Codec::decode(backend_, w.autoencoder, SequenceView<const float>(unscaled), workspace_);
+    const auto decoded =
+        Codec::decode(backend_, w.autoencoder, SequenceView<const float>(unscaled), workspace_);
     const auto policies = workspace_.template matrix<float>(count, Codec::parameter_size);
     copy_matrix(backend_, decoded.parameters, policies);
     for (Index i = 0; i < count; ++i) {
@@ -102,8 +109,8 @@ class BehaviorStage {
       }
     }
     const auto dlatent = workspace_.template sequence<float>(count, x.length, x.channels);
-    Codec::decode_backward(backend_, w.autoencoder, decoded, MatrixView<const float>(dpolicies), g.autoencoder, dlatent,
-                           workspace_);
+    Codec::decode_backward(backend_, w.autoencoder, decoded, MatrixView<const float>(dpolicies),
+                           g.autoencoder, dlatent, workspace_);
     state_.latent.invert_backward(dlatent.per_sample());
     for (Index i = 0; i < count; ++i) {
       const auto map = schedule_.prediction_map(timesteps[static_cast<std::size_t>(i)]);
@@ -112,13 +119,13 @@ class BehaviorStage {
         dlatent.per_sample()(i, j) *= clipped ? 0.0f : static_cast<float>(map.x0_prediction);
       }
     }
-    Denoiser::backward(backend_, w.denoiser, denoised, SequenceView<const float>(dlatent), g.denoiser, dcondition,
-                       SequenceView<float>(), workspace_);
+    Denoiser::backward(backend_, w.denoiser, denoised, SequenceView<const float>(dlatent), g.denoiser,
+                       dcondition, SequenceView<float>(), workspace_);
     return loss;
   }
 
-  // Half the mean squared error of the squashed actions (two passes make one step), and its gradient for the policies'
-  // weights.
+  // Half the mean squared error of the squashed actions (two passes make one step), and its gradient for the
+  // policies' weights.
   double action_loss(MatrixView<const float> policies, const BehaviorBatch<Network, Config>& batch,
                      MatrixView<float> dpolicies) {
     const Workspace::Scope scope(workspace_);
@@ -132,13 +139,14 @@ class BehaviorStage {
     const double loss = mse_loss(backend_, action.flat(), target.flat(), daction.flat());
     activation_backward(backend_, squash, raw.span(), daction.span(), daction.span());
     fill_zero(backend_, dpolicies);
-    policy_batch_backward(backend_, layout_, policies, batch.observations, saved, daction, SequenceView<const float>(),
-                          dpolicies);
+    policy_batch_backward(backend_, layout_, policies, batch.observations, saved, daction,
+                          SequenceView<const float>(), dpolicies);
     return loss;
   }
 
   double clip() const {
-    return schedule_.options().clip_sample ? schedule_.options().clip_range : std::numeric_limits<double>::infinity();
+    return schedule_.options().clip_sample ? schedule_.options().clip_range
+                                           : std::numeric_limits<double>::infinity();
   }
 
   const Backend& backend_;

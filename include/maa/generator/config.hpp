@@ -12,7 +12,8 @@ MAA_NAMESPACE_BEGIN
 // Which embeddings condition the denoiser (Fig. 8 of the paper: either alone works nearly as well).
 enum class ConditionParts { h, v, both };
 
-// Structure as in the paper's tables. A configuration is a type with these members; derive and override to change one.
+// Structure as in the paper's tables. A configuration is a type with these members; derive and override to
+// change one.
 struct PaperConfig {
   static constexpr Index latent_size = 1024;
   static constexpr Index autoencoder_hidden = 1024;
@@ -35,10 +36,17 @@ struct ReferenceConfig : PaperConfig {
   static constexpr EmbedderForm psi_form = EmbedderForm::tanh_normed;
 };
 
-// The default: embeddings are bounded by a LayerNorm, so that they need no normaliser of their own.
+// The default: small enough to train in about a minute on two cores (HACKING.md, "Presets"), with embeddings
+// bounded by a LayerNorm, so that they need no normaliser of their own.
 struct FixedConfig : PaperConfig {
+  static constexpr Index latent_size = 64;
+  static constexpr Index autoencoder_hidden = 256;
+  static constexpr Index embedding_size = 64;
+  static constexpr Index embedder_hidden = 256;
   static constexpr EmbedderForm phi_form = EmbedderForm::mlp_normed;
   static constexpr EmbedderForm psi_form = EmbedderForm::mlp_normed;
+  using UNetLevels = Levels<128, 256>;
+  static constexpr Index time_size = 64;
 };
 
 // The three models as one description, so that one flat array and one file hold a generator.
@@ -47,14 +55,14 @@ struct GeneratorModel {
   static constexpr Index condition_parts = Config::condition == ConditionParts::both ? 2 : 1;
   static constexpr Index condition_size = condition_parts * Config::embedding_size * Config::prompt.segments;
 
-  using AutoencoderModel = Autoencoder<Network, Config::latent_size, Config::autoencoder_hidden, Config::encoder_depth,
-                                       Config::decoder_depth>;
+  using AutoencoderModel = Autoencoder<Network, Config::latent_size, Config::autoencoder_hidden,
+                                       Config::encoder_depth, Config::decoder_depth>;
   using EmbedderModel =
       BehaviorEmbedder<Config::prompt.trajectory_features(Network::observation_size, Network::action_size),
                        Config::prompt.success_features(Network::observation_size), Config::embedding_size,
                        Config::embedder_hidden, Config::phi_form, Config::psi_form>;
-  using DenoiserModel = UNet1d<Config::latent_size, condition_size, typename Config::UNetLevels, Config::kernel,
-                               Config::groups, Config::time_size>;
+  using DenoiserModel = UNet1d<Config::latent_size, condition_size, typename Config::UNetLevels,
+                               Config::kernel, Config::groups, Config::time_size>;
 
   template <class T>
   struct Weights {

@@ -17,15 +17,21 @@ class DenoiserStage {
   static constexpr const char* name = "denoiser";
 
   // latents [training policies, latent_numbers], already normalised; conditions [prompts, condition_size].
-  DenoiserStage(const Backend& backend, const Data& data, const DenoiserOptions& options, Buffer<float> latents,
-                Buffer<float> conditions)
-      : backend_(backend), data_(data), options_(options), schedule_(options.diffusion), latents_(std::move(latents)),
+  DenoiserStage(const Backend& backend, const Data& data, const DenoiserOptions& options,
+                Buffer<float> latents, Buffer<float> conditions)
+      : backend_(backend),
+        data_(data),
+        options_(options),
+        schedule_(options.diffusion),
+        latents_(std::move(latents)),
         conditions_(std::move(conditions)),
-        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch, options.train.seed) {}
+        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch,
+               options.train.seed) {}
 
   const TrainOptions& options() const { return options_.train; }
 
-  // Mean squared error of the prediction at random timesteps; every policy is paired with a random prompt of its task.
+  // Mean squared error of the prediction at random timesteps; every policy is paired with a random prompt of
+  // its task.
   double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
@@ -57,11 +63,12 @@ class DenoiserStage {
     schedule_.target(clean, epsilon, timesteps, target);
     const SequenceView<const float> x(noisy.data, count, Network::token_count, Config::latent_size);
     const auto w = bind<Part>(weights);
-    const auto saved = Part::forward(backend_, w, x, timesteps, MatrixView<const float>(condition), workspace_);
+    const auto saved =
+        Part::forward(backend_, w, x, timesteps, MatrixView<const float>(condition), workspace_);
     const auto doutput = workspace_.template sequence<float>(count, x.length, x.channels);
     const double loss = mse_loss(backend_, saved.output.per_sample(), target, doutput.per_sample());
-    Part::backward(backend_, w, saved, SequenceView<const float>(doutput), bind<Part>(gradients), MatrixView<float>(),
-                   SequenceView<float>(), workspace_);
+    Part::backward(backend_, w, saved, SequenceView<const float>(doutput), bind<Part>(gradients),
+                   MatrixView<float>(), SequenceView<float>(), workspace_);
     return loss;
   }
 

@@ -17,14 +17,16 @@ class EmbedderStage {
   static constexpr Index segments = Data::segments;
 
   EmbedderStage(const Backend& backend, const Data& data, const EmbedderOptions& options)
-      : backend_(backend), data_(data), options_(options),
-        order_(static_cast<Index>(data.prompts.size()), std::min(options.train.batch, static_cast<Index>(data.prompts.size())),
-               options.train.seed) {}
+      : backend_(backend),
+        data_(data),
+        options_(options),
+        order_(static_cast<Index>(data.prompts.size()),
+               std::min(options.train.batch, static_cast<Index>(data.prompts.size())), options.train.seed) {}
 
   const TrainOptions& options() const { return options_.train; }
 
-  // InfoNCE over the batch's windows: softmax(h_i' W v_j / temperature) against j = i, or against all windows of
-  // i's task; symmetric adds the same with rows and columns exchanged.
+  // InfoNCE over the batch's windows: softmax(h_i' W v_j / temperature) against j = i, or against all windows
+  // of i's task; symmetric adds the same with rows and columns exchanged.
   double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
@@ -32,7 +34,8 @@ class EmbedderStage {
     const auto h_in = gather(data_.trajectory_features, Data::h_size, batch, rng);
     const auto v_in = gather(data_.success_features, Data::v_size, batch, rng);
     const auto w = bind<Part>(weights);
-    const auto saved = Part::forward(backend_, w, MatrixView<const float>(h_in), MatrixView<const float>(v_in), workspace_);
+    const auto saved =
+        Part::forward(backend_, w, MatrixView<const float>(h_in), MatrixView<const float>(v_in), workspace_);
     const auto targets = positives(batch);
     const auto scaled = workspace_.template matrix<float>(rows, rows);
     const auto dlogits = workspace_.template matrix<float>(rows, rows);
@@ -45,7 +48,8 @@ class EmbedderStage {
       const auto transposed = workspace_.template matrix<float>(rows, rows);
       const auto dtransposed = workspace_.template matrix<float>(rows, rows);
       for_pairs(rows, [&](Index i, Index j) { transposed(j, i) = scaled(i, j); });
-      loss += info_nce_loss(backend_, transposed, targets, dtransposed);  // targets are symmetric up to row sums
+      loss +=
+          info_nce_loss(backend_, transposed, targets, dtransposed);  // targets are symmetric up to row sums
       for_pairs(rows, [&](Index i, Index j) { dlogits(i, j) += dtransposed(j, i); });
     }
     for (Index i = 0; i < dlogits.size(); ++i) {
@@ -83,7 +87,8 @@ class EmbedderStage {
   }
 
  private:
-  MatrixView<float> gather(const Buffer<float>& features, Index size, std::span<const Index> batch, Rng& rng) {
+  MatrixView<float> gather(const Buffer<float>& features, Index size, std::span<const Index> batch,
+                           Rng& rng) {
     const auto rows = workspace_.template matrix<float>(static_cast<Index>(batch.size()) * segments, size);
     rng.fill_normal(rows.span(), options_.feature_noise);
     for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -100,7 +105,8 @@ class EmbedderStage {
     const Index rows = static_cast<Index>(batch.size()) * segments;
     const auto targets = workspace_.template matrix<float>(rows, rows);
     const auto task = [&](Index row) {
-      const auto prompt = data_.prompts[static_cast<std::size_t>(batch[static_cast<std::size_t>(row / segments)])];
+      const auto prompt =
+          data_.prompts[static_cast<std::size_t>(batch[static_cast<std::size_t>(row / segments)])];
       return data_.task_of_trajectory[static_cast<std::size_t>(prompt)];
     };
     for (Index i = 0; i < rows; ++i) {

@@ -1,5 +1,5 @@
-// A generator as one safetensors file: all parameters with PyTorch's names, the normalisers, and the options that
-// generation needs as metadata.
+// A generator as one safetensors file: all parameters with PyTorch's names, the normalisers, and the options
+// that generation needs as metadata.
 #pragma once
 
 #include <maa/generator/state.hpp>
@@ -50,10 +50,13 @@ struct OptionReader {
     using Number = std::conditional_t<std::is_floating_point_v<T>, T, std::int64_t>;
     Number number{};
     const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), number);
-    require(code == std::errc() && end == text.data() + text.size(), reader.path(), ": expected a number for the "
-            "option '", key, "', found '", text, "'");
+    require(code == std::errc() && end == text.data() + text.size(), reader.path(),
+            ": expected a number for the "
+            "option '",
+            key, "', found '", text, "'");
     if constexpr (std::is_enum_v<T>) {
-      require(number >= 0 && number <= 2, reader.path(), ": expected 0 to 2 for the option '", key, "', found ", number);
+      require(number >= 0 && number <= 2, reader.path(), ": expected 0 to 2 for the option '", key,
+              "', found ", number);
     }
     value = static_cast<T>(number);
   }
@@ -71,10 +74,10 @@ std::string generator_signature() {
     levels += concatenate(" ", channels);
   }
   return concatenate("policy ", Network::observation_size, hidden, "-", Network::action_size, " of ",
-                     parameter_count<Network>, " parameters, latent ", Network::token_count, " x ", Config::latent_size,
-                     ", prompt ", Config::prompt.steps, " steps x ", Config::prompt.segments, ", embedding ",
-                     Config::embedding_size, ", unet", levels, ", ", parameter_count<GeneratorModel<Network, Config>>,
-                     " parameters in all");
+                     parameter_count<Network>, " parameters, latent ", Network::token_count, " x ",
+                     Config::latent_size, ", prompt ", Config::prompt.steps, " steps x ",
+                     Config::prompt.segments, ", embedding ", Config::embedding_size, ", unet", levels, ", ",
+                     parameter_count<GeneratorModel<Network, Config>>, " parameters in all");
 }
 
 template <class Visitor>
@@ -116,18 +119,19 @@ GeneratorState<Network, Config> load_generator(const std::filesystem::path& path
     const auto found = reader.metadata().find(key);
     return found == reader.metadata().end() ? std::string("none") : found->second;
   };
-  require(metadata("format") == "maa generator 1", reader.path(), ": expected a file of format 'maa generator 1', found '",
-          metadata("format"), "'");
+  require(metadata("format") == "maa generator 1", reader.path(),
+          ": expected a file of format 'maa generator 1', found '", metadata("format"), "'");
   const auto signature = generator_signature<Network, Config>();
-  require(metadata("signature") == signature, reader.path(), ": expected a generator for ", signature, "; found one for ",
-          metadata("signature"));
+  require(metadata("signature") == signature, reader.path(), ": expected a generator for ", signature,
+          "; found one for ", metadata("signature"));
   State state;
   OptionReader options{reader};
   describe_options(options, state.diffusion, state.sampling);
   float limit = 0;
   options("prompt.limit", limit);
   require(limit > 0, reader.path(), ": expected a positive prompt.limit, found ", limit);
-  static_cast<void>(DiffusionSchedule(state.diffusion).timesteps(state.sampling.steps, state.sampling.spacing));
+  static_cast<void>(
+      DiffusionSchedule(state.diffusion).timesteps(state.sampling.steps, state.sampling.spacing));
   read_parameters(reader, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
   const auto read = [&](const std::string& name, Index size, bool may_be_absent) {
     const auto& shape = reader.info(name).shape;
@@ -144,14 +148,13 @@ GeneratorState<Network, Config> load_generator(const std::filesystem::path& path
     }
     return normalizer;
   };
-  state.prompt_encoder = PromptEncoder(Config::prompt,
-                                       read_normalizer("normalizer.observation", Network::observation_size, false),
-                                       read_normalizer("normalizer.action", Network::action_size, false), limit);
+  state.prompt_encoder = PromptEncoder(
+      Config::prompt, read_normalizer("normalizer.observation", Network::observation_size, false),
+      read_normalizer("normalizer.action", Network::action_size, false), limit);
   constexpr Index parameters = parameter_count<Network>;
-  state.standardizer =
-      WeightStandardizer<Network>(read_normalizer("normalizer.policy_observation", Network::observation_size, true),
-                                  read("standardizer.mean", parameters, false),
-                                  read("standardizer.deviation", parameters, false));
+  state.standardizer = WeightStandardizer<Network>(
+      read_normalizer("normalizer.policy_observation", Network::observation_size, true),
+      read("standardizer.mean", parameters, false), read("standardizer.deviation", parameters, false));
   state.latent = read_normalizer("normalizer.latent", State::Model::latent_numbers, false);
   state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
   const std::string prefix = "provenance.";

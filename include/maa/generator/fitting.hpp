@@ -1,5 +1,5 @@
-// Training of the models in order: autoencoder -> embedder -> denoiser -> behavior. Each stage trains its part of the
-// parameters and leaves the rest as it is; the last trains all.
+// Training of the models in order: autoencoder -> embedder -> denoiser -> behavior. Each stage trains its
+// part of the parameters and leaves the rest as it is; the last trains all.
 #pragma once
 
 #include <maa/generator/autoencoder_stage.hpp>
@@ -16,7 +16,8 @@ class Fitting {
   using State = GeneratorState<Network, Config>;
   using Model = typename State::Model;
 
-  Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options, const TrainCallback& callback)
+  Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options,
+          const TrainCallback& callback)
       : backend_(backend), options_(options), callback_(callback), data_(dataset, options, state_) {
     initialize<Model>(state_.parameters.span(), Rng(options.seed));
     state_.diffusion = options.denoiser.diffusion;
@@ -78,7 +79,8 @@ class Fitting {
       return true;
     }
     auto target = part<Part>(offset);
-    Trainer<float, Backend> trainer(backend_, tensors_of<Part>(), stage.options(), std::span<const float>(target));
+    Trainer<float, Backend> trainer(backend_, tensors_of<Part>(), stage.options(),
+                                    std::span<const float>(target));
     if (resume_reader_) {
       trainer.load(*resume_reader_, "trainer.");
       resume_reader_.reset();
@@ -110,7 +112,8 @@ class Fitting {
     constexpr Index size = Config::latent_size;
     const Index count = latents.size() / numbers;
     if (options_.denoiser.latent_scaling == LatentScaling::standard) {
-      state_.latent = Normalizer::standard(MatrixView<const float>(latents.data(), count, numbers), 1e-6, 1e-3);
+      state_.latent =
+          Normalizer::standard(MatrixView<const float>(latents.data(), count, numbers), 1e-6, 1e-3);
     } else {
       // Minimum and maximum are pooled over the tokens.
       const auto pooled =
@@ -127,11 +130,13 @@ class Fitting {
   // What must be the same for training to go on from a checkpoint.
   std::string fingerprint() const {
     const auto text = [](const TrainOptions& o) {
-      return concatenate(o.steps, "/", o.batch, "/", o.learning_rate.base, "/", o.weight_decay, "/", o.seed, " ");
+      return concatenate(o.steps, "/", o.batch, "/", o.learning_rate.base, "/", o.weight_decay, "/", o.seed,
+                         " ");
     };
-    return concatenate("maa ", parameter_count<Model>, " parameters, ", data_.dataset.policy_count(), " policies, ",
-                       data_.dataset.trajectories.size(), " trajectories, ", text(options_.autoencoder.train),
-                       text(options_.embedder.train), text(options_.denoiser.train), text(options_.behavior.train));
+    return concatenate("maa ", parameter_count<Model>, " parameters, ", data_.dataset.policy_count(),
+                       " policies, ", data_.dataset.trajectories.size(), " trajectories, ",
+                       text(options_.autoencoder.train), text(options_.embedder.train),
+                       text(options_.denoiser.train), text(options_.behavior.train));
   }
   void write_checkpoint(Index stage, const Trainer<float, Backend>& trainer) const {
     SafetensorsWriter writer;
@@ -148,8 +153,9 @@ class Fitting {
     auto reader = std::make_unique<SafetensorsReader>(options_.checkpoint);
     const auto found = reader->metadata().find("fingerprint");
     require(found != reader->metadata().end() && found->second == fingerprint(), "checkpoint ",
-            options_.checkpoint.string(), ": expected the same data and options (", fingerprint(), "), found ",
-            found == reader->metadata().end() ? "none" : found->second, "; remove it to start anew");
+            options_.checkpoint.string(), ": expected the same data and options (", fingerprint(),
+            "), found ", found == reader->metadata().end() ? "none" : found->second,
+            "; remove it to start anew");
     resume_stage_ = reader->template read<std::int64_t>("stage", {})[0];
     read_parameters(*reader, tensors_of<Model>("parameters."), state_.parameters.span());
     resume_reader_ = std::move(reader);

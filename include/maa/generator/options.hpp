@@ -44,11 +44,11 @@ struct DenoiserOptions {
 
 // One random transform of rows of observations and actions (either may have no rows), drawn from `rng`: equal
 // generators mean the same transform. Domain knowledge of the caller.
-using Augmentation =
-    std::function<void(Rng rng, MatrixView<float> observations, MatrixView<float> actions)>;
+using Augmentation = std::function<void(Rng rng, MatrixView<float> observations, MatrixView<float> actions)>;
 
-// The last stage trains all models through the generated weights: prompt -> condition -> the denoiser's estimate of
-// the clean latent -> weights -> actions, against the demonstrator's actions in other scenes of the task.
+// The last stage trains all models through the generated weights: prompt -> condition -> the denoiser's
+// estimate of the clean latent -> weights -> actions, against the demonstrator's actions in other scenes of
+// the task.
 struct BehaviorOptions {
   TrainOptions train;  // batch: prompts per step; steps = 0 leaves the stage out
   Index queries = 96;  // observations per prompt and step
@@ -65,8 +65,8 @@ struct FitOptions {
   double validation_fraction = 0.1;  // of the (task, run) pairs
   Index validation_every = 100;      // steps
   std::uint64_t seed = 0;
-  // If set, training state is written here every `checkpoint_every` steps and when stopped; if the file exists,
-  // training goes on from it, to the same bits as without the stop.
+  // If set, training state is written here every `checkpoint_every` steps and when stopped; if the file
+  // exists, training goes on from it, to the same bits as without the stop.
   std::filesystem::path checkpoint;
   Index checkpoint_every = 500;
 
@@ -78,16 +78,21 @@ struct FitOptions {
     };
     auto& autoencoder = options.autoencoder;
     autoencoder.standardize_weights = false;
-    autoencoder.train = {.steps = steps(3000, policies, 32), .batch = 32,
+    autoencoder.train = {.steps = steps(3000, policies, 32),
+                         .batch = 32,
                          .learning_rate = {.kind = LearningRateKind::warm_restarts, .base = 1e-3},
                          .weight_decay = 5e-3};
-    options.embedder.train = {.steps = steps(300, prompts, 16), .batch = 16,
+    options.embedder.train = {.steps = steps(300, prompts, 16),
+                              .batch = 16,
                               .learning_rate = {.kind = LearningRateKind::warm_restarts, .base = 1e-4},
                               .weight_decay = 1e-4};
     auto& denoiser = options.denoiser;
-    denoiser.train = {.steps = steps(1000, policies, 128), .batch = 128,
+    denoiser.train = {.steps = steps(1000, policies, 128),
+                      .batch = 128,
                       .learning_rate = {.kind = LearningRateKind::cosine, .base = 2e-4, .warmup = 500},
-                      .beta1 = 0.95, .weight_decay = 5e-4, .ema = EmaOptions{}};
+                      .beta1 = 0.95,
+                      .weight_decay = 5e-4,
+                      .ema = EmaOptions{}};
     denoiser.diffusion = {.prediction_type = PredictionType::epsilon};
     denoiser.latent_scaling = LatentScaling::limits;
     denoiser.normalize_condition = true;
@@ -105,15 +110,16 @@ struct FitOptions {
     return options;
   }
 
-  // What repairs the weaknesses of both (HACKING.md, "Presets"): standardised weights, one latent treatment, EMA
-  // sampled, warm-up and cosine, clipping, sampling from the last timestep on.
+  // What repairs the weaknesses of both (HACKING.md, "Presets"): standardised weights, one latent treatment,
+  // EMA sampled, warm-up and cosine, clipping, sampling from the last timestep on.
   static FitOptions fixed() {
     FitOptions options;
     const auto train = [](Index steps, Index batch, double rate) {
       TrainOptions result;
       result.steps = steps;
       result.batch = batch;
-      result.learning_rate = {.kind = LearningRateKind::cosine, .base = rate, .warmup = std::min<Index>(100, steps / 10)};
+      result.learning_rate = {
+          .kind = LearningRateKind::cosine, .base = rate, .warmup = std::min<Index>(100, steps / 10)};
       result.clip_norm = 1;
       result.ema = EmaOptions{.maximum = 0.999};
       return result;

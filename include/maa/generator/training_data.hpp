@@ -21,7 +21,8 @@ struct TrainingData {
   Buffer<float> success_features;
 
   static constexpr Index segments = Config::prompt.segments;
-  static constexpr Index h_size = Config::prompt.trajectory_features(Network::observation_size, Network::action_size);
+  static constexpr Index h_size =
+      Config::prompt.trajectory_features(Network::observation_size, Network::action_size);
   static constexpr Index v_size = Config::prompt.success_features(Network::observation_size);
 
   // Fits the normalisers of `state`. Error if the dataset does not suit the network or holds too little.
@@ -57,7 +58,9 @@ struct TrainingData {
   }
 
   const Trajectory& trajectory(Index i) const { return dataset.trajectories[static_cast<std::size_t>(i)]; }
-  MatrixView<const float> policy(Index i) const { return {standardized.data() + i * Network_size, 1, Network_size}; }
+  MatrixView<const float> policy(Index i) const {
+    return {standardized.data() + i * Network_size, 1, Network_size};
+  }
 
   // A random prompt (position in `prompts`) for a policy: of its task, and of its run if there are some.
   Index draw_prompt(const PolicyRecord& record, Rng& rng) const {
@@ -83,10 +86,11 @@ struct TrainingData {
     require(data.observation_size == Network::observation_size && data.action_size == Network::action_size &&
                 data.parameter_count == Network_size,
             "fit: expected a dataset of ", Network::observation_size, " observations, ", Network::action_size,
-            " actions and ", Network_size, " parameters, found ", data.observation_size, ", ", data.action_size,
-            " and ", data.parameter_count);
-    require(data.policy_count() > 0 && !data.trajectories.empty(), "fit: expected policies and trajectories, found ",
-            data.policy_count(), " and ", data.trajectories.size());
+            " actions and ", Network_size, " parameters, found ", data.observation_size, ", ",
+            data.action_size, " and ", data.parameter_count);
+    require(data.policy_count() > 0 && !data.trajectories.empty(),
+            "fit: expected policies and trajectories, found ", data.policy_count(), " and ",
+            data.trajectories.size());
     return data;
   }
   bool belongs(Index position, const PolicyRecord& record) const {
@@ -113,14 +117,16 @@ struct TrainingData {
     const MatrixView<const float> action_rows(actions.data(), steps, Network::action_size);
     if (options.autoencoder.standardize_weights) {
       const auto normalizer = Normalizer::standard(observation_rows, 1e-3, 0.03);
-      state.prompt_encoder = PromptEncoder(Config::prompt, normalizer, Normalizer(Network::action_size), 4.0f);
+      state.prompt_encoder =
+          PromptEncoder(Config::prompt, normalizer, Normalizer(Network::action_size), 4.0f);
       Buffer<float> rows(static_cast<Index>(split.train.policies.size()) * Network_size);
       for (std::size_t k = 0; k < split.train.policies.size(); ++k) {
         std::copy_n(dataset.weight_matrix().row(split.train.policies[k]), Network_size,
                     rows.data() + static_cast<Index>(k) * Network_size);
       }
       state.standardizer = WeightStandardizer<Network>(
-          normalizer, MatrixView<const float>(rows.data(), static_cast<Index>(split.train.policies.size()), Network_size));
+          normalizer, MatrixView<const float>(rows.data(), static_cast<Index>(split.train.policies.size()),
+                                              Network_size));
     } else {
       state.prompt_encoder = PromptEncoder(Config::prompt, Normalizer::limits(observation_rows),
                                            Normalizer::limits(action_rows), 1.0f);
@@ -134,7 +140,8 @@ struct TrainingData {
     success_features = Buffer<float>(count * segments * v_size);
     for (Index i = 0; i < count; ++i) {
       const auto& prompt = trajectory(prompts[static_cast<std::size_t>(i)]);
-      encoder.write_trajectory(prompt, {trajectory_features.data() + i * segments * h_size, segments, h_size});
+      encoder.write_trajectory(prompt,
+                               {trajectory_features.data() + i * segments * h_size, segments, h_size});
       encoder.write_success(prompt, {success_features.data() + i * segments * v_size, segments, v_size});
     }
   }

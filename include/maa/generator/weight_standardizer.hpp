@@ -5,16 +5,19 @@
 
 MAA_NAMESPACE_BEGIN
 
-// standardised = (w' - mean) / deviation, where w' are the weights of the same policy for normalised observations (its
-// first layer absorbs the normaliser) and deviation is one number per tensor: how much the zoo's policies differ there.
-// A tensor that does not vary has deviation 0 and is always given back as its mean.
+// standardised = (w' - mean) / deviation, where w' are the weights of the same policy for normalised
+// observations (its first layer absorbs the normaliser) and deviation is one number per tensor: how much the
+// zoo's policies differ there. A tensor that does not vary has deviation 0 and is always given back as its
+// mean.
 template <class Network>
 class WeightStandardizer {
  public:
   static constexpr Index size = parameter_count<Network>;
 
   // The identity.
-  WeightStandardizer() : mean_(size), deviation_(size) { std::fill(deviation_.begin(), deviation_.end(), 1.0f); }
+  WeightStandardizer() : mean_(size), deviation_(size) {
+    std::fill(deviation_.begin(), deviation_.end(), 1.0f);
+  }
 
   // Fitted on the rows of `weights` [N, size].
   WeightStandardizer(Normalizer observations, MatrixView<const float> weights) : WeightStandardizer() {
@@ -66,7 +69,8 @@ class WeightStandardizer {
       values[j] = mean_[j] + deviation_[j] * values[j];
     }
   }
-  // Weights for normalised observations -> weights for raw observations, in place (exact; the layout is the same).
+  // Weights for normalised observations -> weights for raw observations, in place (exact; the layout is the
+  // same).
   void fold(float* weights) const {
     if (observations_.features() > 0) {
       fold_normalizer<Network>(observations_, {weights, static_cast<std::size_t>(size)});

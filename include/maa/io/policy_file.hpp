@@ -6,8 +6,8 @@
 
 MAA_NAMESPACE_BEGIN
 
-// Tensors layers.0.weight, layers.0.bias, ..., mean.weight, mean.bias, log_std.*; action_centre and action_half_width
-// [actions] if the action box is not [-1, 1]. Atomic.
+// Tensors layers.0.weight, layers.0.bias, ..., mean.weight, mean.bias, log_std.*; action_centre and
+// action_half_width [actions] if the action box is not [-1, 1]. Atomic.
 template <class Network>
 void save_policy(const std::filesystem::path& path, const MlpPolicy<Network>& policy) {
   SafetensorsWriter writer;

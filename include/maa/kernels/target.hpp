@@ -14,11 +14,12 @@
 #define MAA_KERNEL_BEGIN_AVX2 \
   namespace avx2 {            \
   _Pragma("clang attribute push(__attribute__((target(\"avx2,fma\"))), apply_to = function)")
-#define MAA_KERNEL_BEGIN_AVX512                                                                         \
-  namespace avx512 {                                                                                    \
-  _Pragma(                                                                                              \
-      "clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\"))), " \
-      "apply_to = function)")
+// _Pragma takes one string literal, which clang-format must not split.
+// clang-format off
+#define MAA_KERNEL_BEGIN_AVX512 \
+  namespace avx512 {            \
+  _Pragma("clang attribute push(__attribute__((target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\"))), apply_to = function)")
+// clang-format on
 #define MAA_KERNEL_END           \
   _Pragma("clang attribute pop") \
   }

@@ -21,18 +21,21 @@ struct LinearStack<1, In, Middle, Out, Done...> {
 
 }  // namespace detail
 
-// One encoder, LayerNorm and decoder per token of the policy network. Depth 1 is one linear map (the paper's Table 1
-// and the public code).
-template <class Network, Index Latent = 1024, Index HiddenSize = 1024, Index EncoderDepth = 1, Index DecoderDepth = 1>
+// One encoder, LayerNorm and decoder per token of the policy network. Depth 1 is one linear map (the paper's
+// Table 1 and the public code).
+template <class Network, Index Latent = 1024, Index HiddenSize = 1024, Index EncoderDepth = 1,
+          Index DecoderDepth = 1>
 struct Autoencoder {
   static constexpr Index token_count = Network::token_count;
   static constexpr Index latent_size = Latent;
   static constexpr Index parameter_size = parameter_count<Network>;
 
   template <std::size_t Token>
-  using Encoder = typename detail::LinearStack<EncoderDepth, Network::token_sizes[Token], HiddenSize, Latent>::type;
+  using Encoder =
+      typename detail::LinearStack<EncoderDepth, Network::token_sizes[Token], HiddenSize, Latent>::type;
   template <std::size_t Token>
-  using Decoder = typename detail::LinearStack<DecoderDepth, Latent, HiddenSize, Network::token_sizes[Token]>::type;
+  using Decoder =
+      typename detail::LinearStack<DecoderDepth, Latent, HiddenSize, Network::token_sizes[Token]>::type;
   using Norm = LayerNorm<Latent>;
   using TokenIndices = std::make_index_sequence<static_cast<std::size_t>(token_count)>;
 
@@ -74,7 +77,8 @@ struct Autoencoder {
       (describe_encoder<I>(visit, w...), ...);
       (describe_norm<I>(visit, w...), ...);
       (describe_decoder<I>(visit, w...), ...);
-    }(TokenIndices{});
+    }
+    (TokenIndices{});
   }
 
   // x [batch, parameter_size] must outlive the result, which lies in `workspace`.
@@ -97,7 +101,8 @@ struct Autoencoder {
   // dlatent [batch, tokens, Latent] -> parameter gradients; the gradient for x is not formed.
   template <class Backend, class T>
   static void encode_backward(const Backend& backend, const Weights<const T>& w, const Encoded<T>& saved,
-                              SequenceView<const T> dlatent, const Weights<T>& gradients, Workspace& workspace) {
+                              SequenceView<const T> dlatent, const Weights<T>& gradients,
+                              Workspace& workspace) {
     const Workspace::Scope scope(workspace);
     auto dencoded = workspace.matrix<T>(dlatent.batch, Latent);
     for_tokens([&]<std::size_t I>(Index) {
@@ -118,7 +123,8 @@ struct Autoencoder {
     saved.parameters = workspace.matrix<T>(latent.batch, parameter_size);
     for_tokens([&]<std::size_t I>(Index offset) {
       auto& decoder = std::get<I>(saved.decoders);
-      decoder = Decoder<I>::forward(backend, std::get<I>(w.decoders), latent.position(static_cast<Index>(I)), workspace);
+      decoder = Decoder<I>::forward(backend, std::get<I>(w.decoders), latent.position(static_cast<Index>(I)),
+                                    workspace);
       copy_matrix(backend, decoder.output(), saved.parameters.col_range(offset, Network::token_sizes[I]));
     });
     return saved;
@@ -127,12 +133,13 @@ struct Autoencoder {
   // dparameters [batch, parameter_size] -> parameter gradients and dlatent (overwritten).
   template <class Backend, class T>
   static void decode_backward(const Backend& backend, const Weights<const T>& w, const Decoded<T>& saved,
-                              MatrixView<const T> dparameters, const Weights<T>& gradients, SequenceView<T> dlatent,
-                              Workspace& workspace) {
+                              MatrixView<const T> dparameters, const Weights<T>& gradients,
+                              SequenceView<T> dlatent, Workspace& workspace) {
     for_tokens([&]<std::size_t I>(Index offset) {
       Decoder<I>::backward(backend, std::get<I>(w.decoders), std::get<I>(saved.decoders),
-                           dparameters.col_range(offset, Network::token_sizes[I]), std::get<I>(gradients.decoders),
-                           dlatent.position(static_cast<Index>(I)), workspace);
+                           dparameters.col_range(offset, Network::token_sizes[I]),
+                           std::get<I>(gradients.decoders), dlatent.position(static_cast<Index>(I)),
+                           workspace);
     });
   }
 
@@ -143,7 +150,8 @@ struct Autoencoder {
     Index offset = 0;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       ((body.template operator()<I>(offset), offset += Network::token_sizes[I]), ...);
-    }(TokenIndices{});
+    }
+    (TokenIndices{});
   }
   template <std::size_t I, class Visitor, class... W>
   static constexpr void describe_encoder(Visitor& visit, W&... w) {

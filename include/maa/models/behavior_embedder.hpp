@@ -1,14 +1,14 @@
-// The behaviour embedder (eq. 6, 7): h = phi(first steps of a trajectory), v = psi(states after success), and the
-// bilinear metric W of the contrastive loss, h' W v.
+// The behaviour embedder (eq. 6, 7): h = phi(first steps of a trajectory), v = psi(states after success), and
+// the bilinear metric W of the contrastive loss, h' W v.
 #pragma once
 
 #include <maa/nn/sequential.hpp>
 
 MAA_NAMESPACE_BEGIN
 
-// The networks phi and psi may have. mlp: three linear layers with ReLU (the paper). mlp_normed: the same, then
-// LayerNorm, which bounds the condition that the denoiser sees. tanh_normed: 256 units, LayerNorm, tanh, linear (psi
-// in the public code).
+// The networks phi and psi may have. mlp: three linear layers with ReLU (the paper). mlp_normed: the same,
+// then LayerNorm, which bounds the condition that the denoiser sees. tanh_normed: 256 units, LayerNorm, tanh,
+// linear (psi in the public code).
 enum class EmbedderForm { mlp, mlp_normed, tanh_normed };
 
 namespace detail {
@@ -17,18 +17,19 @@ template <EmbedderForm form, Index In, Index HiddenSize, Index Out>
 struct EmbedderNetwork;
 template <Index In, Index HiddenSize, Index Out>
 struct EmbedderNetwork<EmbedderForm::mlp, In, HiddenSize, Out> {
-  using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>, Linear<HiddenSize, HiddenSize>,
-                          Activate<HiddenSize, Activation::relu>, Linear<HiddenSize, Out>>;
+  using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>,
+                          Linear<HiddenSize, HiddenSize>, Activate<HiddenSize, Activation::relu>,
+                          Linear<HiddenSize, Out>>;
 };
 template <Index In, Index HiddenSize, Index Out>
 struct EmbedderNetwork<EmbedderForm::mlp_normed, In, HiddenSize, Out> {
-  using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>, Linear<HiddenSize, HiddenSize>,
-                          Activate<HiddenSize, Activation::relu>, Linear<HiddenSize, Out>, LayerNorm<Out>>;
+  using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>,
+                          Linear<HiddenSize, HiddenSize>, Activate<HiddenSize, Activation::relu>,
+                          Linear<HiddenSize, Out>, LayerNorm<Out>>;
 };
 template <Index In, Index HiddenSize, Index Out>
 struct EmbedderNetwork<EmbedderForm::tanh_normed, In, HiddenSize, Out> {
-  using type =
-      Sequential<Linear<In, 256>, LayerNorm<256>, Activate<256, Activation::tanh>, Linear<256, Out>>;
+  using type = Sequential<Linear<In, 256>, LayerNorm<256>, Activate<256, Activation::tanh>, Linear<256, Out>>;
 };
 
 }  // namespace detail
@@ -51,7 +52,8 @@ struct BehaviorEmbedder {
   static constexpr void describe(Visitor& visit, W&... w) {
     visit.template child<Phi>("phi", w.phi...);
     visit.template child<Psi>("psi", w.psi...);
-    visit.template tensor<Embedding, Embedding>("metric", Init::uniform_fan_in(Embedding), Role::weight, w.metric...);
+    visit.template tensor<Embedding, Embedding>("metric", Init::uniform_fan_in(Embedding), Role::weight,
+                                                w.metric...);
   }
 
   template <class T>
@@ -81,12 +83,12 @@ struct BehaviorEmbedder {
     return saved;
   }
 
-  // dlogits [batch, batch]; dh, dv [batch, Embedding]: gradients that reach the embeddings by other ways (zero views
-  // without data if none). Parameter gradients accumulate.
+  // dlogits [batch, batch]; dh, dv [batch, Embedding]: gradients that reach the embeddings by other ways
+  // (zero views without data if none). Parameter gradients accumulate.
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
-                       MatrixView<const T> dlogits, MatrixView<const T> dh_other, MatrixView<const T> dv_other,
-                       const Weights<T>& gradients, Workspace& workspace) {
+                       MatrixView<const T> dlogits, MatrixView<const T> dh_other,
+                       MatrixView<const T> dv_other, const Weights<T>& gradients, Workspace& workspace) {
     const Workspace::Scope scope(workspace);
     const Index batch = saved.h().rows;
     auto dh = workspace.matrix<T>(batch, Embedding);
@@ -110,8 +112,10 @@ struct BehaviorEmbedder {
     if (dv_other.data) {
       add_matrix(backend, dv_other, dv);
     }
-    Phi::backward(backend, w.phi, saved.phi, MatrixView<const T>(dh), gradients.phi, MatrixView<T>(), workspace);
-    Psi::backward(backend, w.psi, saved.psi, MatrixView<const T>(dv), gradients.psi, MatrixView<T>(), workspace);
+    Phi::backward(backend, w.phi, saved.phi, MatrixView<const T>(dh), gradients.phi, MatrixView<T>(),
+                  workspace);
+    Psi::backward(backend, w.psi, saved.psi, MatrixView<const T>(dv), gradients.psi, MatrixView<T>(),
+                  workspace);
   }
 };
 

@@ -27,12 +27,12 @@ struct HiddenLayers {
 enum class Heads { mean, mean_and_log_std };
 // What is applied to the mean head (and to samples) to give an action.
 enum class Squash { none, tanh };
-// How the flat vector is cut for the parameter autoencoder. heads_with_last_hidden: one token per hidden layer, the
-// heads joined to the last. by_layer: the heads are a token of their own.
+// How the flat vector is cut for the parameter autoencoder. heads_with_last_hidden: one token per hidden
+// layer, the heads joined to the last. by_layer: the heads are a token of their own.
 enum class Tokens { heads_with_last_hidden, by_layer };
 
-// The network as a description without data. Flat order: hidden layers, mean head, log_std head; each row-major
-// [out, in] weight, then bias.
+// The network as a description without data. Flat order: hidden layers, mean head, log_std head; each
+// row-major [out, in] weight, then bias.
 template <Index Observations, Index Actions, class HiddenLayersT, Heads heads_ = Heads::mean_and_log_std,
           Squash squash_ = Squash::tanh, Tokens tokens_ = Tokens::heads_with_last_hidden>
 struct MlpNetwork {
@@ -57,15 +57,15 @@ struct MlpNetwork {
   static constexpr void describe(Visitor& visit, W&... w) {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (describe_hidden<I>(visit, w...), ...);
-    }(std::make_index_sequence<static_cast<std::size_t>(hidden_count)>{});
+    }
+    (std::make_index_sequence<static_cast<std::size_t>(hidden_count)>{});
     visit.template child<Linear<last_hidden, Actions>>("mean", w.mean...);
     if constexpr (has_log_std) {
       visit.template child<Linear<last_hidden, Actions>>("log_std", w.log_std...);
     }
   }
 
-  static constexpr Index token_count =
-      hidden_count + (tokens_ == Tokens::by_layer ? 1 : 0);
+  static constexpr Index token_count = hidden_count + (tokens_ == Tokens::by_layer ? 1 : 0);
   // Parameters per token; they sum to parameter_count<MlpNetwork>.
   static constexpr std::array<Index, static_cast<std::size_t>(token_count)> token_sizes = [] {
     std::array<Index, static_cast<std::size_t>(token_count)> sizes{};
@@ -105,7 +105,7 @@ struct MlpNetwork {
   static constexpr void describe_hidden(Visitor& visit, W&... w) {
     constexpr Index inputs = I == 0 ? Observations : hidden_sizes[I == 0 ? 0 : I - 1];
     visit.template child<Linear<inputs, hidden_sizes[I]>>("layers", static_cast<Index>(I),
-                                                              std::get<I>(w.layers)...);
+                                                          std::get<I>(w.layers)...);
   }
 };
 
@@ -114,7 +114,8 @@ using MetaWorldNetwork =
     MlpNetwork<39, 4, HiddenLayers<Hidden<128, Activation::elu>, Hidden<128, Activation::relu>>>;
 using RobosuiteNetwork =
     MlpNetwork<41, 8, HiddenLayers<Hidden<128, Activation::elu>, Hidden<128, Activation::relu>>>;
-using QuadrupedNetwork = MlpNetwork<256, 12, HiddenLayers<Hidden<128, Activation::elu>, Hidden<128, Activation::elu>>,
-                                    Heads::mean, Squash::none, Tokens::by_layer>;
+using QuadrupedNetwork =
+    MlpNetwork<256, 12, HiddenLayers<Hidden<128, Activation::elu>, Hidden<128, Activation::elu>>, Heads::mean,
+               Squash::none, Tokens::by_layer>;
 
 MAA_NAMESPACE_END

@@ -24,11 +24,12 @@ struct ActionBox {
   bool operator==(const ActionBox&) const = default;
 
   static ActionBox from_limits(std::span<const float> low, std::span<const float> high) {
-    require(static_cast<Index>(low.size()) == Actions && low.size() == high.size(), "action box: expected ", Actions,
-            " limits, found ", low.size(), " and ", high.size());
+    require(static_cast<Index>(low.size()) == Actions && low.size() == high.size(), "action box: expected ",
+            Actions, " limits, found ", low.size(), " and ", high.size());
     ActionBox box;
     for (std::size_t i = 0; i < low.size(); ++i) {
-      require(low[i] < high[i], "action box: expected low < high, found ", low[i], " and ", high[i], " for action ", i);
+      require(low[i] < high[i], "action box: expected low < high, found ", low[i], " and ", high[i],
+              " for action ", i);
       box.centre[i] = 0.5f * (low[i] + high[i]);
       box.half_width[i] = 0.5f * (high[i] - low[i]);
     }
@@ -48,9 +49,11 @@ class MlpPolicy {
   using Action = std::span<float, static_cast<std::size_t>(action_size)>;
   using Box = ActionBox<action_size>;
 
-  // All weights zero. The kernels are chosen here, so that a bad MAA_ISA is an Error now and act() can be noexcept.
+  // All weights zero. The kernels are chosen here, so that a bad MAA_ISA is an Error now and act() can be
+  // noexcept.
   MlpPolicy() : weights_(parameter_size) { kernels::active(); }
-  // weights [parameter_size] in the network's flat order; Error if the size is wrong or a number is not finite.
+  // weights [parameter_size] in the network's flat order; Error if the size is wrong or a number is not
+  // finite.
   explicit MlpPolicy(std::span<const float> weights, const Box& box = {}) : MlpPolicy() {
     require(static_cast<Index>(weights.size()) == parameter_size, "policy: expected ", parameter_size,
             " weights, found ", weights.size());
@@ -77,16 +80,17 @@ class MlpPolicy {
   }
   // The same for containers of run-time size; Error if a size is wrong.
   template <class ObservationRange, class ActionRange>
-    requires(!std::convertible_to<ObservationRange&&, Observation> || !std::convertible_to<ActionRange&&, Action>)
-  void act(ObservationRange&& observation, ActionRange&& action) const {
+  requires(!std::convertible_to<ObservationRange&&, Observation> ||
+           !std::convertible_to<ActionRange&&, Action>) void act(ObservationRange&& observation,
+                                                                 ActionRange&& action) const {
     const auto [from, to] = checked(observation, action);
     act(from, to);
   }
 
-  // A random action: the squashed mean + exp(log_std) * noise, scaled to the box; log_std is clamped to [-20, 2].
+  // A random action: the squashed mean + exp(log_std) * noise, scaled to the box; log_std is clamped to [-20,
+  // 2].
   void sample(Observation observation, Action action, Rng& rng) const noexcept
-    requires(Network::has_log_std)
-  {
+      requires(Network::has_log_std) {
     std::array<float, static_cast<std::size_t>(action_size)> log_std;
     heads(observation.data(), action.data(), log_std.data(), true);
     for (std::size_t i = 0; i < action.size(); ++i) {
@@ -95,9 +99,10 @@ class MlpPolicy {
     squash(action);
   }
   template <class ObservationRange, class ActionRange>
-    requires(Network::has_log_std && (!std::convertible_to<ObservationRange&&, Observation> ||
-                                      !std::convertible_to<ActionRange&&, Action>))
-  void sample(ObservationRange&& observation, ActionRange&& action, Rng& rng) const {
+  requires(Network::has_log_std &&
+           (!std::convertible_to<ObservationRange&&, Observation> ||
+            !std::convertible_to<ActionRange&&, Action>)) void sample(ObservationRange&& observation,
+                                                                      ActionRange&& action, Rng& rng) const {
     const auto [from, to] = checked(observation, action);
     sample(from, to, rng);
   }
@@ -109,8 +114,9 @@ class MlpPolicy {
   static std::pair<Observation, Action> checked(ObservationRange&& observation, ActionRange&& action) {
     const std::span<const float> from(observation);
     const std::span<float> to(action);
-    require(from.size() == Observation::extent && to.size() == Action::extent, "policy: expected ", observation_size,
-            " observations and ", action_size, " actions, found ", from.size(), " and ", to.size());
+    require(from.size() == Observation::extent && to.size() == Action::extent, "policy: expected ",
+            observation_size, " observations and ", action_size, " actions, found ", from.size(), " and ",
+            to.size());
     return {Observation(from), Action(to)};
   }
 

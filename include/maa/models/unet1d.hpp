@@ -48,10 +48,11 @@ struct UNet1dSaved {
   SequenceView<T> output;
 };
 
-// LatentChannels: features per token. ConditionSize: the behaviour embedding. With the defaults and a condition of 256
-// the network has 163,048,576 parameters in 148 tensors, the one of the paper's code. Any latent length works.
-template <Index LatentChannels, Index ConditionSize, class LevelsT = Levels<512, 1024, 2048>, Index Kernel = 3,
-          Index Groups = 8, Index TimeSize = 128>
+// LatentChannels: features per token. ConditionSize: the behaviour embedding. With the defaults and a
+// condition of 256 the network has 163,048,576 parameters in 148 tensors, the one of the paper's code. Any
+// latent length works.
+template <Index LatentChannels, Index ConditionSize, class LevelsT = Levels<512, 1024, 2048>,
+          Index Kernel = 3, Index Groups = 8, Index TimeSize = 128>
 struct UNet1d {
   static constexpr Index latent_channels = LatentChannels;
   static constexpr Index condition_size = ConditionSize;
@@ -71,21 +72,24 @@ struct UNet1d {
     visit.template child<Linear<4 * TimeSize, TimeSize>>("diffusion_step_encoder", 3, w.time[1]...);
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (describe_down<I>(visit, w...), ...);
-    }(std::make_index_sequence<levels>{});
+    }
+    (std::make_index_sequence<levels>{});
     visit.template child<Block<deepest, deepest>>("mid_modules", 0, w.middle[0]...);
     visit.template child<Block<deepest, deepest>>("mid_modules", 1, w.middle[1]...);
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (describe_up<I>(visit, w...), ...);
-    }(std::make_index_sequence<levels - 1>{});
+    }
+    (std::make_index_sequence<levels - 1>{});
     visit.template child<ConvBlock<channels[0], channels[0], Kernel>>("final_conv", 0, w.last...);
     visit.template child<Conv1d<channels[0], LatentChannels, 1>>("final_conv", 1, w.output...);
   }
 
-  // x [batch, length, LatentChannels], one timestep per batch element, condition [batch, ConditionSize]. x must outlive
-  // the result, which lies in `workspace`; result.output has x's shape.
+  // x [batch, length, LatentChannels], one timestep per batch element, condition [batch, ConditionSize]. x
+  // must outlive the result, which lies in `workspace`; result.output has x's shape.
   template <class Backend, class T>
   static Saved<T> forward(const Backend& backend, const Weights<const T>& w, SequenceView<const T> x,
-                          std::span<const Index> timesteps, MatrixView<const T> condition, Workspace& workspace) {
+                          std::span<const Index> timesteps, MatrixView<const T> condition,
+                          Workspace& workspace) {
     const Index batch = x.batch;
     require_shape(x, batch, x.length, LatentChannels, "unet input");
     require_shape(condition, batch, ConditionSize, "unet condition");
@@ -105,7 +109,8 @@ struct UNet1d {
     copy_matrix(backend, condition, saved.condition.col_range(TimeSize, ConditionSize));
     activation_forward(backend, Activation::mish, saved.condition.span(), saved.condition_active.span());
 
-    const auto block = [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input, Index out) {
+    const auto block = [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input,
+                           Index out) {
       return residual_block_forward(backend, Kernel, Groups, out, weights, input,
                                     MatrixView<const T>(saved.condition_active), workspace);
     };
@@ -136,9 +141,10 @@ struct UNet1d {
       here.blocks[0] = block(w.up[i].blocks[0], here.input, channels[level - 1]);
       here.blocks[1] = block(w.up[i].blocks[1], here.blocks[0].y, channels[level - 1]);
       const auto shape = up_shape(h.length, saved.down[level - 1].blocks[1].y.length);
-      here.resampled = workspace.sequence<T>(batch, shape.transposed_output_length(h.length), channels[level - 1]);
-      conv_transpose1d_forward(backend, shape, here.blocks[1].y, w.up[i].resample.weight, w.up[i].resample.bias,
-                               here.resampled);
+      here.resampled =
+          workspace.sequence<T>(batch, shape.transposed_output_length(h.length), channels[level - 1]);
+      conv_transpose1d_forward(backend, shape, here.blocks[1].y, w.up[i].resample.weight,
+                               w.up[i].resample.bias, here.resampled);
       h = here.resampled;
     }
     saved.last = conv_block_forward(backend, Kernel, Groups, channels[0], w.last, h, workspace);
@@ -147,8 +153,8 @@ struct UNet1d {
     return saved;
   }
 
-  // doutput [batch, length, LatentChannels]. Parameter gradients accumulate; dcondition [batch, ConditionSize] and dx
-  // are overwritten if they have data.
+  // doutput [batch, length, LatentChannels]. Parameter gradients accumulate; dcondition [batch,
+  // ConditionSize] and dx are overwritten if they have data.
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
                        SequenceView<const T> doutput, const Weights<T>& gradients, MatrixView<T> dcondition,
@@ -164,11 +170,12 @@ struct UNet1d {
     const auto block = [&](const ResidualBlockWeights<const T>& weights, const ResidualBlockSaved<T>& of,
                            SequenceView<const T> dy, const ResidualBlockWeights<T>& block_gradients,
                            SequenceView<T> dinput) {
-      residual_block_backward(backend, Kernel, Groups, weights, of, active, dy, block_gradients, dinput, dactive,
-                              workspace);
+      residual_block_backward(backend, Kernel, Groups, weights, of, active, dy, block_gradients, dinput,
+                              dactive, workspace);
     };
     // Both blocks of a level; returns the gradient of the first one's input.
-    const auto pair = [&](const auto& weights, const auto& of, SequenceView<const T> dy, const auto& pair_gradients) {
+    const auto pair = [&](const auto& weights, const auto& of, SequenceView<const T> dy,
+                          const auto& pair_gradients) {
       auto between = sequence_like(of[0].y);
       block(weights[1], of[1], dy, pair_gradients[1], between);
       auto dinput = sequence_like(of[0].first.x);
@@ -181,8 +188,8 @@ struct UNet1d {
                            gradients.output.bias);
     linear_backward_input(backend, doutput.flat(), w.output.weight, dlast.flat());
     auto dh = sequence_like(saved.last.x);
-    conv_block_backward(backend, Kernel, Groups, w.last, saved.last, SequenceView<const T>(dlast), gradients.last, dh,
-                        workspace);
+    conv_block_backward(backend, Kernel, Groups, w.last, saved.last, SequenceView<const T>(dlast),
+                        gradients.last, dh, workspace);
     std::array<SequenceView<T>, levels> dskip;  // by level; level 0's skip is not used
     for (std::size_t i = levels - 1; i-- > 0;) {
       const auto& here = saved.up[i];
@@ -193,7 +200,8 @@ struct UNet1d {
       conv_transpose1d_backward_weight(backend, shape, dh, y, gradients.up[i].resample.weight,
                                        gradients.up[i].resample.bias);
       conv_transpose1d_backward_input(backend, shape, dh, w.up[i].resample.weight, dy);
-      const auto dinput = pair(w.up[i].blocks, here.blocks, SequenceView<const T>(dy), gradients.up[i].blocks);
+      const auto dinput =
+          pair(w.up[i].blocks, here.blocks, SequenceView<const T>(dy), gradients.up[i].blocks);
       const Index skip_channels = channels[level];
       const Index h_channels = dinput.channels - skip_channels;
       dh = workspace.sequence<T>(batch, dinput.length, h_channels);
@@ -234,10 +242,12 @@ struct UNet1d {
     }
     const auto dtime = dfull.col_range(0, TimeSize);
     auto dhidden = workspace.matrix<T>(batch, 4 * TimeSize);
-    linear_backward_weight(backend, dtime, saved.time_active, gradients.time[1].weight, gradients.time[1].bias);
+    linear_backward_weight(backend, dtime, saved.time_active, gradients.time[1].weight,
+                           gradients.time[1].bias);
     linear_backward_input(backend, dtime, w.time[1].weight, dhidden);
     activation_backward(backend, Activation::mish, saved.time_hidden.span(), dhidden.span(), dhidden.span());
-    linear_backward_weight(backend, dhidden, saved.time_features, gradients.time[0].weight, gradients.time[0].bias);
+    linear_backward_weight(backend, dhidden, saved.time_features, gradients.time[0].weight,
+                           gradients.time[0].bias);
   }
 
  private:
@@ -286,8 +296,8 @@ struct UNet1d {
   static constexpr void describe_up(Visitor& visit, W&... w) {
     constexpr Index out = channels[levels - 2 - I];
     using Resample = NamedConv<ConvTranspose1d<out, out, 2>>;
-    visit.template child<LevelPart<2 * channels[levels - 1 - I], out, Resample>>("up_modules", static_cast<Index>(I),
-                                                                                 w.up[I]...);
+    visit.template child<LevelPart<2 * channels[levels - 1 - I], out, Resample>>(
+        "up_modules", static_cast<Index>(I), w.up[I]...);
   }
 };
 

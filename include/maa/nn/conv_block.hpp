@@ -1,4 +1,5 @@
-// The two building blocks of the denoiser: convolution -> group norm -> Mish, and the FiLM-conditioned residual block.
+// The two building blocks of the denoiser: convolution -> group norm -> Mish, and the FiLM-conditioned
+// residual block.
 //
 // Their types describe; the arithmetic is one function of run-time sizes, compiled once for all levels.
 #pragma once
@@ -17,13 +18,14 @@ struct Conv1d {
   using Weights = WeightAndBias<T>;
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
-    visit.template tensor<Out, In, Kernel>("weight", Init::uniform_fan_in(In * Kernel), Role::weight, Order::taps_first,
-                                           w.weight...);
+    visit.template tensor<Out, In, Kernel>("weight", Init::uniform_fan_in(In * Kernel), Role::weight,
+                                           Order::taps_first, w.weight...);
     visit.template tensor<Out>("bias", Init::uniform_fan_in(In * Kernel), Role::bias, w.bias...);
   }
 };
 
-// A transposed convolution's parameters; PyTorch shape [in, out, kernel], in memory one [in, out] matrix per tap.
+// A transposed convolution's parameters; PyTorch shape [in, out, kernel], in memory one [in, out] matrix per
+// tap.
 template <Index In, Index Out, Index Kernel>
 struct ConvTranspose1d {
   template <class T>
@@ -85,17 +87,18 @@ ConvBlockSaved<T> conv_block_forward(const Backend& backend, Index kernel, Index
   saved.statistics = workspace.matrix<T>(x.batch, 2 * groups);
   saved.y = workspace.sequence<T>(x.batch, x.length, out_channels);
   conv1d_forward(backend, ConvShape{kernel, 1, kernel / 2}, x, w.conv.weight, w.conv.bias, saved.convolved);
-  group_norm_forward(backend, groups, group_norm_epsilon, saved.convolved, w.norm.weight, w.norm.bias, saved.normed,
-                     saved.statistics);
+  group_norm_forward(backend, groups, group_norm_epsilon, saved.convolved, w.norm.weight, w.norm.bias,
+                     saved.normed, saved.statistics);
   activation_forward(backend, Activation::mish, saved.normed.span(), saved.y.span());
   return saved;
 }
 
 // dx is overwritten if it has data.
 template <class Backend, class T>
-void conv_block_backward(const Backend& backend, Index kernel, Index groups, const ConvBlockWeights<const T>& w,
-                         const ConvBlockSaved<T>& saved, SequenceView<const T> dy,
-                         const ConvBlockWeights<T>& gradients, SequenceView<T> dx, Workspace& workspace) {
+void conv_block_backward(const Backend& backend, Index kernel, Index groups,
+                         const ConvBlockWeights<const T>& w, const ConvBlockSaved<T>& saved,
+                         SequenceView<const T> dy, const ConvBlockWeights<T>& gradients, SequenceView<T> dx,
+                         Workspace& workspace) {
   const Workspace::Scope scope(workspace);
   const auto& [x, convolved, normed, statistics, y] = saved;
   auto dnormed = workspace.sequence<T>(y.batch, y.length, y.channels);
@@ -145,9 +148,10 @@ struct ResidualBlockSaved {
 
 // condition [batch, condition size] is Mish(cond), which all blocks share.
 template <class Backend, class T>
-ResidualBlockSaved<T> residual_block_forward(const Backend& backend, Index kernel, Index groups, Index out_channels,
-                                             const ResidualBlockWeights<const T>& w, SequenceView<const T> x,
-                                             MatrixView<const T> condition, Workspace& workspace) {
+ResidualBlockSaved<T> residual_block_forward(const Backend& backend, Index kernel, Index groups,
+                                             Index out_channels, const ResidualBlockWeights<const T>& w,
+                                             SequenceView<const T> x, MatrixView<const T> condition,
+                                             Workspace& workspace) {
   ResidualBlockSaved<T> saved;
   saved.first = conv_block_forward(backend, kernel, groups, out_channels, w.first, x, workspace);
   saved.scale_bias = workspace.matrix<T>(x.batch, 2 * out_channels);
@@ -171,21 +175,23 @@ template <class Backend, class T>
 void residual_block_backward(const Backend& backend, Index kernel, Index groups,
                              const ResidualBlockWeights<const T>& w, const ResidualBlockSaved<T>& saved,
                              MatrixView<const T> condition, SequenceView<const T> dy,
-                             const ResidualBlockWeights<T>& gradients, SequenceView<T> dx, MatrixView<T> dcondition,
-                             Workspace& workspace) {
+                             const ResidualBlockWeights<T>& gradients, SequenceView<T> dx,
+                             MatrixView<T> dcondition, Workspace& workspace) {
   const Workspace::Scope scope(workspace);
   const auto& x = saved.first.x;
   auto dmodulated = workspace.sequence<T>(dy.batch, dy.length, dy.channels);
-  conv_block_backward(backend, kernel, groups, w.second, saved.second, dy, gradients.second, dmodulated, workspace);
+  conv_block_backward(backend, kernel, groups, w.second, saved.second, dy, gradients.second, dmodulated,
+                      workspace);
   auto dfirst = workspace.sequence<T>(dy.batch, dy.length, dy.channels);
   auto dscale_bias = workspace.matrix<T>(dy.batch, 2 * dy.channels);
   film_backward(backend, saved.first.y, saved.scale_bias, dmodulated, dfirst, dscale_bias);
-  linear_backward_weight(backend, dscale_bias, condition, gradients.condition.weight, gradients.condition.bias);
+  linear_backward_weight(backend, dscale_bias, condition, gradients.condition.weight,
+                         gradients.condition.bias);
   auto dcondition_here = workspace.matrix<T>(dcondition.rows, dcondition.cols);
   linear_backward_input(backend, dscale_bias, w.condition.weight, dcondition_here);
   add_matrix(backend, dcondition_here, dcondition);
-  conv_block_backward(backend, kernel, groups, w.first, saved.first, SequenceView<const T>(dfirst), gradients.first, dx,
-                      workspace);
+  conv_block_backward(backend, kernel, groups, w.first, saved.first, SequenceView<const T>(dfirst),
+                      gradients.first, dx, workspace);
   if (w.shortcut.weight) {
     linear_backward_weight(backend, dy.flat(), x.flat(), gradients.shortcut.weight, gradients.shortcut.bias);
     if (dx.data) {

@@ -1,8 +1,8 @@
 // Layers that map rows to rows, [batch, in] -> [batch, out]. A layer is a type without data: it describes its
 // parameters and calls backend ops with its shapes.
 //
-// Common form: forward(backend, weights, x, y, saved) fills `saved` with what backward needs besides x; backward
-// accumulates into `gradients` and, when dx has data, overwrites dx.
+// Common form: forward(backend, weights, x, y, saved) fills `saved` with what backward needs besides x;
+// backward accumulates into `gradients` and, when dx has data, overwrites dx.
 #pragma once
 
 #include <maa/core/describe.hpp>
@@ -36,14 +36,15 @@ struct Linear {
     visit.template tensor<Out>("bias", Init::uniform_fan_in(In), Role::bias, w.bias...);
   }
   template <class Backend, class T>
-  static NothingSaved forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x, MatrixView<T> y,
-                       Workspace&) {
+  static NothingSaved forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
+                              MatrixView<T> y, Workspace&) {
     linear_forward(backend, x, w.weight, w.bias, y);
     return {};
   }
   template <class Backend, class T>
-  static void backward(const Backend& backend, const Weights<const T>& w, const NothingSaved&, MatrixView<const T> x,
-                       MatrixView<const T> dy, const Weights<T>& gradients, MatrixView<T> dx) {
+  static void backward(const Backend& backend, const Weights<const T>& w, const NothingSaved&,
+                       MatrixView<const T> x, MatrixView<const T> dy, const Weights<T>& gradients,
+                       MatrixView<T> dx) {
     linear_backward_weight(backend, dy, x, gradients.weight, gradients.bias);
     if (dx.data) {
       linear_backward_input(backend, dy, w.weight, dx);
@@ -68,14 +69,15 @@ struct LinearNoBias {
     visit.template tensor<Out, In>("weight", Init::uniform_fan_in(In), Role::weight, w.weight...);
   }
   template <class Backend, class T>
-  static NothingSaved forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x, MatrixView<T> y,
-                       Workspace&) {
+  static NothingSaved forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
+                              MatrixView<T> y, Workspace&) {
     linear_forward(backend, x, w.weight, static_cast<const T*>(nullptr), y);
     return {};
   }
   template <class Backend, class T>
-  static void backward(const Backend& backend, const Weights<const T>& w, const NothingSaved&, MatrixView<const T> x,
-                       MatrixView<const T> dy, const Weights<T>& gradients, MatrixView<T> dx) {
+  static void backward(const Backend& backend, const Weights<const T>& w, const NothingSaved&,
+                       MatrixView<const T> x, MatrixView<const T> dy, const Weights<T>& gradients,
+                       MatrixView<T> dx) {
     linear_backward_weight(backend, dy, x, gradients.weight, static_cast<T*>(nullptr));
     if (dx.data) {
       linear_backward_input(backend, dy, w.weight, dx);
@@ -108,7 +110,8 @@ struct LayerNorm {
   }
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const MatrixView<T>& statistics,
-                       MatrixView<const T> x, MatrixView<const T> dy, const Weights<T>& gradients, MatrixView<T> dx) {
+                       MatrixView<const T> x, MatrixView<const T> dy, const Weights<T>& gradients,
+                       MatrixView<T> dx) {
     layer_norm_backward(backend, x, statistics, w.weight, dy, dx, gradients.weight, gradients.bias);
   }
 };
@@ -126,14 +129,14 @@ struct Activate {
   template <class Visitor, class... W>
   static constexpr void describe(Visitor&, W&...) {}
   template <class Backend, class T>
-  static NothingSaved forward(const Backend& backend, const Weights<const T>&, MatrixView<const T> x, MatrixView<T> y,
-                       Workspace&) {
+  static NothingSaved forward(const Backend& backend, const Weights<const T>&, MatrixView<const T> x,
+                              MatrixView<T> y, Workspace&) {
     activation_forward(backend, activation, x.span(), y.span());
     return {};
   }
   template <class Backend, class T>
-  static void backward(const Backend& backend, const Weights<const T>&, const NothingSaved&, MatrixView<const T> x,
-                       MatrixView<const T> dy, const Weights<T>&, MatrixView<T> dx) {
+  static void backward(const Backend& backend, const Weights<const T>&, const NothingSaved&,
+                       MatrixView<const T> x, MatrixView<const T> dy, const Weights<T>&, MatrixView<T> dx) {
     if (dx.data) {
       activation_backward(backend, activation, x.span(), dy.span(), dx.span());
     }

@@ -37,7 +37,8 @@ struct Sequential {
   static constexpr void describe(Visitor& visit, W&... w) {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (describe_one<I, Layers>(visit, w...), ...);
-    }(std::index_sequence_for<Layers...>{});
+    }
+    (std::index_sequence_for<Layers...>{});
   }
 
   // x [batch, in] must outlive the result, which lies in `workspace`.
@@ -52,19 +53,22 @@ struct Sequential {
         std::get<I>(saved.layers) =
             Layers::forward(backend, std::get<I>(w.layers), saved.input_of(I), saved.outputs[I], workspace)),
        ...);
-    }(std::index_sequence_for<Layers...>{});
+    }
+    (std::index_sequence_for<Layers...>{});
     return saved;
   }
 
   // dy [batch, out]; dx [batch, in] is overwritten if it has data. Scratch is given back.
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
-                       MatrixView<const T> dy, const Weights<T>& gradients, MatrixView<T> dx, Workspace& workspace) {
+                       MatrixView<const T> dy, const Weights<T>& gradients, MatrixView<T> dx,
+                       Workspace& workspace) {
     const Workspace::Scope scope(workspace);
     auto upstream = dy;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (backward_one<depth - 1 - I>(backend, w, saved, upstream, gradients, dx, workspace), ...);
-    }(std::index_sequence_for<Layers...>{});
+    }
+    (std::index_sequence_for<Layers...>{});
   }
 
  private:

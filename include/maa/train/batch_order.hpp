@@ -13,7 +13,8 @@ MAA_NAMESPACE_BEGIN
 class BatchOrder {
  public:
   BatchOrder(Index count, Index batch, std::uint64_t seed) : count_(count), batch_(batch), rng_(seed) {
-    require(count > 0 && batch > 0, "batch order: expected samples and a batch size, found ", count, " and ", batch);
+    require(count > 0 && batch > 0, "batch order: expected samples and a batch size, found ", count, " and ",
+            batch);
   }
 
   // The samples of batch `step`, valid until the next call.

@@ -1,5 +1,5 @@
-// The training loop's state and step: AdamW with decay groups, global-norm clipping, EMA, learning-rate schedule, and
-// saving everything so that a resumed run has the same bits as one that was never stopped.
+// The training loop's state and step: AdamW with decay groups, global-norm clipping, EMA, learning-rate
+// schedule, and saving everything so that a resumed run has the same bits as one that was never stopped.
 #pragma once
 
 #include <maa/backend/adamw_step.hpp>
@@ -21,7 +21,7 @@ struct TrainOptions {
   double beta2 = 0.999;
   double epsilon = 1e-8;
   double weight_decay = 0;
-  double clip_norm = 0;           // global gradient norm above which gradients are scaled down; 0: no clipping
+  double clip_norm = 0;  // global gradient norm above which gradients are scaled down; 0: no clipping
   std::optional<EmaOptions> ema = std::nullopt;  // if set, the average is what the trained model uses
   std::uint64_t seed = 0;
 };
@@ -40,17 +40,24 @@ struct TrainProgress {
 // Returns false to stop training.
 using TrainCallback = std::function<bool(const TrainProgress&)>;
 
-// Owns weights, gradients, Adam moments and EMA as flat arrays; knows tensors only for decay groups and names. All
-// randomness and the data order are functions of the seed and the step, so `step` is their whole state.
+// Owns weights, gradients, Adam moments and EMA as flat arrays; knows tensors only for decay groups and
+// names. All randomness and the data order are functions of the seed and the step, so `step` is their whole
+// state.
 template <class T, class Backend>
 class Trainer {
  public:
   Trainer(const Backend& backend, std::vector<TensorInfo> tensors, const TrainOptions& options,
           std::span<const T> initial)
-      : backend_(&backend), tensors_(std::move(tensors)), options_(options), weights_(initial),
-        gradients_(weights_.size()), first_moment_(weights_.size()), second_moment_(weights_.size()) {
+      : backend_(&backend),
+        tensors_(std::move(tensors)),
+        options_(options),
+        weights_(initial),
+        gradients_(weights_.size()),
+        first_moment_(weights_.size()),
+        second_moment_(weights_.size()) {
     const Index expected = tensors_.empty() ? 0 : tensors_.back().offset + tensors_.back().size;
-    require(weights_.size() == expected, "trainer: expected ", expected, " initial weights, found ", weights_.size());
+    require(weights_.size() == expected, "trainer: expected ", expected, " initial weights, found ",
+            weights_.size());
     if (options_.ema) {
       average_ = Buffer<T>(initial);
     }
@@ -65,16 +72,18 @@ class Trainer {
   // The stream for the current step's noise.
   Rng step_rng() const { return Rng(options_.seed).fork(static_cast<std::uint64_t>(step_)); }
 
-  // One step: `loss(weights, gradients)` (flat spans; gradients arrive zeroed) returns the batch loss. Error if loss or
-  // gradients are not finite; weights and state are then as before the step.
+  // One step: `loss(weights, gradients)` (flat spans; gradients arrive zeroed) returns the batch loss. Error
+  // if loss or gradients are not finite; weights and state are then as before the step.
   template <class Loss>
   TrainProgress step(const Loss& loss) {
     std::fill(gradients_.begin(), gradients_.end(), T(0));
     TrainProgress progress;
     progress.loss = loss(std::as_const(weights_).span(), gradients_.span());
     progress.gradient_norm = std::sqrt(sum_of_squares(*backend_, gradients_.span()));
-    require(is_finite(progress.loss) && is_finite(progress.gradient_norm), "training: the loss or its gradient is "
-            "not finite at step ", step_, "; lower the learning rate or check the data");
+    require(is_finite(progress.loss) && is_finite(progress.gradient_norm),
+            "training: the loss or its gradient is "
+            "not finite at step ",
+            step_, "; lower the learning rate or check the data");
     AdamWStep update;
     update.learning_rate = options_.learning_rate.at(step_, options_.steps);
     update.beta1 = options_.beta1;
@@ -88,8 +97,9 @@ class Trainer {
     for_decay_groups([&](Index first, Index size, bool decays) {
       update.weight_decay = decays ? options_.weight_decay : 0;
       const auto part = [&](Buffer<T>& values) {
-        return values.empty() ? std::span<T>()
-                              : values.span().subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(size));
+        return values.empty()
+                   ? std::span<T>()
+                   : values.span().subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(size));
       };
       adamw(*backend_, update, part(weights_), part(gradients_), part(first_moment_), part(second_moment_),
             part(average_));
@@ -115,8 +125,8 @@ class Trainer {
       read_parameters(reader, named(prefix + part), values->span());
     }
     loaded.step_ = reader.template read<std::int64_t>(prefix + "step", {})[0];
-    require(loaded.step_ >= 0 && loaded.step_ <= options_.steps, reader.path(), ": expected a step from 0 to ",
-            options_.steps, ", found ", loaded.step_);
+    require(loaded.step_ >= 0 && loaded.step_ <= options_.steps, reader.path(),
+            ": expected a step from 0 to ", options_.steps, ", found ", loaded.step_);
     *this = std::move(loaded);
   }
 
@@ -140,7 +150,9 @@ class Trainer {
   template <class Self>
   static auto parts(Self& self) {
     std::vector<std::pair<std::string, decltype(&self.weights_)>> result{
-        {"weights.", &self.weights_}, {"first_moment.", &self.first_moment_}, {"second_moment.", &self.second_moment_}};
+        {"weights.", &self.weights_},
+        {"first_moment.", &self.first_moment_},
+        {"second_moment.", &self.second_moment_}};
     if (self.options_.ema) {
       result.emplace_back("average.", &self.average_);
     }

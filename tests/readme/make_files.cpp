@@ -1,0 +1,36 @@
+// Writes what the README's program reads, into the current folder: a generator trained for a few steps on
+// random data, and a demonstration.
+#include <maa/generator.hpp>
+#include <maa/io/policy_file.hpp>
+
+int main() {
+  using namespace maa;
+  using Policy = MetaWorldPolicy;
+  Dataset dataset(39, 4, Policy::parameter_size, {"first", "second"});
+  for (Index task = 0; task < 2; ++task) {
+    for (Index run = 0; run < 2; ++run) {
+      dataset.add_policy({task, run, 0},
+                         Policy::untrained(static_cast<std::uint64_t>(2 * task + run)).weights());
+    }
+    for (std::uint64_t i = 0; i < 4; ++i) {
+      Trajectory trajectory(70, 39, 4);
+      Rng rng(10 * static_cast<std::uint64_t>(task) + i);
+      rng.fill_normal(trajectory.observations().span());
+      rng.fill_uniform(trajectory.actions().span(), -1, 1);
+      trajectory.success_step = 50;
+      trajectory.task = dataset.tasks[static_cast<std::size_t>(task)];
+      dataset.add_trajectory(std::move(trajectory));
+    }
+  }
+  auto options = FitOptions::fixed();
+  for (auto* train : {&options.autoencoder.train, &options.embedder.train, &options.denoiser.train,
+                      &options.behavior.train}) {
+    train->steps = 2;
+    train->batch = 4;
+  }
+  Generator<Policy> generator;
+  generator.fit(dataset, options);
+  generator.save("generator.safetensors");
+  save_trajectory("demonstration.npz", dataset.trajectories[0]);
+  save_policy("policy.safetensors", generator.generate(dataset.trajectories[0])[0]);
+}
