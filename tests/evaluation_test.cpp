@@ -5,7 +5,7 @@
 using maa::examples::bootstrap_interval;
 using maa::examples::wilson_interval;
 
-// Values of an independent implementation (R's prop.test without correction; statsmodels' "wilson").
+// Expected values: computed apart from this code, in Python.
 TEST_CASE("Wilson's interval") {
   const auto half = wilson_interval(5, 10);
   CHECK(half.low == doctest::Approx(0.236593090512564));

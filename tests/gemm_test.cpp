@@ -140,8 +140,8 @@ TEST_CASE("gemm is right for any shape and layout, and writes its output only") 
 }
 
 TEST_CASE("gemm gives the bits of gemm_serial for any number of threads") {
-  const Shape large[] = {{1, 2050, 1030}, {9, 1030, 515}, {300, 260, 130},
-                         {130, 515, 300}, {700, 39, 128}, {1030, 70, 260}};
+  const Shape large[] = {{1, 2050, 1030}, {9, 1030, 515}, {300, 260, 130}, {130, 515, 300},
+                         {700, 39, 128},  {40, 70, 1500}, {1030, 70, 260}};
   for (const auto isa : supported()) {
     for (const auto& s : large) {
       for (const auto layout : {Layout::by_row, Layout::by_column}) {

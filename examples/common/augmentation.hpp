@@ -10,7 +10,8 @@
 namespace maa::examples {
 
 // Reflects in half of the draws, and moves everything by normal offsets with these deviations (metres).
-inline Augmentation reflect_and_translate(Symmetry symmetry, std::array<double, 3> deviation = {0.05, 0.05, 0.02}) {
+inline Augmentation reflect_and_translate(Symmetry symmetry,
+                                          std::array<double, 3> deviation = {0.05, 0.05, 0.02}) {
   return [symmetry = std::move(symmetry), deviation](Rng rng, MatrixView<float> observations,
                                                      MatrixView<float> actions) {
     const bool reflected = rng.uniform() < 0.5;
@@ -20,7 +21,8 @@ inline Augmentation reflect_and_translate(Symmetry symmetry, std::array<double, 
     }
     for (Index i = 0; i < observations.rows; ++i) {
       if (reflected) {
-        mirror(symmetry, observations.row_span(i), i < actions.rows ? actions.row_span(i) : std::span<float>());
+        mirror(symmetry, observations.row_span(i),
+               i < actions.rows ? actions.row_span(i) : std::span<float>());
       }
       translate(symmetry, offset, observations.row_span(i));
     }

@@ -13,15 +13,16 @@
 
 namespace maa::examples {
 
-// How an episode's actions differ from the controller's: Gaussian noise, and steps in which one random action is held.
+// How an episode's actions differ from the controller's: Gaussian noise, and steps in which one random action
+// is held.
 struct ExecutionNoise {
   double deviation = 0;
   Index burst_start = 0;
   Index burst_length = 0;
 };
 
-// The first step whose action led to success, or none. `act(observation, action)` decides; the episode ends at success,
-// which is exact where success in any step counts.
+// The first step whose action led to success, or none. `act(observation, action)` decides; the episode ends
+// at success, which is exact where success in any step counts.
 template <class Act>
 std::optional<Index> run_episode(Environment& environment, const Placement& placement, const Act& act) {
   std::vector<float> observation(static_cast<std::size_t>(environment.observation_size()));
@@ -36,11 +37,12 @@ std::optional<Index> run_episode(Environment& environment, const Placement& plac
   return std::nullopt;
 }
 
-// What `act` did with noise, the expert's actions at the same observations as target actions, and the first success.
-// The episode goes on for `least_steps` and `after_success` more states, so that it can be a prompt.
+// What `act` did with noise, the expert's actions at the same observations as target actions, and the first
+// success. The episode goes on for `least_steps` and `after_success` more states, so that it can be a prompt.
 template <class Act>
 Trajectory record_episode(Environment& environment, const Placement& placement, const Act& act,
-                          const ExecutionNoise& noise, Rng rng, Index least_steps = 60, Index after_success = 3) {
+                          const ExecutionNoise& noise, Rng rng, Index least_steps = 60,
+                          Index after_success = 3) {
   const auto observation_size = static_cast<std::size_t>(environment.observation_size());
   const auto action_size = static_cast<std::size_t>(environment.action_size());
   std::vector<float> observations, actions, targets, observation(observation_size), action(action_size),
@@ -56,7 +58,8 @@ Trajectory record_episode(Environment& environment, const Placement& placement, 
   for (; goes_on(); ++length) {
     observations.insert(observations.end(), observation.begin(), observation.end());
     environment.expert_action(action);
-    std::ranges::transform(action, std::back_inserter(targets), [](float a) { return std::clamp(a, -1.0f, 1.0f); });
+    std::ranges::transform(action, std::back_inserter(targets),
+                           [](float a) { return std::clamp(a, -1.0f, 1.0f); });
     act(std::span<const float>(observation), std::span<float>(action));
     const bool burst = length >= noise.burst_start && length < noise.burst_start + noise.burst_length;
     for (std::size_t i = 0; i < action_size; ++i) {
@@ -64,7 +67,8 @@ Trajectory record_episode(Environment& environment, const Placement& placement, 
       action[i] = burst ? held[i] : static_cast<float>(std::clamp(noisy, -1.0, 1.0));
     }
     actions.insert(actions.end(), action.begin(), action.end());
-    if (environment.step(action, observation).success && !success && length < environment.max_episode_steps()) {
+    if (environment.step(action, observation).success && !success &&
+        length < environment.max_episode_steps()) {
       success = length;
     }
   }
@@ -79,7 +83,8 @@ Trajectory record_episode(Environment& environment, const Placement& placement, 
 
 // The expert as a controller of `environment`.
 inline auto expert_of(Environment& environment) {
-  return [&environment](std::span<const float>, std::span<float> action) { environment.expert_action(action); };
+  return
+      [&environment](std::span<const float>, std::span<float> action) { environment.expert_action(action); };
 }
 
 }  // namespace maa::examples

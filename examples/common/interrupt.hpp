@@ -22,7 +22,9 @@ inline void watch_for_interrupt() {
     std::signal(SIGINT, SIG_DFL);
   });
 }
-inline bool interrupted() { return detail::interrupt_flag != 0; }
+inline bool interrupted() {
+  return detail::interrupt_flag != 0;
+}
 inline void stop_if_interrupted() {
   if (interrupted()) {
     throw Interrupted();

@@ -14,8 +14,8 @@
 
 namespace maa::examples {
 
-// Calls body(i) for i in [0, count). Each i must write its own place. The first exception of a body is thrown here, and
-// Interrupted after ctrl-C; no piece is begun then.
+// Calls body(i) for i in [0, count). Each i must write its own place. The first exception of a body is thrown
+// here, and Interrupted after ctrl-C; no piece is begun then.
 template <class Body>
 void run_parallel(const std::string& label, int threads, Index count, const Body& body) {
   Progress progress(label, count);

@@ -27,8 +27,8 @@ inline Interval wilson_interval(Index successes, Index trials) {
   return {successes == 0 ? 0.0 : centre - half, successes == trials ? 1.0 : centre + half};
 }
 
-// 95 % percentile bootstrap of the mean over groups of each group's mean; samples are redrawn within their group. The
-// same seed gives the same interval. Where every sample is alike the bootstrap says nothing and the interval is a point.
+// 95 % percentile bootstrap of the mean over groups of each group's mean; samples are redrawn within their
+// group. The same seed gives the same interval. Where the samples of every group are alike it is a point.
 inline Interval bootstrap_interval(const std::vector<std::vector<double>>& groups, std::uint64_t seed,
                                    Index resamples = 4000) {
   maa::require(!groups.empty() && std::ranges::none_of(groups, [](const auto& g) { return g.empty(); }),

@@ -14,19 +14,24 @@ int main(int argc, char** argv) {
   bool together = false;
 
   CLI::App app("Generates policies from trajectories, without any training.");
-  app.add_option("generator", generator_path, "generator file (.safetensors)")->required()->check(CLI::ExistingFile);
-  app.add_option("trajectories", trajectory_paths, "trajectory files (.npz or .safetensors): observations, actions, success")
+  app.add_option("generator", generator_path, "generator file (.safetensors)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  app.add_option("trajectories", trajectory_paths,
+                 "trajectory files (.npz or .safetensors): observations, actions, success")
       ->required()
       ->check(CLI::ExistingFile);
   app.add_option("--out", out, "folder for the policy files")->capture_default_str();
   app.add_option("--count", options.count, "policies per prompt")->capture_default_str();
   app.add_option("--seed", options.seed, "equal seeds give equal policies")->capture_default_str();
   app.add_option("--threads", threads, "0: one per core")->check(CLI::Range(0, 1024))->capture_default_str();
-  app.add_flag("--together", together, "all trajectories are demonstrations of one behaviour and make one prompt");
+  app.add_flag("--together", together,
+               "all trajectories are demonstrations of one behaviour and make one prompt");
   CLI11_PARSE(app, argc, argv);
 
   try {
-    const auto generator = maa::examples::QuickstartGenerator::load(generator_path, maa::cpu::Backend(threads));
+    const auto generator =
+        maa::examples::QuickstartGenerator::load(generator_path, maa::cpu::Backend(threads));
     std::vector<maa::Trajectory> trajectories;
     for (const auto& path : trajectory_paths) {
       trajectories.push_back(maa::load_trajectory(path));
@@ -37,7 +42,8 @@ int main(int argc, char** argv) {
     for (std::size_t i = 0; i < policies.size(); ++i) {
       const auto prompt = i / static_cast<std::size_t>(options.count);
       const auto name = together ? std::string("policy") : trajectory_paths[prompt].stem().string();
-      const auto path = out / maa::concatenate(name, "_", i % static_cast<std::size_t>(options.count), ".safetensors");
+      const auto path =
+          out / maa::concatenate(name, "_", i % static_cast<std::size_t>(options.count), ".safetensors");
       maa::save_policy(path, policies[i]);
       std::printf("%s\n", path.c_str());
     }

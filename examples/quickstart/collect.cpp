@@ -41,7 +41,8 @@ void train_clones(const Options& options, const ExampleTable& table, const Norma
 }
 
 // Episodes of each task's clone with the expert's actions as labels, added to the data.
-void add_clone_episodes(const Options& options, Index round, MatrixView<const float> weights, Dataset& dataset) {
+void add_clone_episodes(const Options& options, Index round, MatrixView<const float> weights,
+                        Dataset& dataset) {
   const Index per_task = options.dagger_episodes;
   std::vector<Trajectory> episodes(options.tasks.seen.size() * static_cast<std::size_t>(per_task));
   std::vector<MetaWorldPolicy> policies;
@@ -55,8 +56,8 @@ void add_clone_episodes(const Options& options, Index round, MatrixView<const fl
     const auto& policy = policies[static_cast<std::size_t>(task)];
     episodes[static_cast<std::size_t>(i)] = record_episode(
         *environment, environment->draw_placement(seed),
-        [&](std::span<const float> observation, std::span<float> action) { policy.act(observation, action); }, {},
-        Rng(seed));
+        [&](std::span<const float> observation, std::span<float> action) { policy.act(observation, action); },
+        {}, Rng(seed));
   });
   for (auto& episode : episodes) {
     dataset.add_trajectory(std::move(episode));
@@ -121,8 +122,8 @@ Dataset collect(const Options& options) {
                                        options.noisy_episodes, noisy, 0.5)) {
     dataset.add_trajectory(std::move(episode));
   }
-  for (auto& episode : expert_episodes(options, "quieter experts", options.tasks.seen, Purpose::prompt_episodes,
-                                       options.prompt_episodes, quiet, 0)) {
+  for (auto& episode : expert_episodes(options, "quieter experts", options.tasks.seen,
+                                       Purpose::prompt_episodes, options.prompt_episodes, quiet, 0)) {
     dataset.add_trajectory(std::move(episode));
   }
   const auto tasks = static_cast<Index>(options.tasks.seen.size());

@@ -12,17 +12,18 @@ namespace {
 
 constexpr double prompt_noise[] = {0.0, 0.1, 0.2, 0.3};
 
-Index scenes_solved(const Options& options, const std::string& task, Index prompt, const MetaWorldPolicy* policy) {
+Index scenes_solved(const Options& options, const std::string& task, Index prompt,
+                    const MetaWorldPolicy* policy) {
   const auto environment = tabletop::make_environment(task);
   Index solved = 0;
   for (Index scene = 0; scene < options.scenes; ++scene) {
     const auto placement = environment->draw_placement(scene_seed(options, task, prompt, scene));
-    const auto success =
-        policy == nullptr
-            ? run_episode(*environment, placement, expert_of(*environment))
-            : run_episode(*environment, placement, [&](std::span<const float> observation, std::span<float> action) {
-                policy->act(observation, action);
-              });
+    const auto success = policy == nullptr
+                             ? run_episode(*environment, placement, expert_of(*environment))
+                             : run_episode(*environment, placement,
+                                           [&](std::span<const float> observation, std::span<float> action) {
+                                             policy->act(observation, action);
+                                           });
     solved += success ? 1 : 0;
   }
   return solved;
@@ -31,8 +32,8 @@ Index scenes_solved(const Options& options, const std::string& task, Index promp
 }  // namespace
 
 std::vector<Trajectory> test_prompts(const Options& options) {
-  auto prompts = expert_episodes(options, "test prompts", options.tasks.all(), Purpose::test_prompts, options.prompts,
-                                 prompt_noise, 0);
+  auto prompts = expert_episodes(options, "test prompts", options.tasks.all(), Purpose::test_prompts,
+                                 options.prompts, prompt_noise, 0);
   for (const auto& prompt : prompts) {
     maa::require(prompt.success_step.has_value(), "test prompts: the expert failed in ", prompt.task);
   }
@@ -57,7 +58,8 @@ std::vector<Outcome> evaluate(const Options& options, const std::vector<Method>&
   for (std::size_t m = 0; m < methods.size(); ++m) {
     auto& outcome = outcomes.emplace_back(Outcome{methods[m].name, {}});
     outcome.successes.resize(tasks.size());
-    for (std::size_t t = 0; t < tasks.size() && (t < options.tasks.seen.size() || !methods[m].seen_only); ++t) {
+    for (std::size_t t = 0; t < tasks.size() && (t < options.tasks.seen.size() || !methods[m].seen_only);
+         ++t) {
       outcome.successes[t].resize(static_cast<std::size_t>(options.prompts));
       for (Index prompt = 0; prompt < options.prompts; ++prompt) {
         jobs.push_back({m, t, prompt});

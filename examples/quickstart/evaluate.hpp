@@ -1,4 +1,5 @@
-// Measuring policies: each method gives one policy per prompt, and each is tried in the prompt's own fresh scenes.
+// Measuring policies: each method gives one policy per prompt, and each is tried in the prompt's own fresh
+// scenes.
 #pragma once
 
 #include <string>
@@ -11,7 +12,8 @@
 
 namespace maa::examples::quickstart {
 
-// The policies of one method for all prompts of all tasks, task by task: [tasks * prompts, P]. No weights: the expert.
+// The policies of one method for all prompts of all tasks, task by task: [tasks * prompts, P]. No weights:
+// the expert.
 struct Method {
   std::string name;
   Buffer<float> weights;
@@ -24,7 +26,8 @@ struct Outcome {
   std::vector<std::vector<Index>> successes;  // [tasks][prompts]; no prompts where the method does not apply
 };
 
-// Demonstrations that nothing was trained on: quiet experts on fresh placements, `prompts` per task, task by task.
+// Demonstrations that nothing was trained on: quiet experts on fresh placements, `prompts` per task, task by
+// task.
 std::vector<Trajectory> test_prompts(const Options& options);
 
 // The generator and its rivals, in the order of the report.

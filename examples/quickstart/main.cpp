@@ -1,4 +1,5 @@
-// The quick-start: scripted experts -> episodes -> a zoo of policies -> a generator -> generated policies, measured.
+// The quick-start: scripted experts -> episodes -> a zoo of policies -> a generator -> generated policies,
+// measured.
 #include <mujoco/mujoco.h>
 
 #include <cstdio>
@@ -37,14 +38,16 @@ std::string compiler() {
 }
 
 Json results(const Options& options, const Stages& stages, const Json& rows) {
-  Json protocol{{"prompts_per_task", options.prompts},
-                {"prompts", "first 60 steps and the states after success of a scripted expert with action noise 0, .1, .2 "
-                            "or .3, on placements never trained on"},
-                {"scenes_per_policy", options.scenes},
-                {"scenes", "fresh random placements per prompt, the same for every method"},
-                {"episode_steps", 120},
-                {"success", "any step, joint over all scenes"},
-                {"selection", "none: one policy per prompt"}};
+  Json protocol{
+      {"prompts_per_task", options.prompts},
+      {"prompts",
+       "first 60 steps and the states after success of a scripted expert with action noise 0, .1, .2 "
+       "or .3, on placements never trained on"},
+      {"scenes_per_policy", options.scenes},
+      {"scenes", "fresh random placements per prompt, the same for every method"},
+      {"episode_steps", 120},
+      {"success", "any step, joint over all scenes"},
+      {"selection", "none: one policy per prompt"}};
   protocol["options"] = describe(options);
   return {{"protocol", protocol},
           {"seeds", {{"seed", options.seed}}},

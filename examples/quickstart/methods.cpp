@@ -13,15 +13,15 @@ namespace {
 
 constexpr Index parameters = parameter_count<MetaWorldNetwork>;
 constexpr Index neighbours = 5;
-constexpr Index prompt_steps = 60;      // of a prompt, for cloning as for the generator
-constexpr double noise_share = 0.1;     // of each tensor's deviation across the zoo
+constexpr Index prompt_steps = 60;   // of a prompt, for cloning as for the generator
+constexpr double noise_share = 0.1;  // of each tensor's deviation across the zoo
 
 MatrixView<float> as_matrix(Buffer<float>& weights) {
   return {weights.data(), weights.size() / parameters, parameters};
 }
 
-// Which policy of the zoo stands for a training prompt that belongs to no run: the prompts of a task go round its runs,
-// and through their snapshots from the last backwards.
+// Which policy of the zoo stands for a training prompt that belongs to no run: the prompts of a task go round
+// its runs, and through their snapshots from the last backwards.
 class Library {
  public:
   Library(const Dataset& dataset, const Model& model) : dataset_(dataset) {
@@ -107,7 +107,8 @@ std::vector<double> tensor_deviations(const Dataset& dataset, const std::vector<
   return result;
 }
 
-Buffer<float> with_noise(const Options& options, const Buffer<float>& policies, const std::vector<double>& deviations) {
+Buffer<float> with_noise(const Options& options, const Buffer<float>& policies,
+                         const std::vector<double>& deviations) {
   auto result = policies;
   const auto tensors = tensors_of<MetaWorldNetwork>();
   for (Index i = 0; i < result.size() / parameters; ++i) {
@@ -121,41 +122,45 @@ Buffer<float> with_noise(const Options& options, const Buffer<float>& policies, 
   return result;
 }
 
-// Clones the executed actions of every prompt's first steps, one policy per prompt, all at once.
+// Clones the executed actions of every prompt's first steps, one policy per prompt. A few policies at a time,
+// so that their weights and moments stay in the processor's cache.
 Buffer<float> cloned(const Options& options, const char* label, const Normalizer& normalizer,
-                     const std::vector<Trajectory>& prompts, MatrixView<const float> start,
-                     Index steps, Purpose purpose) {
+                     const std::vector<Trajectory>& prompts, std::span<const float> start, Index steps,
+                     Purpose purpose) {
+  constexpr Index at_once = 16;
   const auto count = static_cast<Index>(prompts.size());
-  Buffer<float> observations(count * prompt_steps * MetaWorldNetwork::observation_size);
-  Buffer<float> actions(count * prompt_steps * MetaWorldNetwork::action_size);
-  CloningExamples examples{{observations.data(), count * prompt_steps, MetaWorldNetwork::observation_size},
-                           {actions.data(), count * prompt_steps, MetaWorldNetwork::action_size},
-                           {}};
-  Buffer<float> weights(count * parameters);
-  for (Index i = 0; i < count; ++i) {
-    const auto& prompt = prompts[static_cast<std::size_t>(i)];
-    const auto seen = prompt.observations().row_range(0, prompt_steps);
-    const auto done = prompt.actions().row_range(0, prompt_steps);
-    std::copy_n(seen.data, seen.size(), observations.data() + i * seen.size());
-    std::copy_n(done.data, done.size(), actions.data() + i * done.size());
-    auto& rows = examples.rows.emplace_back(prompt_steps);
-    std::iota(rows.begin(), rows.end(), i * prompt_steps);
-    std::copy_n(start.data, parameters, weights.data() + i * parameters);
-  }
   const cpu::Backend backend(options.threads);
   CloningOptions cloning;
   cloning.steps = steps;
   cloning.batch = options.clone_batch;
   cloning.learning_rate.base = options.learning_rate;
-  cloning.seed = seed_for(options, purpose);
-  BehaviorCloner<MetaWorldNetwork> cloner(backend, normalizer, as_matrix(weights), cloning);
-  Progress progress(label, steps);
-  while (cloner.step_count() < steps) {
-    stop_if_interrupted();
-    const double loss = cloner.step(examples);
-    progress.update(cloner.step_count(), concatenate("loss ", loss));
+  Buffer<float> weights(count * parameters);
+  Progress progress(label, count * steps);
+  for (Index first = 0; first < count; first += at_once) {
+    std::vector<Trajectory> part;
+    for (Index i = first; i < std::min(count, first + at_once); ++i) {
+      const auto& prompt = prompts[static_cast<std::size_t>(i)];
+      auto& beginning = part.emplace_back(prompt.observations().row_range(0, prompt_steps),
+                                          prompt.actions().row_range(0, prompt_steps));
+      beginning.set_target_actions(beginning.actions());
+      std::copy(start.begin(), start.end(), as_matrix(weights).row(i));
+    }
+    const ExampleTable table(part);
+    CloningExamples examples{table.observation_matrix(), table.action_matrix(), {}};
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      auto& rows = examples.rows.emplace_back(prompt_steps);
+      std::iota(rows.begin(), rows.end(), table.first[i]);
+    }
+    const auto own = as_matrix(weights).row_range(first, static_cast<Index>(part.size()));
+    cloning.seed = seed_for(options, purpose, first);
+    BehaviorCloner<MetaWorldNetwork> cloner(backend, normalizer, own, cloning);
+    while (cloner.step_count() < steps) {
+      stop_if_interrupted();
+      const double loss = cloner.step(examples);
+      progress.update(first * steps + cloner.step_count() * own.rows, concatenate("loss ", loss));
+    }
+    cloner.export_weights(own);
   }
-  cloner.export_weights(as_matrix(weights));
   return weights;
 }
 
@@ -193,8 +198,8 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
   const auto embedding_size = static_cast<std::size_t>(embeddings.size() / count);
   Buffer<float> nearest(count * parameters), neighbour_mean(count * parameters);
   for (Index i = 0; i < count; ++i) {
-    const auto found =
-        library.nearest(embeddings.span().subspan(static_cast<std::size_t>(i) * embedding_size, embedding_size), neighbours);
+    const auto found = library.nearest(
+        embeddings.span().subspan(static_cast<std::size_t>(i) * embedding_size, embedding_size), neighbours);
     std::copy_n(dataset.weight_matrix().row(found.front()), parameters, nearest.data() + i * parameters);
     for (const auto policy : found) {
       const auto* row = dataset.weight_matrix().row(policy);
@@ -206,22 +211,23 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
 
   Buffer<float> start(parameters), mean_policy(parameters), untrained(count * parameters);
   initial_weights(normalizer, seed_for(options, Purpose::clone_random), start.span());
-  std::transform(mean.begin(), mean.end(), mean_policy.begin(), [](double w) { return static_cast<float>(w); });
+  std::transform(mean.begin(), mean.end(), mean_policy.begin(),
+                 [](double w) { return static_cast<float>(w); });
   for (Index i = 0; i < count; ++i) {
     initial_weights(normalizer, seed_for(options, Purpose::untrained, i), as_matrix(untrained).row_span(i));
   }
-  const auto start_view = MatrixView<const float>(start.data(), 1, parameters);
-  const auto mean_view = MatrixView<const float>(mean_policy.data(), 1, parameters);
 
   std::vector<Method> methods;
   methods.push_back({"generated", model.generate(prompts, seed_for(options, Purpose::generation))});
   methods.push_back({"nearest training policy", nearest});
   methods.push_back({"mean of 5 nearest", std::move(neighbour_mean)});
   methods.push_back({"nearest + noise", with_noise(options, nearest, tensor_deviations(dataset, mean))});
-  methods.push_back({"cloned from random start", cloned(options, "cloning, random start", normalizer, prompts, start_view,
-                                                        options.clone_steps, Purpose::clone_random)});
-  methods.push_back({"cloned from zoo mean", cloned(options, "cloning, zoo's mean", normalizer, prompts, mean_view,
-                                                    options.clone_steps_zoo, Purpose::clone_zoo)});
+  methods.push_back(
+      {"cloned from random start", cloned(options, "cloning, random start", normalizer, prompts, start.span(),
+                                          options.clone_steps, Purpose::clone_random)});
+  methods.push_back(
+      {"cloned from zoo mean", cloned(options, "cloning, zoo's mean", normalizer, prompts, mean_policy.span(),
+                                      options.clone_steps_zoo, Purpose::clone_zoo)});
   methods.push_back({"untrained policy", std::move(untrained)});
   methods.push_back({"zoo (ceiling)", zoo_policies(options, dataset), true});
   methods.push_back({"expert", {}});

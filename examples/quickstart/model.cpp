@@ -13,7 +13,8 @@ FitOptions fit_options(const Options& options) {
   fit.seed = seed_for(options, Purpose::fit);
   fit.behavior.augmentation = reflect_and_translate(metaworld_symmetry(true));
   if (options.smoke) {
-    for (auto* train : {&fit.autoencoder.train, &fit.embedder.train, &fit.denoiser.train, &fit.behavior.train}) {
+    for (auto* train :
+         {&fit.autoencoder.train, &fit.embedder.train, &fit.denoiser.train, &fit.behavior.train}) {
       train->steps = 10;
       train->batch = std::min<Index>(train->batch, 8);
       train->learning_rate.warmup = 2;
@@ -62,7 +63,9 @@ Model Model::load(const Options& options, const std::filesystem::path& path) {
       Implementation{QuickstartGenerator::load(path, cpu::Backend(options.threads))}));
 }
 
-void Model::save(const std::filesystem::path& path) const { implementation_->generator.save(path); }
+void Model::save(const std::filesystem::path& path) const {
+  implementation_->generator.save(path);
+}
 
 Buffer<float> Model::generate(std::span<const Trajectory> prompts, std::uint64_t seed) const {
   GenerateOptions options;

@@ -10,12 +10,14 @@
 
 namespace maa::examples::quickstart {
 
-// Chosen before any generated policy was seen: seen tasks are the eight of the paper's table 4 with reach and a second
-// button; of the unseen ones four are the paper's too. faucet-open and window-close are exact reflections of seen tasks,
-// drawer-close, door-close and plate-slide-back undo one, button-press-wall is one behind an obstacle.
+// Chosen before any generated policy was seen: seen tasks are the eight of the paper's table 4 with reach and
+// a second button; of the unseen ones four are the paper's too. faucet-open and window-close are exact
+// reflections of seen tasks, drawer-close, door-close and plate-slide-back undo one, button-press-wall is one
+// behind an obstacle.
 struct Tasks {
-  std::vector<std::string> seen = {"button-press", "button-press-topdown", "dial-turn",   "door-open", "drawer-open",
-                                   "faucet-close", "handle-press",         "plate-slide", "reach",     "window-open"};
+  std::vector<std::string> seen = {"button-press", "button-press-topdown", "dial-turn",    "door-open",
+                                   "drawer-open",  "faucet-close",         "handle-press", "plate-slide",
+                                   "reach",        "window-open"};
   std::vector<std::string> unseen = {"button-press-wall", "door-close",       "drawer-close",
                                      "faucet-open",       "plate-slide-back", "window-close"};
 
@@ -31,14 +33,14 @@ struct Options {
   bool render = true;
 
   Tasks tasks;
-  // Data, per seen task: expert episodes with execution noise, some of them with bursts of a random action; expert
-  // episodes with less noise; then rounds of episodes driven by clones and labelled by the expert.
+  // Data, per seen task: expert episodes with execution noise, some of them with bursts of a random action;
+  // expert episodes with less noise; then rounds of episodes driven by clones and labelled by the expert.
   Index noisy_episodes = 40;
   Index prompt_episodes = 20;
   std::vector<Index> dagger_steps = {600, 300, 300};  // of cloning before each round
   Index dagger_episodes = 10;
-  // Zoo: runs per task from one common initialisation, each on its own random share of the episodes; snapshots are
-  // spread over the second half of training.
+  // Zoo: runs per task from one common initialisation, each on its own random share of the episodes;
+  // snapshots are spread over the second half of training.
   Index runs = 4;
   double run_share = 0.6;
   Index zoo_steps = 1600;
@@ -48,8 +50,8 @@ struct Options {
   // Evaluation: prompts per task, one policy each, in its own fresh scenes.
   Index prompts = 16;
   Index scenes = 5;
-  Index clone_steps = 500;       // on the prompt, from a random start
-  Index clone_steps_zoo = 100;   // from the zoo's mean
+  Index clone_steps = 500;      // on the prompt, from a random start
+  Index clone_steps_zoo = 100;  // from the zoo's mean
   Index clone_batch = 32;
   Index clip_width = 240;
   Index clip_height = 180;
@@ -64,8 +66,23 @@ int parse(int argc, char** argv, Options& options, bool& go_on);
 
 // What random numbers are for; each purpose has its own.
 enum class Purpose : std::uint64_t {
-  noisy_episodes = 1, prompt_episodes, dagger_episodes, initialisation, dagger_training, zoo_episodes, zoo_training,
-  fit, test_prompts, scenes, generation, weight_noise, clone_random, clone_zoo, untrained, zoo_choice, bootstrap
+  noisy_episodes = 1,
+  prompt_episodes,
+  dagger_episodes,
+  initialisation,
+  dagger_training,
+  zoo_episodes,
+  zoo_training,
+  fit,
+  test_prompts,
+  scenes,
+  generation,
+  weight_noise,
+  clone_random,
+  clone_zoo,
+  untrained,
+  zoo_choice,
+  bootstrap
 };
 
 // A seed that is a function of all of these.

@@ -21,8 +21,9 @@ std::filesystem::path policy_path(const Options& options, const std::string& tas
   return options.out / "policies" / concatenate(task, "_", prompt, ".safetensors");
 }
 
-void add_points(NpzWriter& writer, const std::string& name, const std::string& labels, const Buffer<float>& points,
-                const std::vector<std::int64_t>& tasks, const std::vector<std::int64_t>& kinds) {
+void add_points(NpzWriter& writer, const std::string& name, const std::string& labels,
+                const Buffer<float>& points, const std::vector<std::int64_t>& tasks,
+                const std::vector<std::int64_t>& kinds) {
   const auto columns = points.size() / static_cast<Index>(tasks.size());
   const std::vector<std::size_t> one{tasks.size()};
   writer.add(name + "s", as_xtensor(points, {tasks.size(), static_cast<std::size_t>(columns)}));
@@ -62,12 +63,13 @@ Clip film(const Options& options, Environment& environment, const Placement& pla
     ++clip.frames;
   };
   Index step = 0;
-  const auto success = run_episode(environment, placement, [&](std::span<const float> observation, std::span<float> action) {
-    if (step++ % options.clip_stride == 0) {
-      shoot();
-    }
-    act(observation, action);
-  });
+  const auto success =
+      run_episode(environment, placement, [&](std::span<const float> observation, std::span<float> action) {
+        if (step++ % options.clip_stride == 0) {
+          shoot();
+        }
+        act(observation, action);
+      });
   shoot();
   clip.success = success ? static_cast<std::int64_t>(*success) : -1;
   return clip;
@@ -80,8 +82,11 @@ void write_policies(const Options& options, const Method& generated) {
   std::filesystem::remove_all(options.out / "policies");
   std::filesystem::create_directories(options.out / "policies");
   for (Index i = 0; i < generated.weights.size() / parameters; ++i) {
-    const MetaWorldPolicy policy(generated.weights.span().subspan(static_cast<std::size_t>(i * parameters), parameters));
-    save_policy(policy_path(options, tasks[static_cast<std::size_t>(i / options.prompts)], i % options.prompts), policy);
+    const MetaWorldPolicy policy(
+        generated.weights.span().subspan(static_cast<std::size_t>(i * parameters), parameters));
+    save_policy(
+        policy_path(options, tasks[static_cast<std::size_t>(i / options.prompts)], i % options.prompts),
+        policy);
   }
 }
 
@@ -101,7 +106,8 @@ void write_map(const Options& options, const Dataset& dataset, const Model& mode
       latent_task.push_back(task);
       latent_kind.push_back(0);
     }
-    for (const auto i : sample_of(static_cast<Index>(dataset.trajectories.size()), task, map_prompts_per_task, [&](Index p) {
+    for (const auto i :
+         sample_of(static_cast<Index>(dataset.trajectories.size()), task, map_prompts_per_task, [&](Index p) {
            const auto& trajectory = dataset.trajectories[static_cast<std::size_t>(p)];
            return trajectory.success_step ? dataset.task_index(trajectory.task) : Index{-1};
          })) {

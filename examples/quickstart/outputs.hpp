@@ -14,8 +14,8 @@ void write_policies(const Options& options, const Method& generated);
 void write_map(const Options& options, const Dataset& dataset, const Model& model,
                const std::vector<Trajectory>& prompts, const Method& generated);
 
-// clips/<task>.npz: the generated policy of each task's first prompt and the expert in the first of its scenes. Returns
-// false, having said why, where nothing can be drawn.
+// clips/<task>.npz: the generated policy of each task's first prompt and the expert in the first of its
+// scenes. Returns false, having said why, where nothing can be drawn.
 bool write_clips(const Options& options);
 
 }  // namespace maa::examples::quickstart

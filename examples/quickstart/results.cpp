@@ -1,5 +1,6 @@
 #include "results.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <numeric>
 
@@ -33,7 +34,7 @@ Json result_rows(const Options& options, const std::vector<Outcome>& outcomes) {
       const std::size_t last = split == "seen" ? options.tasks.seen.size() : tasks.size();
       std::vector<std::vector<double>> groups;
       double scenes_solved = 0;
-      Index prompts = 0;
+      Index prompts = 0, joint_of_split = 0;
       for (std::size_t t = first; t < last; ++t) {
         const auto& successes = outcome.successes[t];
         if (successes.empty()) {
@@ -44,22 +45,24 @@ Json result_rows(const Options& options, const std::vector<Outcome>& outcomes) {
           group.push_back(solved == options.scenes ? 1 : 0);
         }
         const auto count = static_cast<Index>(successes.size());
-        const auto joint = std::accumulate(group.begin(), group.end(), 0.0);
+        const auto joint = std::ranges::count(group, 1.0);
         const auto mean = static_cast<double>(std::accumulate(successes.begin(), successes.end(), Index{0})) /
                           static_cast<double>(count * options.scenes);
-        rows.push_back(row(tasks[t], split, outcome.method, count, options, joint / static_cast<double>(count),
-                           wilson_interval(static_cast<Index>(joint), count), mean));
+        rows.push_back(row(tasks[t], split, outcome.method, count, options,
+                           static_cast<double>(joint) / static_cast<double>(count),
+                           wilson_interval(joint, count), mean));
         scenes_solved += mean;
         prompts += count;
+        joint_of_split += joint;
       }
       if (!groups.empty()) {
-        double qualified = 0;
-        for (const auto& group : groups) {
-          qualified += std::accumulate(group.begin(), group.end(), 0.0) /
-                       static_cast<double>(group.size() * groups.size());
+        // All tasks have the same number of prompts.
+        const double qualified = static_cast<double>(joint_of_split) / static_cast<double>(prompts);
+        auto interval = bootstrap_interval(groups, seed_for(options, Purpose::bootstrap));
+        if (interval.low == interval.high) {  // no task varies, so that redrawing its prompts says nothing
+          interval = wilson_interval(joint_of_split, prompts);
         }
-        rows.push_back(row("mean", split, outcome.method, prompts, options, qualified,
-                           bootstrap_interval(groups, seed_for(options, Purpose::bootstrap)),
+        rows.push_back(row("mean", split, outcome.method, prompts, options, qualified, interval,
                            scenes_solved / static_cast<double>(groups.size())));
       }
     }
@@ -68,7 +71,8 @@ Json result_rows(const Options& options, const std::vector<Outcome>& outcomes) {
 }
 
 void print_table(const Options& options, const Json& rows) {
-  const auto find = [&](const std::string& task, const std::string& split, const std::string& method) -> const Json* {
+  const auto find = [&](const std::string& task, const std::string& split,
+                        const std::string& method) -> const Json* {
     for (const auto& r : rows) {
       if (r["task"] == task && r["split"] == split && r["method"] == method) {
         return &r;
@@ -82,8 +86,10 @@ void print_table(const Options& options, const Json& rows) {
       methods.push_back(r["method"]);
     }
   }
-  std::printf("\nShare of policies that succeed in all of %td fresh scenes, one policy per prompt, no selection [95 %%]\n",
-              options.scenes);
+  std::printf(
+      "\nShare of policies that succeed in all of %td fresh scenes, one policy per prompt, no selection [95 "
+      "%%]\n",
+      options.scenes);
   std::printf("%-26s %-20s %-20s\n", "method", "seen tasks", "unseen tasks");
   for (const auto& method : methods) {
     std::printf("%-26s", method.c_str());

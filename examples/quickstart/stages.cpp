@@ -49,7 +49,8 @@ Stages::Stages(const Options& options) : folder_(options.out / "stages"), option
   if (!options.resume && !interrupted_before) {
     std::filesystem::remove_all(folder_);
   } else if (!options.resume) {
-    std::fprintf(stderr, "An earlier run into %s was stopped: its finished stages are used.\n", options.out.c_str());
+    std::fprintf(stderr, "An earlier run into %s was stopped: its finished stages are used.\n",
+                 options.out.c_str());
   }
   std::filesystem::create_directories(folder_);
   write_file_atomically(marker, "");
@@ -72,9 +73,12 @@ void Stages::run(const std::string& name, const std::function<void()>& work) {
   write_file_atomically(record_path, Json{{"options", options_}, {"seconds", seconds_[name]}}.dump());
 }
 
-void Stages::complete() { std::filesystem::remove(folder_ / "unfinished"); }
+void Stages::complete() {
+  std::filesystem::remove(folder_ / "unfinished");
+}
 
-void TrainingLog::add(const std::string& stage, Index step, Index steps, double loss, const double* validation) {
+void TrainingLog::add(const std::string& stage, Index step, Index steps, double loss,
+                      const double* validation) {
   Json line{{"stage", stage}, {"step", step}, {"steps", steps}, {"loss", loss}};
   if (validation != nullptr) {
     line["validation"] = *validation;
@@ -82,6 +86,8 @@ void TrainingLog::add(const std::string& stage, Index step, Index steps, double 
   lines_ += line.dump() + '\n';
 }
 
-void TrainingLog::write(const std::filesystem::path& path) const { write_file_atomically(path, lines_); }
+void TrainingLog::write(const std::filesystem::path& path) const {
+  write_file_atomically(path, lines_);
+}
 
 }  // namespace maa::examples::quickstart

@@ -13,9 +13,9 @@
 
 namespace maa::examples::quickstart {
 
-// A stage counts as finished when <out>/stages/<name>.json says with which options it ran and these are the present
-// ones; it is written after everything else of the stage. A run that is neither asked to resume nor follows an
-// interrupted one begins by forgetting all stages.
+// A stage counts as finished when <out>/stages/<name>.json says with which options it ran and these are the
+// present ones; it is written after everything else of the stage. A run that is neither asked to resume nor
+// follows an interrupted one begins by forgetting all stages.
 class Stages {
  public:
   explicit Stages(const Options& options);
@@ -42,7 +42,8 @@ nlohmann::ordered_json describe(const Options& options);
 // The loss curves of one stage, a JSON object per line, for training.jsonl.
 class TrainingLog {
  public:
-  void add(const std::string& stage, Index step, Index steps, double loss, const double* validation = nullptr);
+  void add(const std::string& stage, Index step, Index steps, double loss,
+           const double* validation = nullptr);
   void write(const std::filesystem::path& path) const;
 
  private:

@@ -1,4 +1,5 @@
-// The zoo: several runs per task from one common initialisation, trained as one batch, with snapshots on the way.
+// The zoo: several runs per task from one common initialisation, trained as one batch, with snapshots on the
+// way.
 #include "data.hpp"
 #include "interrupt.hpp"
 #include "progress.hpp"

@@ -71,7 +71,7 @@ class Generator {
     for (Index i = 0; i < rows.size(); ++i) {
       mean[i % mean.size()] += share * rows[i];
     }
-    return from_conditions(MatrixView<const float>(mean.data(), 1, mean.size()), options);
+    return from_conditions(MatrixView<const float>(mean.data(), 1, mean.size()), demonstrations, options);
   }
   // options.count policies for every prompt, prompt by prompt, in one batch.
   std::vector<Policy> generate_each(std::span<const Trajectory> prompts,
@@ -79,7 +79,7 @@ class Generator {
     const auto rows = embed(prompts);
     return from_conditions(
         MatrixView<const float>(rows.data(), static_cast<Index>(prompts.size()), Model::condition_size),
-        options);
+        prompts, options);
   }
 
   // The conditions of prompts, [prompts, condition_size].
@@ -128,7 +128,10 @@ class Generator {
     return *state_;
   }
 
-  std::vector<Policy> from_conditions(MatrixView<const float> prompts, const GenerateOptions& options) const {
+  // conditions [prompts, condition_size]; each prompt is an equal share of the demonstrations, in order.
+  std::vector<Policy> from_conditions(MatrixView<const float> prompts,
+                                      std::span<const Trajectory> demonstrations,
+                                      const GenerateOptions& options) const {
     const auto& state = trained_state();
     require(options.count > 0, "generate: expected a positive count, found ", options.count);
     const Index count = prompts.rows * options.count;
@@ -165,14 +168,48 @@ class Generator {
     state.latent.invert(latent.per_sample());
     const auto decoded = Model::AutoencoderModel::decode(backend_, w.autoencoder,
                                                          SequenceView<const float>(latent), workspace);
+    auto weights = decoded.parameters;
+    for (Index i = 0; i < count; ++i) {
+      state.standardizer.to_normalized(weights.row(i));
+    }
+    if constexpr (Model::has_head) {
+      if (options.correct_head) {
+        weights = correct_heads(weights, demonstrations, options.count, workspace);
+      }
+    }
     std::vector<Policy> policies;
     policies.reserve(static_cast<std::size_t>(count));
     for (Index i = 0; i < count; ++i) {
-      state.standardizer.to_normalized(decoded.parameters.row(i));
-      state.standardizer.fold(decoded.parameters.row(i));
-      policies.emplace_back(std::span<const float>(decoded.parameters.row_span(i)));
+      state.standardizer.fold(weights.row(i));
+      policies.emplace_back(std::span<const float>(weights.row_span(i)));
     }
     return policies;
+  }
+
+  // policies [prompts * per_prompt, parameters] for normalised observations; the result lies in `workspace`.
+  MatrixView<float> correct_heads(MatrixView<float> policies, std::span<const Trajectory> demonstrations,
+                                  Index per_prompt, Workspace& workspace) const {
+    const auto& state = trained_state();
+    const Index prompts = policies.rows / per_prompt;
+    const Index share = static_cast<Index>(demonstrations.size()) / prompts;
+    constexpr Index pairs = Config::prompt.pairs();
+    const auto observations =
+        workspace.sequence<float>(policies.rows, share * pairs, Network::observation_size);
+    const auto actions = workspace.sequence<float>(policies.rows, share * pairs, Network::action_size);
+    for (Index i = 0; i < policies.rows; ++i) {
+      for (Index k = 0; k < share; ++k) {
+        const Index row = (i * share + k) * pairs;
+        state.prompt_encoder.write_pairs(demonstrations[static_cast<std::size_t>(i / per_prompt * share + k)],
+                                         observations.flat().row_range(row, pairs),
+                                         actions.flat().row_range(row, pairs));
+      }
+    }
+    state.standardizer.observations().apply(observations.flat());
+    const auto corrected = workspace.matrix<float>(policies.rows, policies.cols);
+    Model::HeadModel::forward(backend_, Network::layout(), bind<Model>(state.parameters).head,
+                              MatrixView<const float>(policies), SequenceView<const float>(observations),
+                              SequenceView<const float>(actions), corrected, workspace);
+    return corrected;
   }
 
   Backend backend_;

@@ -13,3 +13,4 @@
 #include <maa/backend/cpu/norm.hpp>
 #include <maa/backend/cpu/optimizer.hpp>
 #include <maa/backend/cpu/policy_batch.hpp>
+#include <maa/backend/cpu/ridge.hpp>

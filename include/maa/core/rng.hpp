@@ -52,15 +52,22 @@ class Rng {
     normal_pair(next_block(), pair);
     return pair[0];
   }
-  // Fills with standard normals times `scale`; two per block.
+  // Fills with standard normals times `scale`: two per block in double; four in float, from 32 bits each (no
+  // value beyond 6.7 deviations then), as training draws them by the million.
   template <class T>
   void fill_normal(std::span<T> values, double scale = 1.0) noexcept {
-    for (std::size_t i = 0; i < values.size(); i += 2) {
-      double pair[2];
-      normal_pair(next_block(), pair);
-      values[i] = static_cast<T>(scale * pair[0]);
-      if (i + 1 < values.size()) {
-        values[i + 1] = static_cast<T>(scale * pair[1]);
+    constexpr std::size_t per_block = sizeof(T) == 4 ? 4 : 2;
+    for (std::size_t i = 0; i < values.size(); i += per_block) {
+      T normals[per_block];
+      const auto words = next_block();
+      if constexpr (per_block == 4) {
+        normal_pair(words[0], words[1], normals);
+        normal_pair(words[2], words[3], normals + 2);
+      } else {
+        normal_pair(words, normals);
+      }
+      for (std::size_t j = 0; j < per_block && i + j < values.size(); ++j) {
+        values[i + j] = static_cast<T>(scale) * normals[j];
       }
     }
   }
@@ -97,6 +104,12 @@ class Rng {
     };
     const double radius = std::sqrt(-2.0 * std::log1p(-unit(words[0], words[1])));
     const double angle = 2.0 * std::numbers::pi * unit(words[2], words[3]);
+    pair[0] = radius * std::cos(angle);
+    pair[1] = radius * std::sin(angle);
+  }
+  static void normal_pair(std::uint32_t a, std::uint32_t b, float* pair) noexcept {
+    const float radius = std::sqrt(-2.0f * std::log((static_cast<float>(a) + 0.5f) * 0x1p-32f));
+    const float angle = 2.0f * std::numbers::pi_v<float> * (static_cast<float>(b) * 0x1p-32f);
     pair[0] = radius * std::cos(angle);
     pair[1] = radius * std::sin(angle);
   }

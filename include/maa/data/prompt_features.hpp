@@ -22,6 +22,8 @@ struct PromptShape {
   Index sequence = 3;
   Index success_states = 3;
 
+  // Observation-action pairs of one prompt.
+  constexpr Index pairs() const { return segments * steps; }
   constexpr Index trajectory_features(Index observation_size, Index action_size) const {
     return steps / sequence * (observation_size + sequence * action_size);
   }
@@ -68,6 +70,17 @@ class PromptEncoder {
           out = write(trajectory.actions().row(step + i), actions_, out);
         }
       }
+    }
+  }
+
+  // The pairs behind write_trajectory's features as they are: observations [segments * steps, O], actions
+  // [.., A].
+  void write_pairs(const Trajectory& trajectory, MatrixView<float> observations,
+                   MatrixView<float> actions) const {
+    for (Index row = 0; row < shape_.pairs(); ++row) {
+      const Index step = segment_start(trajectory, row / shape_.steps) + row % shape_.steps;
+      std::copy_n(trajectory.observations().row(step), observations.cols, observations.row(row));
+      std::copy_n(trajectory.actions().row(step), actions.cols, actions.row(row));
     }
   }
 

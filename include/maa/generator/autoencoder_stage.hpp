@@ -111,7 +111,10 @@ class AutoencoderStage {
     }
   }
   void add_noise(std::span<const float> x, double amount, Rng& rng, std::span<float> noisy) const {
-    rng.fill_normal(noisy, amount);
+    std::fill(noisy.begin(), noisy.end(), 0.0f);
+    if (amount > 0) {
+      rng.fill_normal(noisy, amount);
+    }
     const float kept = options_.noise_form == NoiseForm::mix ? static_cast<float>(1 - amount) : 1.0f;
     for (std::size_t i = 0; i < x.size(); ++i) {
       noisy[i] += kept * x[i];

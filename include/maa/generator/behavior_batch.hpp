@@ -13,6 +13,8 @@ struct BehaviorBatch {
 
   MatrixView<float> trajectory_features;  // [batch * segments, ...]
   MatrixView<float> success_features;
+  SequenceView<float> prompt_observations;  // [batch, pairs, O], normalised like the queries'
+  SequenceView<float> prompt_actions;       // [batch, pairs, A]
   SequenceView<float> observations;  // [batch, queries, O], normalised as the standardised policies expect
   SequenceView<float> actions;       // [batch, queries, A]
 
@@ -24,6 +26,8 @@ struct BehaviorBatch {
     constexpr Index segments = Data::segments;
     trajectory_features = workspace.matrix<float>(batch * segments, Data::h_size);
     success_features = workspace.matrix<float>(batch * segments, Data::v_size);
+    prompt_observations = workspace.sequence<float>(batch, Config::prompt.pairs(), Network::observation_size);
+    prompt_actions = workspace.sequence<float>(batch, Config::prompt.pairs(), Network::action_size);
     observations = workspace.sequence<float>(batch, options.queries, Network::observation_size);
     actions = workspace.sequence<float>(batch, options.queries, Network::action_size);
     std::vector<Index> tasks;
@@ -45,6 +49,7 @@ struct BehaviorBatch {
       write_queries(data, data.trajectories_of_task[task], options, transform, draw, i);
     }
     state.standardizer.observations().apply(observations.flat());
+    state.standardizer.observations().apply(prompt_observations.flat());
   }
 
  private:
@@ -60,6 +65,9 @@ struct BehaviorBatch {
     }
     encoder.write_trajectory(changed, trajectory_features.row_range(i * segments, segments));
     encoder.write_success(changed, success_features.row_range(i * segments, segments));
+    constexpr Index pairs = Config::prompt.pairs();
+    encoder.write_pairs(changed, prompt_observations.flat().row_range(i * pairs, pairs),
+                        prompt_actions.flat().row_range(i * pairs, pairs));
   }
 
   void write_queries(const Data& data, const std::vector<Index>& trajectories, const BehaviorOptions& options,

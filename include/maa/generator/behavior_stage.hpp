@@ -100,7 +100,21 @@ class BehaviorStage {
     }
 
     const auto dpolicies = workspace_.template matrix<float>(count, Codec::parameter_size);
-    const double loss = action_loss(policies, batch, dpolicies);
+    double loss = 0;
+    if constexpr (Model::has_head) {
+      using Head = typename Model::HeadModel;
+      const SequenceView<const float> seen(batch.prompt_observations);
+      const SequenceView<const float> done(batch.prompt_actions);
+      const auto corrected = workspace_.template matrix<float>(count, Codec::parameter_size);
+      const auto dcorrected = workspace_.template matrix<float>(count, Codec::parameter_size);
+      const auto saved = Head::forward(backend_, layout_, w.head, MatrixView<const float>(policies), seen,
+                                       done, corrected, workspace_);
+      loss = action_loss(corrected, batch, dcorrected);
+      Head::backward(backend_, layout_, w.head, MatrixView<const float>(policies), seen, done, saved,
+                     MatrixView<const float>(dcorrected), g.head, dpolicies, workspace_);
+    } else {
+      loss = action_loss(policies, batch, dpolicies);
+    }
 
     const auto& deviation = state_.standardizer.deviation();
     for (Index i = 0; i < count; ++i) {

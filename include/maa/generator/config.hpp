@@ -5,12 +5,16 @@
 #include <maa/models/autoencoder.hpp>
 #include <maa/models/behavior_embedder.hpp>
 #include <maa/models/mlp_network.hpp>
+#include <maa/models/ridge_head.hpp>
 #include <maa/models/unet1d.hpp>
 
 MAA_NAMESPACE_BEGIN
 
 // Which embeddings condition the denoiser (Fig. 8 of the paper: either alone works nearly as well).
 enum class ConditionParts { h, v, both };
+
+// Whether generated policies are adapted to their prompt in closed form (models/ridge_head.hpp).
+enum class HeadCorrection { none, ridge };
 
 // Structure as in the paper's tables. A configuration is a type with these members; derive and override to
 // change one.
@@ -29,6 +33,7 @@ struct PaperConfig {
   static constexpr Index kernel = 3;
   static constexpr Index groups = 8;
   static constexpr Index time_size = 128;
+  static constexpr HeadCorrection head_correction = HeadCorrection::none;
 };
 
 // Structure as in the public code, where it differs.
@@ -47,6 +52,7 @@ struct FixedConfig : PaperConfig {
   static constexpr EmbedderForm psi_form = EmbedderForm::mlp_normed;
   using UNetLevels = Levels<128, 256>;
   static constexpr Index time_size = 64;
+  static constexpr HeadCorrection head_correction = HeadCorrection::ridge;
 };
 
 // The three models as one description, so that one flat array and one file hold a generator.
@@ -64,17 +70,24 @@ struct GeneratorModel {
   using DenoiserModel = UNet1d<Config::latent_size, condition_size, typename Config::UNetLevels,
                                Config::kernel, Config::groups, Config::time_size>;
 
+  using HeadModel = RidgeHead<Network>;
+  static constexpr bool has_head = Config::head_correction == HeadCorrection::ridge;
+
   template <class T>
   struct Weights {
     typename AutoencoderModel::template Weights<T> autoencoder;
     typename EmbedderModel::template Weights<T> embedder;
     typename DenoiserModel::template Weights<T> denoiser;
+    typename HeadModel::template Weights<T> head;  // unset without it
   };
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
     visit.template child<AutoencoderModel>("autoencoder", w.autoencoder...);
     visit.template child<EmbedderModel>("embedder", w.embedder...);
     visit.template child<DenoiserModel>("denoiser", w.denoiser...);
+    if constexpr (has_head) {
+      visit.template child<HeadModel>("head", w.head...);
+    }
   }
 
   // Numbers of one latent: tokens times features.

@@ -124,8 +124,9 @@ struct FitOptions {
       result.ema = EmaOptions{.maximum = 0.999};
       return result;
     };
-    options.autoencoder.train = train(1500, 64, 1e-3);
+    options.autoencoder.train = train(600, 64, 2e-3);
     options.autoencoder.train.weight_decay = 1e-4;
+    options.autoencoder.input_noise = 0;
     options.autoencoder.latent_noise = 0.1;
     options.embedder.train = train(500, 256, 1e-3);
     options.embedder.train.weight_decay = 1e-4;
@@ -148,9 +149,10 @@ struct FitOptions {
 };
 
 struct GenerateOptions {
-  Index count = 1;         // policies per prompt
-  std::uint64_t seed = 0;  // equal seeds give equal policies
-  double guidance = 1;     // above 1: classifier-free guidance (train with condition_dropout)
+  Index count = 1;           // policies per prompt
+  std::uint64_t seed = 0;    // equal seeds give equal policies
+  double guidance = 1;       // above 1: classifier-free guidance (train with condition_dropout)
+  bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
   // Otherwise the generator's own choices.
   std::optional<SamplingOptions> sampling = std::nullopt;
   SamplingProgress progress = {};  // may stop: generate then throws

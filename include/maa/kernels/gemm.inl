@@ -1,7 +1,8 @@
 // General matrix product: packed panels and register tiles. Included once per instruction set, after dot.inl.
 //
 // Each element of c is, per block of `depth`, one chain of fused multiply-adds in order of k, then added to
-// what c held before. So its bits depend on the depth alone: c may be cut into blocks at will.
+// what c held before (few rows: see dot.inl). Its bits do not depend on where in c it lies, so c may be cut
+// into blocks at will.
 
 inline constexpr Index tile_rows = MAA_LANES == 16 ? 14 : 6;
 inline constexpr Index tile_cols = 2 * lanes;

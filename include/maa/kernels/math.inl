@@ -1,6 +1,6 @@
 // Elementwise kernels. Errors in units of the last place for results of 1e-35 or more, which
-// tests/kernels_test.cpp holds: elu 1.5, tanh 3, mish 5, gelu 10 (in its left tail; 4 for x > -5). Smaller
-// results are right to 1e-40. Derivatives are right to 4e-7 absolutely.
+// tests/kernels_test.cpp holds: elu 1.5, tanh 3, mish 5, gelu 10. Smaller results are right to
+// 1e-40. Derivatives are right to 4e-7 absolutely.
 
 // The polynomial with these coefficients, highest power first.
 template <int Count>

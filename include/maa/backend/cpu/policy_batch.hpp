@@ -81,7 +81,7 @@ void policy_linear_backward(const Backend& backend, const MlpLayout::Linear& lay
 // One policy. The pre-activations go to `pre_activations`, or nowhere if that is null.
 template <class T>
 void policy_forward(const Backend& backend, const MlpLayout& layout, const T* weights, MatrixView<const T> x,
-                    T* pre_activations, MatrixView<T> mean, MatrixView<T> log_std) {
+                    T* pre_activations, MatrixView<T> mean, MatrixView<T> log_std, MatrixView<T> features) {
   auto& scratch = thread_scratch();
   const Workspace::Scope scope(scratch);
   for (const auto& layer : layout.hidden) {
@@ -95,6 +95,9 @@ void policy_forward(const Backend& backend, const MlpLayout& layout, const T* we
     activation_forward(backend, layer.activation, raw.span(), activated.span());
     x = activated;
   }
+  if (features.data != nullptr) {
+    copy_matrix(backend, x, features);
+  }
   policy_linear(backend, layout.mean, weights, x, mean);
   if (log_std.data != nullptr) {
     policy_linear(backend, *layout.log_std, weights, x, log_std);
@@ -105,7 +108,7 @@ void policy_forward(const Backend& backend, const MlpLayout& layout, const T* we
 template <class T>
 void policy_backward(const Backend& backend, const MlpLayout& layout, const T* weights, MatrixView<const T> x,
                      const T* pre_activations, MatrixView<const T> dmean, MatrixView<const T> dlog_std,
-                     T* dweights, MatrixView<T> dx) {
+                     MatrixView<const T> dfeatures, T* dweights, MatrixView<T> dx) {
   auto& scratch = thread_scratch();
   const Workspace::Scope scope(scratch);
   const T* raw_data = pre_activations + x.rows * hidden_units(layout);
@@ -132,6 +135,9 @@ void policy_backward(const Backend& backend, const MlpLayout& layout, const T* w
       if (dlog_std.data != nullptr) {
         policy_linear_backward(backend, *layout.log_std, weights, input, dlog_std, dweights, dinput,
                                Write::accumulate);
+      }
+      if (dfeatures.data != nullptr) {
+        add_matrix(backend, dfeatures, dinput);
       }
     }
     if (i > 0) {
@@ -187,20 +193,31 @@ void check_policy_batch(const MlpLayout& layout, MatrixView<const T> weights,
   }
 }
 
+template <class U, class V>
+void check_features(const MlpLayout& layout, SequenceView<U> mean, SequenceView<V> features, const char* op) {
+  if (features.data != nullptr) {
+    require_shape(features, mean.batch, mean.length, layout.mean.in, op);
+  }
+}
+
 }  // namespace detail
 
 // weights [policies, parameters] (any row stride) -> mean [policies, rows, actions] and, if it has data,
-// log_std, both as the linear heads give them. What backward needs lies in `workspace`.
+// log_std, both as the linear heads give them, and features, what the heads read: the activated last hidden
+// layer [policies, rows, units]. What backward needs lies in `workspace`.
 template <class T>
 PolicyBatchSaved<T> policy_batch_forward(const Backend& backend, const MlpLayout& layout, In<T> weights,
                                          const PolicyObservations<std::type_identity_t<T>>& observations,
                                          Workspace& workspace, SequenceView<T> mean,
-                                         SequenceView<std::type_identity_t<T>> log_std = {}) {
+                                         SequenceView<std::type_identity_t<T>> log_std = {},
+                                         SequenceView<std::type_identity_t<T>> features = {}) {
   detail::check_policy_batch(layout, weights, observations, mean, log_std, "policy_batch_forward");
+  detail::check_features(layout, mean, features, "policy_batch_forward");
   const auto saved = workspace.matrix<T>(weights.rows, observations.rows() * detail::hidden_units(layout));
   backend.pool().for_each(weights.rows, [&](Index g) {
     detail::policy_forward(backend, layout, weights.row(g), observations.of(g), saved.row(g),
-                           detail::policy_rows(mean, g), detail::policy_rows(log_std, g));
+                           detail::policy_rows(mean, g), detail::policy_rows(log_std, g),
+                           detail::policy_rows(features, g));
   });
   return {saved};
 }
@@ -209,24 +226,29 @@ PolicyBatchSaved<T> policy_batch_forward(const Backend& backend, const MlpLayout
 template <class T>
 void policy_batch_infer(const Backend& backend, const MlpLayout& layout, In<T> weights,
                         const PolicyObservations<std::type_identity_t<T>>& observations, SequenceView<T> mean,
-                        SequenceView<std::type_identity_t<T>> log_std = {}) {
+                        SequenceView<std::type_identity_t<T>> log_std = {},
+                        SequenceView<std::type_identity_t<T>> features = {}) {
   detail::check_policy_batch(layout, weights, observations, mean, log_std, "policy_batch_infer");
+  detail::check_features(layout, mean, features, "policy_batch_infer");
   backend.pool().for_each(weights.rows, [&](Index g) {
     detail::policy_forward<T>(backend, layout, weights.row(g), observations.of(g), nullptr,
-                              detail::policy_rows(mean, g), detail::policy_rows(log_std, g));
+                              detail::policy_rows(mean, g), detail::policy_rows(log_std, g),
+                              detail::policy_rows(features, g));
   });
 }
 
-// From the heads' gradients dmean and, if it has data, dlog_std: dweights [policies, parameters] accumulates
-// (any row stride); dobservations [policies, rows, observation] is overwritten if it has data, also for
-// common observations.
+// From the heads' gradients dmean and, if they have data, dlog_std and dfeatures: dweights [policies,
+// parameters] accumulates (any row stride); dobservations [policies, rows, observation] is overwritten if it
+// has data, also for common observations.
 template <class T>
 void policy_batch_backward(const Backend& backend, const MlpLayout& layout, In<T> weights,
                            const PolicyObservations<std::type_identity_t<T>>& observations,
                            const PolicyBatchSaved<std::type_identity_t<T>>& saved, InSeq<T> dmean,
                            InSeq<T> dlog_std, MatrixView<T> dweights,
-                           SequenceView<std::type_identity_t<T>> dobservations = {}) {
+                           SequenceView<std::type_identity_t<T>> dobservations = {},
+                           InSeq<T> dfeatures = {}) {
   detail::check_policy_batch(layout, weights, observations, dmean, dlog_std, "policy_batch_backward");
+  detail::check_features(layout, dmean, dfeatures, "policy_batch_backward");
   require_shape(dweights, weights.rows, weights.cols, "policy_batch_backward: dweights");
   require_shape(saved.pre_activations, weights.rows, observations.rows() * detail::hidden_units(layout),
                 "policy_batch_backward: saved");
@@ -236,7 +258,8 @@ void policy_batch_backward(const Backend& backend, const MlpLayout& layout, In<T
   }
   backend.pool().for_each(weights.rows, [&](Index g) {
     detail::policy_backward(backend, layout, weights.row(g), observations.of(g), saved.pre_activations.row(g),
-                            detail::policy_rows(dmean, g), detail::policy_rows(dlog_std, g), dweights.row(g),
+                            detail::policy_rows(dmean, g), detail::policy_rows(dlog_std, g),
+                            detail::policy_rows(dfeatures, g), dweights.row(g),
                             detail::policy_rows(dobservations, g));
   });
 }
