@@ -12,14 +12,14 @@ FitOptions fit_options(const Options& options) {
   auto fit = FitOptions::fixed();
   fit.seed = seed_for(options, Purpose::fit);
   fit.behavior.augmentation = reflect_and_translate(metaworld_symmetry(true));
-  if (options.smoke) {
-    for (auto* train :
-         {&fit.autoencoder.train, &fit.embedder.train, &fit.denoiser.train, &fit.behavior.train}) {
-      train->steps = 10;
-      train->batch = std::min<Index>(train->batch, 8);
-      train->learning_rate.warmup = 2;
-    }
-  }
+  const auto set = [](TrainOptions& train, Index steps) {
+    train.steps = steps;
+    train.learning_rate.warmup = std::min<Index>(100, steps / 10);
+  };
+  set(fit.autoencoder.train, options.autoencoder_steps);
+  set(fit.embedder.train, options.embedder_steps);
+  set(fit.denoiser.train, options.denoiser_steps);
+  set(fit.behavior.train, options.behavior_steps);
   return fit;
 }
 

@@ -25,6 +25,7 @@ void Options::shrink() {
   zoo_steps = 120;
   snapshots = 6;
   batch = 64;
+  autoencoder_steps = embedder_steps = denoiser_steps = behavior_steps = 10;
   prompts = 3;
   scenes = 2;
   clone_steps = 20;

@@ -47,6 +47,11 @@ struct Options {
   Index snapshots = 30;
   Index batch = 128;
   double learning_rate = 1e-3;
+  // Generator: steps of its four stages of training.
+  Index autoencoder_steps = 300;
+  Index embedder_steps = 300;
+  Index denoiser_steps = 400;
+  Index behavior_steps = 800;
   // Evaluation: prompts per task, one policy each, in its own fresh scenes.
   Index prompts = 16;
   Index scenes = 5;

@@ -34,6 +34,7 @@ nlohmann::ordered_json describe(const Options& o) {
           {"snapshots", o.snapshots},
           {"batch", o.batch},
           {"learning_rate", o.learning_rate},
+          {"generator_steps", {o.autoencoder_steps, o.embedder_steps, o.denoiser_steps, o.behavior_steps}},
           {"prompts_per_task", o.prompts},
           {"scenes_per_policy", o.scenes},
           {"clone_steps", o.clone_steps},

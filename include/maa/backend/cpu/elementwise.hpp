@@ -62,14 +62,5 @@ void add(const Backend& backend, InSpan<T> x, std::span<T> y) {
   });
 }
 
-// to = from, of the same shape but any row strides.
-template <class T>
-void copy_columns(In<T> from, MatrixView<T> to) {
-  require_shape(In<T>(from), to.rows, to.cols, "copy_columns: from");
-  for (Index i = 0; i < to.rows; ++i) {
-    std::copy_n(from.row(i), to.cols, to.row(i));
-  }
-}
-
 }  // namespace cpu
 MAA_NAMESPACE_END

@@ -6,6 +6,7 @@
 
 #include <maa/backend/cpu/elementwise.hpp>
 #include <maa/backend/cpu/linear.hpp>
+#include <maa/backend/cpu/matrix.hpp>
 #include <maa/backend/mlp_layout.hpp>
 
 MAA_NAMESPACE_BEGIN
