@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "quickstart"))
-from report import GENERATED, SPLITS, ReportError, Results, need
+from report_files import GENERATED, SPLITS, ReportError, Results, need
 
 LEAST_TASKS = {"seen": 5, "unseen": 2}
 LEAST_BASELINES = 6  # nearest, mean of the k nearest, nearest plus noise, cloning from two starts, untrained

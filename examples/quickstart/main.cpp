@@ -64,6 +64,7 @@ void run(const Options& options) {
   Stages stages(options);
   const auto episodes_path = stages.file("episodes.safetensors");
   const auto zoo_path = stages.file("zoo.safetensors");
+  const auto checkpoint_path = stages.file("fit.checkpoint");
   const auto generator_path = options.out / "generator.safetensors";
   const auto outcomes_path = stages.file("outcomes.json");
   // Kept in memory from one stage to the next, or read when a stage was skipped.
@@ -82,10 +83,19 @@ void run(const Options& options) {
     add_zoo(options, data(episodes_path), log);
     dataset->save(zoo_path);
     log.write(stages.file("zoo.jsonl"));
+    std::filesystem::remove(checkpoint_path);
   });
   stages.run("fit", [&] {
     TrainingLog log;
-    model = Model::fit(options, data(zoo_path), stages.file("fit.checkpoint"), log);
+    if (std::filesystem::exists(checkpoint_path) && std::filesystem::exists(stages.file("fit.jsonl"))) {
+      log = TrainingLog(read_text(stages.file("fit.jsonl")));
+    }
+    try {
+      model = Model::fit(options, data(zoo_path), checkpoint_path, log);
+    } catch (const Interrupted&) {
+      log.write(stages.file("fit.jsonl"));
+      throw;
+    }
     model->save(generator_path);
     log.write(stages.file("fit.jsonl"));
   });
@@ -96,6 +106,7 @@ void run(const Options& options) {
     const auto prompts = test_prompts(options);
     const auto methods = make_methods(options, data(zoo_path), *model, prompts);
     write_policies(options, methods.front());
+    write_prompts(options, prompts);
     write_map(options, *dataset, *model, prompts, methods.front());
     write_file_atomically(outcomes_path, result_rows(options, evaluate(options, methods)).dump());
   });

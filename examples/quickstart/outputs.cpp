@@ -13,7 +13,7 @@
 namespace maa::examples::quickstart {
 namespace {
 
-constexpr Index parameters = MetaWorldPolicy::parameter_size;
+constexpr Index policy_size = MetaWorldPolicy::parameter_size;
 constexpr Index map_policies_per_task = 60;
 constexpr Index map_prompts_per_task = 40;
 
@@ -81,12 +81,19 @@ void write_policies(const Options& options, const Method& generated) {
   const auto tasks = options.tasks.all();
   std::filesystem::remove_all(options.out / "policies");
   std::filesystem::create_directories(options.out / "policies");
-  for (Index i = 0; i < generated.weights.size() / parameters; ++i) {
+  for (Index i = 0; i < generated.weights.size() / policy_size; ++i) {
     const MetaWorldPolicy policy(
-        generated.weights.span().subspan(static_cast<std::size_t>(i * parameters), parameters));
+        generated.weights.span().subspan(static_cast<std::size_t>(i * policy_size), policy_size));
     save_policy(
         policy_path(options, tasks[static_cast<std::size_t>(i / options.prompts)], i % options.prompts),
         policy);
+  }
+}
+
+void write_prompts(const Options& options, const std::vector<Trajectory>& prompts) {
+  std::filesystem::create_directories(options.out / "prompts");
+  for (std::size_t i = 0; i < prompts.size(); i += static_cast<std::size_t>(options.prompts)) {
+    save_trajectory(options.out / "prompts" / (prompts[i].task + ".npz"), prompts[i]);
   }
 }
 
@@ -126,7 +133,7 @@ void write_map(const Options& options, const Dataset& dataset, const Model& mode
     embedding_split.push_back(task < seen ? 1 : 2);
   }
   NpzWriter writer;
-  const MatrixView<const float> policies(weights.data(), static_cast<Index>(latent_task.size()), parameters);
+  const MatrixView<const float> policies(weights.data(), static_cast<Index>(latent_task.size()), policy_size);
   add_points(writer, "latent", "kind", model.latents(policies), latent_task, latent_kind);
   add_points(writer, "embedding", "split", model.embed(shown), embedding_task, embedding_split);
   writer.write(options.out / "map.npz");

@@ -10,6 +10,9 @@ namespace maa::examples::quickstart {
 // policies/<task>_<prompt>.safetensors
 void write_policies(const Options& options, const Method& generated);
 
+// prompts/<task>.npz: the first prompt of each task, something to try examples/generate on.
+void write_prompts(const Options& options, const std::vector<Trajectory>& prompts);
+
 // map.npz and map.json: latents of a sample of the zoo and of the generated policies, embeddings of prompts.
 void write_map(const Options& options, const Dataset& dataset, const Model& model,
                const std::vector<Trajectory>& prompts, const Method& generated);

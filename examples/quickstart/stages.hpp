@@ -42,6 +42,8 @@ nlohmann::ordered_json describe(const Options& options);
 // The loss curves of one stage, a JSON object per line, for training.jsonl.
 class TrainingLog {
  public:
+  // Goes on after the lines of an earlier one.
+  explicit TrainingLog(std::string lines = {}) : lines_(std::move(lines)) {}
   void add(const std::string& stage, Index step, Index steps, double loss,
            const double* validation = nullptr);
   void write(const std::filesystem::path& path) const;

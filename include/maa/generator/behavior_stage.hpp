@@ -14,7 +14,7 @@ class BehaviorStage {
  public:
   using State = GeneratorState<Network, Config>;
   using Model = typename State::Model;
-  using Part = Model;
+  using Part = typename Model::WithoutEncoders;
   using Data = TrainingData<Network, Config>;
   static constexpr const char* name = "behavior";
 
@@ -32,8 +32,8 @@ class BehaviorStage {
   double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index) {
     workspace_.reset();
     const BehaviorBatch<Network, Config> batch(data_, state_, options_, rng.fork(1), workspace_);
-    const auto w = bind<Model>(weights);
-    const auto g = bind<Model>(gradients);
+    const auto w = bind<Part>(weights);
+    const auto g = bind<Part>(gradients);
     const Index count = options_.train.batch;
     const auto embedded = Model::EmbedderModel::forward(
         backend_, w.embedder, MatrixView<const float>(batch.trajectory_features),

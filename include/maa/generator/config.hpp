@@ -82,16 +82,31 @@ struct GeneratorModel {
   };
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
-    visit.template child<AutoencoderModel>("autoencoder", w.autoencoder...);
+    describe_with<AutoencoderModel>(visit, w...);
+  }
+  // All but the autoencoder's encoders, which generating does not use: the last part of the description.
+  struct WithoutEncoders {
+    template <class T>
+    using Weights = GeneratorModel::Weights<T>;
+    template <class Visitor, class... W>
+    static constexpr void describe(Visitor& visit, W&... w) {
+      describe_with<typename AutoencoderModel::DecodersOnly>(visit, w...);
+    }
+  };
+
+  // Numbers of one latent: tokens times features.
+  static constexpr Index latent_numbers = Network::token_count * Config::latent_size;
+
+ private:
+  template <class AutoencoderPart, class Visitor, class... W>
+  static constexpr void describe_with(Visitor& visit, W&... w) {
+    visit.template child<AutoencoderPart>("autoencoder", w.autoencoder...);
     visit.template child<EmbedderModel>("embedder", w.embedder...);
     visit.template child<DenoiserModel>("denoiser", w.denoiser...);
     if constexpr (has_head) {
       visit.template child<HeadModel>("head", w.head...);
     }
   }
-
-  // Numbers of one latent: tokens times features.
-  static constexpr Index latent_numbers = Network::token_count * Config::latent_size;
 };
 
 MAA_NAMESPACE_END

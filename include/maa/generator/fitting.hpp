@@ -49,7 +49,7 @@ class Fitting {
       return false;
     }
     BehaviorStage<Network, Config, Backend> behavior(backend_, data_, state_, options_.behavior);
-    if (!train(behavior, 0)) {
+    if (!train(behavior, parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>)) {
       return false;
     }
     if (!options_.checkpoint.empty()) {

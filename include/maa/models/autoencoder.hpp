@@ -76,10 +76,22 @@ struct Autoencoder {
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (describe_encoder<I>(visit, w...), ...);
       (describe_norm<I>(visit, w...), ...);
-      (describe_decoder<I>(visit, w...), ...);
     }
     (TokenIndices{});
+    DecodersOnly::describe(visit, w...);
   }
+  // The decoders, the last part of the description, for training them alone.
+  struct DecodersOnly {
+    template <class T>
+    using Weights = Autoencoder::Weights<T>;
+    template <class Visitor, class... W>
+    static constexpr void describe(Visitor& visit, W&... w) {
+      [&]<std::size_t... I>(std::index_sequence<I...>) {
+        (describe_decoder<I>(visit, w...), ...);
+      }
+      (TokenIndices{});
+    }
+  };
 
   // x [batch, parameter_size] must outlive the result, which lies in `workspace`.
   template <class Backend, class T>
