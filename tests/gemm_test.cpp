@@ -6,6 +6,8 @@
 
 #include <maa/core/rng.hpp>
 
+#include "supported_isas.hpp"
+
 #include <cstring>
 #include <string>
 #include <vector>
@@ -16,16 +18,6 @@ using maa::Index;
 using maa::MatrixView;
 using namespace maa::cpu;
 using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-
-std::vector<Isa> supported() {
-  std::vector<Isa> list;
-  for (const auto isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-    if (isa <= detect_isa()) {
-      list.push_back(isa);
-    }
-  }
-  return list;
-}
 
 enum class Layout { by_row, by_column, neither };
 
@@ -109,7 +101,7 @@ const Shape shapes[] = {{1, 1, 1},     {1, 7, 3},     {2, 16, 40},   {3, 33, 17}
 
 template <class Check>
 void for_cases(const Check& check) {
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     for (const auto& s : shapes) {
       for (const auto a : {Layout::by_row, Layout::by_column, Layout::neither}) {
         for (const auto b : {Layout::by_row, Layout::by_column, Layout::neither}) {
@@ -142,7 +134,7 @@ TEST_CASE("gemm is right for any shape and layout, and writes its output only") 
 TEST_CASE("gemm gives the bits of gemm_serial for any number of threads") {
   const Shape large[] = {{1, 2050, 1030}, {9, 1030, 515}, {300, 260, 130}, {130, 515, 300},
                          {700, 39, 128},  {40, 70, 1500}, {1030, 70, 260}};
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     for (const auto& s : large) {
       for (const auto layout : {Layout::by_row, Layout::by_column}) {
         const Operand a(s.m, s.k, layout, 3),
@@ -161,7 +153,7 @@ TEST_CASE("gemm gives the bits of gemm_serial for any number of threads") {
 }
 
 TEST_CASE("products of depth zero and empty outputs") {
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     const Backend backend(2, isa);
     const float unused = 0;
     Output c(3, 20);
@@ -178,7 +170,7 @@ TEST_CASE("products of depth zero and empty outputs") {
 }
 
 TEST_CASE("NaN and infinity spread as in arithmetic") {
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     const Backend backend(1, isa);
     for (const Index rows : {1, 20}) {
       Operand a(rows, 40, Layout::by_row, 5), b(40, 20, Layout::by_column, 6);
@@ -237,7 +229,7 @@ void check_linear(const Backend& backend, double tolerance) {
 }
 
 TEST_CASE("linear layer, forward and backward, in float and double") {
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     check_linear<float>(Backend(2, isa), 1e-4);
   }
   check_linear<double>(Backend(2), 1e-12);

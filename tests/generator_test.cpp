@@ -212,6 +212,10 @@ TEST_CASE("bad prompts, files and data are errors; the generator stays usable") 
   CHECK_THROWS_WITH_AS(generator.generate(demonstration(0, 1), {.count = 0}),
                        doctest::Contains("positive count"), Error);
   CHECK_THROWS_WITH_AS(generator.fit(Dataset(6, 2, 9, {"plus"})), doctest::Contains("found"), Error);
+  auto without = data;
+  std::erase_if(without.trajectories,
+                [](const Trajectory& trajectory) { return trajectory.task == "minus"; });
+  CHECK_THROWS_WITH_AS(generator.fit(without, chosen), doctest::Contains("found none for 'minus'"), Error);
 
   generator.save(folder / "generator.safetensors");
   CHECK_THROWS_WITH_AS((Generator<Policy>::load(folder / "generator.safetensors")),

@@ -5,6 +5,8 @@
 
 #include <maa/core/rng.hpp>
 
+#include "supported_isas.hpp"
+
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -20,16 +22,6 @@ using namespace maa::kernels;
 
 constexpr Activation activations[] = {Activation::identity, Activation::relu, Activation::elu,
                                       Activation::gelu,     Activation::mish, Activation::tanh};
-
-std::vector<Isa> supported() {
-  std::vector<Isa> list;
-  for (const auto isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-    if (isa <= detect_isa()) {
-      list.push_back(isa);
-    }
-  }
-  return list;
-}
 
 float from_bits(std::uint32_t bits) {
   float value;
@@ -80,7 +72,7 @@ TEST_CASE("activations: error bounds over the range of float") {
   const auto count = static_cast<Index>(x.size());
   const std::vector<float> ones(x.size(), 1.0f);
   std::vector<float> y(x.size()), slope(x.size());
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     for (const auto activation : activations) {
       const std::string name =
           maa::concatenate(maa::kernels::name(isa), " activation ", static_cast<int>(activation));
@@ -109,7 +101,7 @@ TEST_CASE("activations: NaN, infinities and zeros") {
   const float limit[][2] = {{infinity, -infinity}, {infinity, 0}, {infinity, -1},
                             {infinity, 0},         {infinity, 0}, {1, -1}};
   const float ones[] = {1, 1, 1, 1, 1};
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     for (const auto activation : activations) {
       CAPTURE(static_cast<int>(activation));
       float y[5], slope[5];
@@ -128,7 +120,7 @@ TEST_CASE("activations: NaN, infinities and zeros") {
 }
 
 TEST_CASE("activations: odd lengths, in place, nothing written beyond the end") {
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     for (const auto activation : activations) {
       for (const Index count : {0, 1, 7, 8, 15, 16, 17, 33, 127}) {
         CAPTURE(count);
@@ -154,7 +146,7 @@ TEST_CASE("activations: odd lengths, in place, nothing written beyond the end") 
 }
 
 TEST_CASE("linear: y = W x + b for odd sizes") {
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     for (const Index in : {1, 7, 16, 39, 128, 200}) {
       for (const Index out : {1, 4, 5, 33}) {
         CAPTURE(in);
@@ -185,7 +177,7 @@ TEST_CASE("linear: y = W x + b for odd sizes") {
 TEST_CASE("elementwise ops: the same bits for any number of threads, and checks") {
   std::vector<float> x(50001), once(x.size());
   maa::Rng(6).fill_normal<float>(x);
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     maa::cpu::activation_forward(maa::cpu::Backend(1, isa), Activation::gelu, x, std::span(once));
     maa::cpu::add(maa::cpu::Backend(1, isa), x, std::span(once));
     for (const int threads : {2, 4}) {
@@ -205,7 +197,7 @@ TEST_CASE("elementwise ops: the same bits for any number of threads, and checks"
 TEST_CASE("MAA_ISA pins the instruction set; unknown names are refused") {
   const char* before = std::getenv("MAA_ISA");
   const std::string kept = before == nullptr ? "" : before;
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     setenv("MAA_ISA", std::string(name(isa)).c_str(), 1);
     CHECK(maa::cpu::Backend(1).isa() == isa);
     CHECK(maa::cpu::Backend(1).kernels().isa == isa);

@@ -5,6 +5,8 @@
 
 #include <maa/core/rng.hpp>
 
+#include "supported_isas.hpp"
+
 #include <cmath>
 #include <cstring>
 #include <vector>
@@ -12,16 +14,6 @@
 namespace {
 
 using namespace maa::cpu;
-
-std::vector<Isa> supported() {
-  std::vector<Isa> list;
-  for (const auto isa : {Isa::scalar, Isa::avx2, Isa::avx512}) {
-    if (isa <= detect_isa()) {
-      list.push_back(isa);
-    }
-  }
-  return list;
-}
 
 template <class T>
 struct State {
@@ -85,7 +77,7 @@ void check_steps(const Backend& backend, double tolerance) {
 }
 
 TEST_CASE("AdamW follows PyTorch's formula") {
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     CAPTURE(maa::kernels::name(isa));
     check_steps<float>(Backend(1, isa), 3e-6);
   }
@@ -93,7 +85,7 @@ TEST_CASE("AdamW follows PyTorch's formula") {
 }
 
 TEST_CASE("without an average the last span may be empty and nothing else changes") {
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     const Backend backend(1, isa);
     State<float> with(45), without(45);
     const auto g = gradients<float>(45, 1);
@@ -106,7 +98,7 @@ TEST_CASE("without an average the last span may be empty and nothing else change
 }
 
 TEST_CASE("the bits of a step and of the norm do not depend on the number of threads") {
-  for (const auto isa : supported()) {
+  for (const auto isa : test::supported_isas()) {
     const std::size_t size = 200003;
     State<float> one(size);
     const auto g = gradients<float>(size, 1);

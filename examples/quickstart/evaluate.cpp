@@ -31,13 +31,26 @@ Index scenes_solved(const Options& options, const std::string& task, Index promp
 
 }  // namespace
 
-std::vector<Trajectory> test_prompts(const Options& options) {
-  auto prompts = expert_episodes(options, "test prompts", options.tasks.all(), Purpose::test_prompts,
-                                 options.prompts, prompt_noise, 0);
-  for (const auto& prompt : prompts) {
-    maa::require(prompt.success_step.has_value(), "test prompts: the expert failed in ", prompt.task);
+TestPrompts test_prompts(const Options& options) {
+  const Index wanted = options.prompts * demonstrations_per_prompt;
+  const Index drawn = wanted + wanted / 8 + 2;  // the noise makes an expert miss now and then
+  const auto episodes = expert_episodes(options, "test prompts", options.tasks.all(), Purpose::test_prompts,
+                                        drawn, prompt_noise, 0);
+  TestPrompts result;
+  for (std::size_t first = 0; first < episodes.size(); first += static_cast<std::size_t>(drawn)) {
+    Index kept = 0;
+    for (std::size_t i = first; i < first + static_cast<std::size_t>(drawn) && kept < wanted; ++i) {
+      if (episodes[i].success_step) {
+        if (kept++ % demonstrations_per_prompt == 0) {
+          result.prompts.push_back(episodes[i]);
+        }
+        result.demonstrations.push_back(episodes[i]);
+      }
+    }
+    maa::require(kept == wanted, "test prompts: expected ", wanted, " successful demonstrations of ",
+                 episodes[first].task, ", found ", kept, " among ", drawn);
   }
-  return prompts;
+  return result;
 }
 
 std::uint64_t scene_seed(const Options& options, const std::string& task, Index prompt, Index scene) {

@@ -26,13 +26,18 @@ struct Outcome {
   std::vector<std::vector<Index>> successes;  // [tasks][prompts]; no prompts where the method does not apply
 };
 
-// Demonstrations that nothing was trained on: quiet experts on fresh placements, `prompts` per task, task by
-// task.
-std::vector<Trajectory> test_prompts(const Options& options);
+// Demonstrations that nothing was trained on: quiet experts on fresh placements, task by task; the few that
+// fail are left out. A method is shown a prompt's first demonstration, or all of them where its name says so.
+inline constexpr Index demonstrations_per_prompt = 3;
+struct TestPrompts {
+  std::vector<Trajectory> prompts;         // [tasks * prompts]
+  std::vector<Trajectory> demonstrations;  // [tasks * prompts * demonstrations_per_prompt]
+};
+TestPrompts test_prompts(const Options& options);
 
 // The generator and its rivals, in the order of the report.
 std::vector<Method> make_methods(const Options& options, const Dataset& dataset, const Model& model,
-                                 const std::vector<Trajectory>& prompts);
+                                 const TestPrompts& test);
 
 // The scenes of a prompt, the same for every method.
 std::uint64_t scene_seed(const Options& options, const std::string& task, Index prompt, Index scene);

@@ -103,8 +103,9 @@ void run(const Options& options) {
     if (!model) {
       model = Model::load(options, generator_path);
     }
-    const auto prompts = test_prompts(options);
-    const auto methods = make_methods(options, data(zoo_path), *model, prompts);
+    const auto test = test_prompts(options);
+    const auto& prompts = test.prompts;
+    const auto methods = make_methods(options, data(zoo_path), *model, test);
     write_policies(options, methods.front());
     write_prompts(options, prompts);
     write_map(options, *dataset, *model, prompts, methods.front());

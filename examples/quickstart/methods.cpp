@@ -13,7 +13,6 @@ namespace {
 
 constexpr Index parameters = parameter_count<MetaWorldNetwork>;
 constexpr Index neighbours = 5;
-constexpr Index prompt_steps = 60;   // of a prompt, for cloning as for the generator
 constexpr double noise_share = 0.1;  // of each tensor's deviation across the zoo
 
 MatrixView<float> as_matrix(Buffer<float>& weights) {
@@ -28,7 +27,7 @@ class Library {
     std::vector<Trajectory> prompts;
     std::vector<Index> count(dataset.tasks.size());
     for (const auto& trajectory : dataset.trajectories) {
-      if (trajectory.success_step && trajectory.length() >= prompt_steps) {
+      if (trajectory.success_step && trajectory.length() >= Model::prompt_steps) {
         const auto task = dataset.task_index(trajectory.task);
         policies_.push_back(policy_for(task, count[static_cast<std::size_t>(task)]++));
         prompts.push_back(trajectory);
@@ -122,13 +121,14 @@ Buffer<float> with_noise(const Options& options, const Buffer<float>& policies,
   return result;
 }
 
-// Clones the executed actions of every prompt's first steps, one policy per prompt. A few policies at a time,
-// so that their weights and moments stay in the processor's cache.
+// Clones the executed actions of all steps of every prompt, one policy per prompt of `share` demonstrations;
+// `start` holds one policy for all or one for each. A few policies at a time, so that their weights and
+// moments stay in the processor's cache.
 Buffer<float> cloned(const Options& options, const char* label, const Normalizer& normalizer,
-                     const std::vector<Trajectory>& prompts, std::span<const float> start, Index steps,
-                     Purpose purpose) {
+                     const std::vector<Trajectory>& demonstrations, Index share, const Buffer<float>& start,
+                     Index steps, Purpose purpose) {
   constexpr Index at_once = 16;
-  const auto count = static_cast<Index>(prompts.size());
+  const auto count = static_cast<Index>(demonstrations.size()) / share;
   const cpu::Backend backend(options.threads);
   CloningOptions cloning;
   cloning.steps = steps;
@@ -137,21 +137,27 @@ Buffer<float> cloned(const Options& options, const char* label, const Normalizer
   Buffer<float> weights(count * parameters);
   Progress progress(label, count * steps);
   for (Index first = 0; first < count; first += at_once) {
+    const Index last = std::min(count, first + at_once);
     std::vector<Trajectory> part;
-    for (Index i = first; i < std::min(count, first + at_once); ++i) {
-      const auto& prompt = prompts[static_cast<std::size_t>(i)];
-      auto& beginning = part.emplace_back(prompt.observations().row_range(0, prompt_steps),
-                                          prompt.actions().row_range(0, prompt_steps));
-      beginning.set_target_actions(beginning.actions());
-      std::copy(start.begin(), start.end(), as_matrix(weights).row(i));
+    for (Index i = first * share; i < last * share; ++i) {
+      auto& demonstration = part.emplace_back(demonstrations[static_cast<std::size_t>(i)]);
+      demonstration.set_target_actions(std::as_const(demonstration).actions());
+    }
+    for (Index i = first; i < last; ++i) {
+      std::copy_n(start.data() + i * parameters % start.size(), parameters, as_matrix(weights).row(i));
     }
     const ExampleTable table(part);
     CloningExamples examples{table.observation_matrix(), table.action_matrix(), {}};
-    for (std::size_t i = 0; i < part.size(); ++i) {
-      auto& rows = examples.rows.emplace_back(prompt_steps);
-      std::iota(rows.begin(), rows.end(), table.first[i]);
+    for (Index i = first; i < last; ++i) {
+      auto& rows = examples.rows.emplace_back();
+      for (Index k = 0; k < share; ++k) {
+        const auto number = static_cast<std::size_t>((i - first) * share + k);
+        for (Index step = 0; step < part[number].length(); ++step) {
+          rows.push_back(table.first[number] + step);
+        }
+      }
     }
-    const auto own = as_matrix(weights).row_range(first, static_cast<Index>(part.size()));
+    const auto own = as_matrix(weights).row_range(first, last - first);
     cloning.seed = seed_for(options, purpose, first);
     BehaviorCloner<MetaWorldNetwork> cloner(backend, normalizer, own, cloning);
     while (cloner.step_count() < steps) {
@@ -188,7 +194,8 @@ Buffer<float> zoo_policies(const Options& options, const Dataset& dataset) {
 }  // namespace
 
 std::vector<Method> make_methods(const Options& options, const Dataset& dataset, const Model& model,
-                                 const std::vector<Trajectory>& prompts) {
+                                 const TestPrompts& test) {
+  const auto& prompts = test.prompts;
   const auto count = static_cast<Index>(prompts.size());
   const auto normalizer = observation_normalizer(ExampleTable(dataset.trajectories));
   const auto mean = zoo_mean(dataset);
@@ -217,17 +224,39 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
     initial_weights(normalizer, seed_for(options, Purpose::untrained, i), as_matrix(untrained).row_span(i));
   }
 
+  Buffer<float> mean_policies(count * parameters);
+  for (Index i = 0; i < count; ++i) {
+    std::copy(mean_policy.begin(), mean_policy.end(), as_matrix(mean_policies).row(i));
+  }
+
+  const auto seed = seed_for(options, Purpose::generation);
+  const auto generated = model.generate(prompts, 1, seed);
+  const auto clone = [&](const char* label, bool all_demonstrations, const Buffer<float>& from, Index steps,
+                         Purpose purpose) {
+    return all_demonstrations ? cloned(options, label, normalizer, test.demonstrations,
+                                       demonstrations_per_prompt, from, steps, purpose)
+                              : cloned(options, label, normalizer, prompts, 1, from, steps, purpose);
+  };
+  static_assert(demonstrations_per_prompt == 3);  // which the names say
   std::vector<Method> methods;
-  methods.push_back({"generated", model.generate(prompts, seed_for(options, Purpose::generation))});
+  methods.push_back({"generated", generated});
   methods.push_back({"nearest training policy", nearest});
+  methods.push_back({"nearest + head", model.adapt(nearest, prompts)});
   methods.push_back({"mean of 5 nearest", std::move(neighbour_mean)});
   methods.push_back({"nearest + noise", with_noise(options, nearest, tensor_deviations(dataset, mean))});
+  methods.push_back({"zoo mean + head", model.adapt(mean_policies, prompts)});
+  methods.push_back({"generated without head", model.generate(prompts, 1, seed, false)});
+  methods.push_back({"cloned from random start", clone("cloning, random start", false, start,
+                                                       options.clone_steps, Purpose::clone_random)});
+  methods.push_back({"cloned from zoo mean", clone("cloning, zoo's mean", false, mean_policy,
+                                                   options.clone_steps_zoo, Purpose::clone_zoo)});
+  methods.push_back({"generated, then cloned", clone("cloning, generated", false, generated,
+                                                     options.clone_steps_zoo, Purpose::clone_generated)});
   methods.push_back(
-      {"cloned from random start", cloned(options, "cloning, random start", normalizer, prompts, start.span(),
-                                          options.clone_steps, Purpose::clone_random)});
+      {"generated, 3 demonstrations", model.generate(test.demonstrations, demonstrations_per_prompt, seed)});
   methods.push_back(
-      {"cloned from zoo mean", cloned(options, "cloning, zoo's mean", normalizer, prompts, mean_policy.span(),
-                                      options.clone_steps_zoo, Purpose::clone_zoo)});
+      {"cloned from zoo mean, 3 demonstrations",
+       clone("cloning, 3 demonstrations", true, mean_policy, options.clone_steps_zoo, Purpose::clone_zoo)});
   methods.push_back({"untrained policy", std::move(untrained)});
   methods.push_back({"zoo (ceiling)", zoo_policies(options, dataset), true});
   methods.push_back({"expert", {}});

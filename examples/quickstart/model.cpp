@@ -23,7 +23,27 @@ FitOptions fit_options(const Options& options) {
   return fit;
 }
 
+Buffer<float> flat(const std::vector<MetaWorldPolicy>& policies) {
+  Buffer<float> weights(static_cast<Index>(policies.size()) * MetaWorldPolicy::parameter_size);
+  auto* next = weights.data();
+  for (const auto& policy : policies) {
+    next = std::copy(policy.weights().begin(), policy.weights().end(), next);
+  }
+  return weights;
+}
+
+std::vector<MetaWorldPolicy> as_policies(std::span<const float> weights) {
+  constexpr auto size = static_cast<std::size_t>(MetaWorldPolicy::parameter_size);
+  std::vector<MetaWorldPolicy> policies;
+  for (std::size_t first = 0; first < weights.size(); first += size) {
+    policies.emplace_back(weights.subspan(first, size));
+  }
+  return policies;
+}
+
 }  // namespace
+
+static_assert(Model::prompt_steps == FixedConfig::prompt.steps);
 
 struct Model::Implementation {
   QuickstartGenerator generator;
@@ -67,16 +87,17 @@ void Model::save(const std::filesystem::path& path) const {
   implementation_->generator.save(path);
 }
 
-Buffer<float> Model::generate(std::span<const Trajectory> prompts, std::uint64_t seed) const {
+Buffer<float> Model::generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,
+                              bool correct_head) const {
   GenerateOptions options;
+  options.demonstrations_per_prompt = share;
   options.seed = seed;
-  const auto policies = implementation_->generator.generate_each(prompts, options);
-  Buffer<float> weights(static_cast<Index>(policies.size()) * MetaWorldPolicy::parameter_size);
-  auto* next = weights.data();
-  for (const auto& policy : policies) {
-    next = std::copy(policy.weights().begin(), policy.weights().end(), next);
-  }
-  return weights;
+  options.correct_head = correct_head;
+  return flat(implementation_->generator.generate_each(demonstrations, options));
+}
+
+Buffer<float> Model::adapt(const Buffer<float>& policies, std::span<const Trajectory> prompts) const {
+  return flat(implementation_->generator.adapt(as_policies(policies.span()), prompts));
 }
 
 Buffer<float> Model::embed(std::span<const Trajectory> prompts) const {
@@ -84,11 +105,7 @@ Buffer<float> Model::embed(std::span<const Trajectory> prompts) const {
 }
 
 Buffer<float> Model::latents(MatrixView<const float> weights) const {
-  std::vector<MetaWorldPolicy> policies;
-  for (Index i = 0; i < weights.rows; ++i) {
-    policies.emplace_back(weights.row_span(i));
-  }
-  return implementation_->generator.encode(policies);
+  return implementation_->generator.encode(as_policies(weights.span()));
 }
 
 }  // namespace maa::examples::quickstart

@@ -13,6 +13,7 @@ namespace maa::examples::quickstart {
 
 class Model {
  public:
+  static constexpr Index prompt_steps = 60;  // the least a prompt has
   // Trains it; goes on from `checkpoint` if an earlier run with the same data was stopped there.
   static Model fit(const Options& options, const Dataset& dataset, const std::filesystem::path& checkpoint,
                    TrainingLog& log);
@@ -22,8 +23,11 @@ class Model {
   ~Model();
 
   void save(const std::filesystem::path& path) const;
-  // One policy per prompt: [prompts, P].
-  Buffer<float> generate(std::span<const Trajectory> prompts, std::uint64_t seed) const;
+  // One policy per prompt of `share` demonstrations: [prompts, P].
+  Buffer<float> generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,
+                         bool correct_head = true) const;
+  // Policies [prompts, P] with their heads refitted to the prompts: [prompts, P].
+  Buffer<float> adapt(const Buffer<float>& policies, std::span<const Trajectory> prompts) const;
   // One embedding per prompt, as the denoiser is conditioned on: [prompts, E].
   Buffer<float> embed(std::span<const Trajectory> prompts) const;
   // The latents of policies [N, P]: [N, L].

@@ -87,6 +87,7 @@ enum class Purpose : std::uint64_t {
   clone_zoo,
   untrained,
   zoo_choice,
+  clone_generated,
   bootstrap
 };
 

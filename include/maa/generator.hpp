@@ -65,21 +65,27 @@ class Generator {
   std::vector<Policy> generate(std::span<const Trajectory> demonstrations,
                                const GenerateOptions& options = {}) const {
     require(!demonstrations.empty(), "generate: expected at least one demonstration, found none");
-    const auto rows = embed(demonstrations);
-    Buffer<float> mean(Model::condition_size);
-    const auto share = 1.0f / static_cast<float>(demonstrations.size());
-    for (Index i = 0; i < rows.size(); ++i) {
-      mean[i % mean.size()] += share * rows[i];
-    }
-    return from_conditions(MatrixView<const float>(mean.data(), 1, mean.size()), demonstrations, options);
+    auto all = options;
+    all.demonstrations_per_prompt = static_cast<Index>(demonstrations.size());
+    return generate_each(demonstrations, all);
   }
-  // options.count policies for every prompt, prompt by prompt, in one batch.
-  std::vector<Policy> generate_each(std::span<const Trajectory> prompts,
+  // options.count policies for every prompt, prompt by prompt, in one batch. A prompt is one demonstration,
+  // or options.demonstrations_per_prompt in a row.
+  std::vector<Policy> generate_each(std::span<const Trajectory> demonstrations,
                                     const GenerateOptions& options = {}) const {
-    const auto rows = embed(prompts);
-    return from_conditions(
-        MatrixView<const float>(rows.data(), static_cast<Index>(prompts.size()), Model::condition_size),
-        prompts, options);
+    const Index share = options.demonstrations_per_prompt;
+    const auto total = static_cast<Index>(demonstrations.size());
+    require(share > 0 && total % share == 0, "generate: expected demonstrations in groups of ", share,
+            ", found ", total);
+    const auto rows = embed(demonstrations);
+    Buffer<float> conditions(total / share * Model::condition_size);
+    for (Index i = 0; i < rows.size(); ++i) {
+      const Index prompt = i / Model::condition_size / share;
+      conditions[prompt * Model::condition_size + i % Model::condition_size] +=
+          rows[i] / static_cast<float>(share);
+    }
+    return from_conditions(MatrixView<const float>(conditions.data(), total / share, Model::condition_size),
+                           demonstrations, options);
   }
 
   // The conditions of prompts, [prompts, condition_size].
@@ -104,6 +110,22 @@ class Generator {
     Buffer<float> conditions(count * Model::condition_size);
     state.condition_from(backend_, h.output(), v.output(), {conditions.data(), count, Model::condition_size});
     return conditions;
+  }
+
+  // Refits the mean head of any policy to a demonstration in closed form, as generated ones are
+  // (ridge_head.hpp): policy i to prompt i. Only for configurations with that correction.
+  std::vector<Policy> adapt(std::span<const Policy> policies, std::span<const Trajectory> prompts) const
+      requires(Model::has_head) {
+    const auto& state = trained_state();
+    require(policies.size() == prompts.size(), "adapt: expected a prompt for each of ", policies.size(),
+            " policies, found ", prompts.size());
+    Workspace workspace;
+    const auto weights = workspace.matrix<float>(static_cast<Index>(policies.size()), Policy::parameter_size);
+    for (std::size_t i = 0; i < policies.size(); ++i) {
+      state.prompt_encoder.require_usable(prompts[i], false);
+      state.standardizer.unfold(policies[i].weights().data(), weights.row(static_cast<Index>(i)));
+    }
+    return to_policies(correct_heads(weights, prompts, 1, workspace));
   }
 
   // The latents of policies as the denoiser sees them, [policies, latent_numbers].
@@ -177,10 +199,15 @@ class Generator {
         weights = correct_heads(weights, demonstrations, options.count, workspace);
       }
     }
+    return to_policies(weights);
+  }
+
+  // Policies for raw observations from weights for normalised ones, which are changed.
+  std::vector<Policy> to_policies(MatrixView<float> weights) const {
     std::vector<Policy> policies;
-    policies.reserve(static_cast<std::size_t>(count));
-    for (Index i = 0; i < count; ++i) {
-      state.standardizer.fold(weights.row(i));
+    policies.reserve(static_cast<std::size_t>(weights.rows));
+    for (Index i = 0; i < weights.rows; ++i) {
+      trained_state().standardizer.fold(weights.row(i));
       policies.emplace_back(std::span<const float>(weights.row_span(i)));
     }
     return policies;

@@ -18,6 +18,7 @@ int main() {
       rng.fill_normal(trajectory.observations().span());
       rng.fill_uniform(trajectory.actions().span(), -1, 1);
       trajectory.success_step = 50;
+      trajectory.run = -1;  // of no policy's run
       trajectory.task = dataset.tasks[static_cast<std::size_t>(task)];
       dataset.add_trajectory(std::move(trajectory));
     }

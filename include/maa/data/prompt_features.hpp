@@ -13,10 +13,15 @@ MAA_NAMESPACE_BEGIN
 // and its last states, and the embeddings of all parts together are the condition.
 enum class PromptKind { success, segments };
 
+// Which steps of a window count. first: its first `steps` (the paper). whole: as many, in sequences spread
+// evenly from its first step to its last, so that a deed that takes longer is in the prompt too.
+enum class PromptSteps { first, whole };
+
 // The numbers of eq. 6 and 7: `steps` = n pairs, cut in sequences of `sequence` steps of which the first
 // state and all actions count; `success_states` = m states.
 struct PromptShape {
   PromptKind kind = PromptKind::success;
+  PromptSteps from = PromptSteps::first;
   Index segments = 1;  // 1 for PromptKind::success
   Index steps = 60;
   Index sequence = 3;
@@ -61,9 +66,8 @@ class PromptEncoder {
   void write_trajectory(const Trajectory& trajectory, MatrixView<float> features) const {
     const Index chunk_size = observations_.features() + shape_.sequence * actions_.features();
     for (Index segment = 0; segment < shape_.segments; ++segment) {
-      const Index first = segment_start(trajectory, segment);
       for (Index chunk = 0; chunk < shape_.steps / shape_.sequence; ++chunk) {
-        const Index step = first + chunk * shape_.sequence;
+        const Index step = sequence_start(trajectory, segment, chunk);
         float* out = features.row(segment) + chunk * chunk_size;
         out = write(trajectory.observations().row(step), observations_, out);
         for (Index i = 0; i < shape_.sequence; ++i) {
@@ -78,7 +82,8 @@ class PromptEncoder {
   void write_pairs(const Trajectory& trajectory, MatrixView<float> observations,
                    MatrixView<float> actions) const {
     for (Index row = 0; row < shape_.pairs(); ++row) {
-      const Index step = segment_start(trajectory, row / shape_.steps) + row % shape_.steps;
+      const Index chunk = row % shape_.steps / shape_.sequence;
+      const Index step = sequence_start(trajectory, row / shape_.steps, chunk) + row % shape_.sequence;
       std::copy_n(trajectory.observations().row(step), observations.cols, observations.row(row));
       std::copy_n(trajectory.actions().row(step), actions.cols, actions.row(row));
     }
@@ -107,6 +112,15 @@ class PromptEncoder {
  private:
   Index segment_start(const Trajectory& trajectory, Index segment) const {
     return trajectory.length() * segment / shape_.segments;
+  }
+  Index sequence_start(const Trajectory& trajectory, Index segment, Index chunk) const {
+    const Index first = segment_start(trajectory, segment);
+    const Index chunks = shape_.steps / shape_.sequence;
+    if (shape_.from == PromptSteps::first || chunks == 1) {
+      return first + chunk * shape_.sequence;
+    }
+    const Index room = segment_start(trajectory, segment + 1) - first - shape_.sequence;
+    return first + room * chunk / (chunks - 1);
   }
   std::string problem(const Trajectory& trajectory, bool success_needed) const {
     if (trajectory.observation_size() != observations_.features() ||

@@ -44,6 +44,7 @@ struct ReferenceConfig : PaperConfig {
 // The default: small enough to train in about a minute on two cores (HACKING.md, "Presets"), with embeddings
 // bounded by a LayerNorm, so that they need no normaliser of their own.
 struct FixedConfig : PaperConfig {
+  static constexpr PromptShape prompt{.from = PromptSteps::whole};
   static constexpr Index latent_size = 64;
   static constexpr Index autoencoder_hidden = 256;
   static constexpr Index embedding_size = 64;

@@ -75,8 +75,10 @@ std::string generator_signature() {
   }
   return concatenate("policy ", Network::observation_size, hidden, "-", Network::action_size, " of ",
                      parameter_count<Network>, " parameters, latent ", Network::token_count, " x ",
-                     Config::latent_size, ", prompt ", Config::prompt.steps, " steps x ",
-                     Config::prompt.segments, ", embedding ", Config::embedding_size, ", unet", levels, ", ",
+                     Config::latent_size, ", prompt of ",
+                     Config::prompt.from == PromptSteps::first ? "the first " : "the whole demonstration in ",
+                     Config::prompt.steps, " steps x ", Config::prompt.segments, ", embedding ",
+                     Config::embedding_size, ", unet", levels, ", ",
                      parameter_count<GeneratorModel<Network, Config>>, " parameters in all");
 }
 

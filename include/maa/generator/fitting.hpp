@@ -61,6 +61,7 @@ class Fitting {
   State&& take_state() { return std::move(state_); }
 
  private:
+  static constexpr Index stage_count = 4;
   static constexpr Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
   static constexpr Index denoiser_offset = embedder_offset + parameter_count<typename Model::EmbedderModel>;
 
@@ -157,6 +158,8 @@ class Fitting {
             "), found ", found == reader->metadata().end() ? "none" : found->second,
             "; remove it to start anew");
     resume_stage_ = reader->template read<std::int64_t>("stage", {})[0];
+    require(resume_stage_ >= 0 && resume_stage_ < stage_count, reader->path(),
+            ": expected a stage from 0 to ", stage_count - 1, ", found ", resume_stage_);
     read_parameters(*reader, tensors_of<Model>("parameters."), state_.parameters.span());
     resume_reader_ = std::move(reader);
   }

@@ -50,6 +50,13 @@ struct TrainingData {
     }
     require(!prompts.empty(), "fit: expected trajectories usable as prompts (", Config::prompt.steps,
             " steps, success reached), found none among ", data.trajectories.size());
+    for (const Index i : split.train.policies) {
+      const auto task = static_cast<std::size_t>(data.policies[static_cast<std::size_t>(i)].task);
+      require(!prompts_of_task[task].empty(),
+              "fit: expected for every policy's task a trajectory usable as prompt and not held out for "
+              "validation with its run (a negative run is never held out), found none for '",
+              data.tasks[task], "'");
+    }
     standardized = Buffer<float>(data.policy_count() * Network_size);
     for (Index i = 0; i < data.policy_count(); ++i) {
       state.standardizer.standardize(data.weight_matrix().row(i), standardized.data() + i * Network_size);

@@ -69,6 +69,13 @@ class WeightStandardizer {
       values[j] = mean_[j] + deviation_[j] * values[j];
     }
   }
+  // Weights for raw observations -> weights for normalised observations; the inverse of fold().
+  void unfold(const float* weights, float* out) const {
+    std::copy_n(weights, size, out);
+    if (observations_.features() > 0) {
+      unfold_normalizer<Network>(observations_, {out, static_cast<std::size_t>(size)});
+    }
+  }
   // Weights for normalised observations -> weights for raw observations, in place (exact; the layout is the
   // same).
   void fold(float* weights) const {
@@ -78,13 +85,6 @@ class WeightStandardizer {
   }
 
  private:
-  void unfold(const float* weights, float* out) const {
-    std::copy_n(weights, size, out);
-    if (observations_.features() > 0) {
-      unfold_normalizer<Network>(observations_, {out, static_cast<std::size_t>(size)});
-    }
-  }
-
   Normalizer observations_;
   Buffer<float> mean_;
   Buffer<float> deviation_;

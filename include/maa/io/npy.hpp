@@ -189,29 +189,27 @@ Stored load_element(const std::byte* from, bool big_endian) {
   return value;
 }
 
+// Where element i in C order lies in the file, in elements.
+inline Index npy_position(const NpyHeader& header, Index i) {
+  if (!header.fortran_order) {
+    return i;
+  }
+  Index position = 0;
+  Index stride = header.count;
+  for (auto d = header.shape.size(); d-- > 0;) {
+    stride /= header.shape[d];
+    position += i % header.shape[d] * stride;
+    i /= header.shape[d];
+  }
+  return position;
+}
+
 // Calls write(i, number i in C order) for every element; `convert` turns a stored element into a number.
 template <class Stored, class Convert, class Write>
 void for_each_element(const NpyHeader& header, const std::byte* data, Convert convert, Write write) {
-  const auto dimensions = header.shape.size();
-  std::vector<Index> position(dimensions, 0);
-  std::vector<Index> strides(dimensions, 1);  // in elements
-  for (std::size_t d = 1; d < dimensions; ++d) {
-    const auto to = header.fortran_order ? d : dimensions - 1 - d;
-    const auto from = header.fortran_order ? d - 1 : dimensions - d;
-    strides[to] = strides[from] * header.shape[from];
-  }
-  Index offset = 0;
+  constexpr auto bytes = static_cast<Index>(sizeof(Stored));
   for (Index i = 0; i < header.count; ++i) {
-    write(i, convert(load_element<Stored>(data + offset * static_cast<Index>(sizeof(Stored)),
-                                          header.big_endian)));
-    for (auto d = dimensions; d-- > 0;) {
-      offset += strides[d];
-      if (++position[d] < header.shape[d]) {
-        break;
-      }
-      offset -= strides[d] * header.shape[d];
-      position[d] = 0;
-    }
+    write(i, convert(load_element<Stored>(data + npy_position(header, i) * bytes, header.big_endian)));
   }
 }
 
