@@ -169,6 +169,25 @@ TEST_CASE("bits do not depend on threads, stopping and resuming, batching, or sa
   }
   CHECK(finished);
 
+  // Killed without warning: training goes on from the last periodic checkpoint.
+  chosen.checkpoint_every = 16;
+  struct Killed {};
+  SmallGenerator killed{cpu::Backend(2)};
+  for (const Index death : {40, 101}) {
+    Index steps = 0;
+    CHECK_THROWS_AS(killed.fit(data, chosen,
+                               [&](const TrainProgress&) {
+                                 if (++steps == death) {
+                                   throw Killed();
+                                 }
+                                 return true;
+                               }),
+                    Killed);
+    CHECK_FALSE(killed.trained());
+  }
+  REQUIRE(killed.fit(data, chosen));
+  CHECK(same_bits(one.state().parameters.span(), killed.state().parameters.span()));
+
   one.save(folder / "generator.safetensors");
   const auto loaded = SmallGenerator::load(folder / "generator.safetensors", cpu::Backend(3));
   const std::vector<Trajectory> prompts{demonstration(0, 1), demonstration(1, 2), demonstration(0, 3)};

@@ -8,14 +8,8 @@
 
 using Policy = maa::MetaWorldPolicy;  // 39 observations, 4 actions
 
-Policy random_policy(std::uint64_t seed) {
-  maa::Buffer<float> weights(Policy::parameter_size);
-  maa::initialize<Policy::Network>(weights.span(), maa::Rng(seed));
-  return Policy(weights.span());
-}
-
 int main(int argc, char** argv) try {
-  const Policy policy = argc > 1 ? maa::load_policy<Policy>(argv[1]) : random_policy(7);
+  const Policy policy = argc > 1 ? maa::load_policy<Policy>(argv[1]) : Policy::untrained(7);
 
   std::array<float, Policy::observation_size> observation{};  // from your simulator or robot
   std::array<float, Policy::action_size> action{};

@@ -2,8 +2,7 @@
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
-
-#include "generator_config.hpp"
+#include <maa/generator.hpp>
 
 int main(int argc, char** argv) {
   std::filesystem::path generator_path, out = "policies";
@@ -31,7 +30,7 @@ int main(int argc, char** argv) {
 
   try {
     const auto generator =
-        maa::examples::QuickstartGenerator::load(generator_path, maa::cpu::Backend(threads));
+        maa::Generator<maa::MetaWorldPolicy>::load(generator_path, maa::cpu::Backend(threads));
     std::vector<maa::Trajectory> trajectories;
     for (const auto& path : trajectory_paths) {
       trajectories.push_back(maa::load_trajectory(path));

@@ -1,7 +1,8 @@
 #include "model.hpp"
 
+#include <maa/generator.hpp>
+
 #include "augmentation.hpp"
-#include "generator_config.hpp"
 #include "interrupt.hpp"
 #include "progress.hpp"
 
@@ -46,7 +47,7 @@ std::vector<MetaWorldPolicy> as_policies(std::span<const float> weights) {
 static_assert(Model::prompt_steps == FixedConfig::prompt.steps);
 
 struct Model::Implementation {
-  QuickstartGenerator generator;
+  Generator<MetaWorldPolicy> generator;
 };
 
 Model::Model(std::unique_ptr<Implementation> implementation) : implementation_(std::move(implementation)) {}
@@ -58,7 +59,7 @@ Model Model::fit(const Options& options, const Dataset& dataset, const std::file
                  TrainingLog& log) {
   auto settings = fit_options(options);
   settings.checkpoint = checkpoint;
-  QuickstartGenerator generator{cpu::Backend(options.threads)};
+  Generator<MetaWorldPolicy> generator{cpu::Backend(options.threads)};
   std::unique_ptr<Progress> progress;
   std::string stage;
   const bool finished = generator.fit(dataset, settings, [&](const TrainProgress& now) {
@@ -80,7 +81,7 @@ Model Model::fit(const Options& options, const Dataset& dataset, const std::file
 
 Model Model::load(const Options& options, const std::filesystem::path& path) {
   return Model(std::make_unique<Implementation>(
-      Implementation{QuickstartGenerator::load(path, cpu::Backend(options.threads))}));
+      Implementation{Generator<MetaWorldPolicy>::load(path, cpu::Backend(options.threads))}));
 }
 
 void Model::save(const std::filesystem::path& path) const {

@@ -10,14 +10,17 @@
 
 namespace maa::examples::quickstart {
 
-// Chosen before any generated policy was seen: seen tasks are the eight of the paper's table 4 with reach and
-// a second button; of the unseen ones four are the paper's too. faucet-open and window-close are exact
-// reflections of seen tasks, drawer-close, door-close and plate-slide-back undo one, button-press-wall is one
-// behind an obstacle.
+// Chosen before any generated policy was seen: ten seen tasks (the paper's eight of table 4, reach, a second
+// button) and six unseen ones. faucet-open and window-close are exact reflections of seen tasks, and training
+// reflects, so they test no more than that; drawer-close, door-close and plate-slide-back undo a seen task,
+// button-press-wall is one behind an obstacle. The last three seen tasks were held out while choices were
+// made (which prompts, which stages, how long), and joined the training set when that was done; choices were
+// not made on the unseen tasks.
 struct Tasks {
-  std::vector<std::string> seen = {"button-press", "button-press-topdown", "dial-turn",    "door-open",
-                                   "drawer-open",  "faucet-close",         "handle-press", "plate-slide",
-                                   "reach",        "window-open"};
+  std::vector<std::string> seen = {
+      "button-press", "button-press-topdown", "dial-turn",       "door-open", "drawer-open",
+      "faucet-close", "handle-press",         "plate-slide",     "reach",     "window-open",
+      "push",         "button-press-side",    "plate-slide-side"};
   std::vector<std::string> unseen = {"button-press-wall", "door-close",       "drawer-close",
                                      "faucet-open",       "plate-slide-back", "window-close"};
 
