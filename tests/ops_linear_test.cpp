@@ -10,7 +10,8 @@ TEST_CASE("linear gradients") {
   struct Shape {
     Index rows, in, out;
   };
-  for (const auto [rows, in, out] : {Shape{1, 1, 1}, Shape{3, 5, 4}, Shape{7, 18, 33}, Shape{20, 3, 9}}) {
+  for (const auto& shape : {Shape{1, 1, 1}, Shape{3, 5, 4}, Shape{7, 18, 33}, Shape{20, 3, 9}}) {
+    const Index rows = shape.rows, in = shape.in, out = shape.out;
     CAPTURE(rows);
     for (const bool with_bias : {true, false}) {
       auto x = random(rows * in, 1);

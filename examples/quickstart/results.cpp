@@ -90,9 +90,10 @@ void print_table(const Options& options, const Json& rows) {
       "\nShare of policies that succeed in all of %td fresh scenes, one policy per prompt, no selection [95 "
       "%%]\n",
       options.scenes);
-  std::printf("%-26s %-20s %-20s\n", "method", "seen tasks", "unseen tasks");
+  std::printf("   %-38s %-20s %-20s\n", "method", "seen tasks", "unseen tasks");
+  char letter = 'a';  // stands for the method in the table by task
   for (const auto& method : methods) {
-    std::printf("%-26s", method.c_str());
+    std::printf("%c  %-38s", letter++, method.c_str());
     for (const char* split : {"seen", "unseen"}) {
       if (const auto* r = find("mean", split, method)) {
         std::printf(" %.3f [%.2f, %.2f]  ", (*r)["qualified"].get<double>(), (*r)["ci95"][0].get<double>(),
@@ -104,8 +105,8 @@ void print_table(const Options& options, const Json& rows) {
     std::printf("\n");
   }
   std::printf("\n%-22s", "task");
-  for (const auto& method : methods) {
-    std::printf(" %-11.11s", method.c_str());
+  for (std::size_t i = 0; i < methods.size(); ++i) {
+    std::printf(" %-4c", static_cast<char>('a' + i));
   }
   std::printf("\n");
   for (const auto& task : options.tasks.all()) {
@@ -113,7 +114,7 @@ void print_table(const Options& options, const Json& rows) {
     std::printf("%-22s", (task + (seen ? "" : " *")).c_str());
     for (const auto& method : methods) {
       const auto* r = find(task, seen ? "seen" : "unseen", method);
-      r ? std::printf(" %-11.2f", (*r)["qualified"].get<double>()) : std::printf(" %-11s", "-");
+      r ? std::printf(" %-4.2f", (*r)["qualified"].get<double>()) : std::printf(" %-4s", "-");
     }
     std::printf("\n");
   }
