@@ -23,6 +23,11 @@ thread_local int allocations = 0;
   }
   throw std::bad_alloc();
 }
+// Replaced too, since a sanitizer's own would not match the operator delete below.
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  allocations += counting ? 1 : 0;
+  return std::malloc(size == 0 ? 1 : size);
+}
 [[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t align) {
   allocations += counting ? 1 : 0;
   const auto unit = static_cast<std::size_t>(align);

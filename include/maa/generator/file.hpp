@@ -39,6 +39,23 @@ struct OptionWriter {
   }
 };
 
+// How many values an option of each enumerated type has.
+constexpr std::int64_t values_of(bool) {
+  return 2;
+}
+constexpr std::int64_t values_of(BetaSchedule) {
+  return 2;
+}
+constexpr std::int64_t values_of(PredictionType) {
+  return 3;
+}
+constexpr std::int64_t values_of(SamplerKind) {
+  return 2;
+}
+constexpr std::int64_t values_of(TimestepSpacing) {
+  return 3;
+}
+
 struct OptionReader {
   const SafetensorsReader& reader;
 
@@ -54,9 +71,10 @@ struct OptionReader {
             ": expected a number for the "
             "option '",
             key, "', found '", text, "'");
-    if constexpr (std::is_enum_v<T>) {
-      require(number >= 0 && number <= 2, reader.path(), ": expected 0 to 2 for the option '", key,
-              "', found ", number);
+    if constexpr (std::is_enum_v<T> || std::is_same_v<T, bool>) {
+      const auto last = values_of(T{}) - 1;
+      require(number >= 0 && number <= last, reader.path(), ": expected 0 to ", last, " for the option '",
+              key, "', found ", number);
     }
     value = static_cast<T>(number);
   }
@@ -134,6 +152,8 @@ GeneratorState<Network, Config> load_generator(const std::filesystem::path& path
   require(limit > 0, reader.path(), ": expected a positive prompt.limit, found ", limit);
   static_cast<void>(
       DiffusionSchedule(state.diffusion).timesteps(state.sampling.steps, state.sampling.spacing));
+  require(state.sampling.eta >= 0 && state.sampling.eta <= 1, reader.path(),
+          ": expected a sampling.eta from 0 to 1, found ", state.sampling.eta);
   read_parameters(reader, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
   const auto read = [&](const std::string& name, Index size, bool may_be_absent) {
     const auto& shape = reader.info(name).shape;

@@ -150,7 +150,7 @@ struct FitOptions {
 
 struct GenerateOptions {
   Index count = 1;                      // policies per prompt
-  Index demonstrations_per_prompt = 1;  // of generate_each: so many in a row make one prompt
+  Index demonstrations_per_prompt = 1;  // for generate_each(): so many in a row make one prompt
   std::uint64_t seed = 0;               // equal seeds give equal policies
   double guidance = 1;                  // above 1: classifier-free guidance (train with condition_dropout)
   bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
