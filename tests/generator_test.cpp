@@ -260,6 +260,31 @@ TEST_CASE("several demonstrations make one prompt") {
   CHECK(largest_difference(single[0], generator.generate(mixed, plain)[0]) > 1e-3);
 }
 
+TEST_CASE("any policy's head can be refitted to demonstrations") {
+  auto chosen = options();
+  chosen.behavior.train.steps = 0;
+  SmallGenerator generator{cpu::Backend(2)};
+  const auto data = dataset();
+  REQUIRE(generator.fit(data, chosen));
+  const std::vector<Policy> before{Policy::untrained(1), Policy::untrained(2)};
+  const std::vector<Trajectory> prompts{demonstration(0, 1), demonstration(0, 2), demonstration(1, 3),
+                                        demonstration(1, 4)};
+  const auto after = generator.adapt(before, prompts);
+  REQUIRE(after.size() == 2);
+  for (Index task = 0; task < 2; ++task) {
+    const auto i = static_cast<std::size_t>(task);
+    CHECK(action_error(after[i], task) < 0.7 * action_error(before[i], task));
+    // Only the mean head changes; other layers are the same up to the rounding of the normaliser.
+    const auto layout = Network::layout();
+    for (Index j = 0; j < layout.mean.weight_offset; ++j) {
+      const auto at = static_cast<std::size_t>(j);
+      CHECK(after[i].weights()[at] == doctest::Approx(before[i].weights()[at]).epsilon(1e-4));
+    }
+  }
+  CHECK_THROWS_WITH_AS(generator.adapt(before, std::span(prompts).first(3)), doctest::Contains("found 3"),
+                       Error);
+}
+
 TEST_CASE("the presets of paper and code train, and segments stand in for success") {
   auto chosen = FitOptions::paper(24, 20);
   chosen.autoencoder.train.steps = chosen.embedder.train.steps = chosen.denoiser.train.steps = 3;

@@ -254,6 +254,7 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
                                                      options.clone_steps_zoo, Purpose::clone_generated)});
   methods.push_back(
       {"generated, 3 demonstrations", model.generate(test.demonstrations, demonstrations_per_prompt, seed)});
+  methods.push_back({"zoo mean + head, 3 demonstrations", model.adapt(mean_policies, test.demonstrations)});
   methods.push_back(
       {"cloned from zoo mean, 3 demonstrations",
        clone("cloning, 3 demonstrations", true, mean_policy, options.clone_steps_zoo, Purpose::clone_zoo)});

@@ -97,8 +97,8 @@ Buffer<float> Model::generate(std::span<const Trajectory> demonstrations, Index 
   return flat(implementation_->generator.generate_each(demonstrations, options));
 }
 
-Buffer<float> Model::adapt(const Buffer<float>& policies, std::span<const Trajectory> prompts) const {
-  return flat(implementation_->generator.adapt(as_policies(policies.span()), prompts));
+Buffer<float> Model::adapt(const Buffer<float>& policies, std::span<const Trajectory> demonstrations) const {
+  return flat(implementation_->generator.adapt(as_policies(policies.span()), demonstrations));
 }
 
 Buffer<float> Model::embed(std::span<const Trajectory> prompts) const {

@@ -26,8 +26,8 @@ class Model {
   // One policy per prompt of `share` demonstrations: [prompts, P].
   Buffer<float> generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,
                          bool correct_head = true) const;
-  // Policies [prompts, P] with their heads refitted to the prompts: [prompts, P].
-  Buffer<float> adapt(const Buffer<float>& policies, std::span<const Trajectory> prompts) const;
+  // Policies [prompts, P] with their heads refitted, each to an equal share of the demonstrations: [prompts, P].
+  Buffer<float> adapt(const Buffer<float>& policies, std::span<const Trajectory> demonstrations) const;
   // One embedding per prompt, as the denoiser is conditioned on: [prompts, E].
   Buffer<float> embed(std::span<const Trajectory> prompts) const;
   // The latents of policies [N, P]: [N, L].

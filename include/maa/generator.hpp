@@ -112,20 +112,24 @@ class Generator {
     return conditions;
   }
 
-  // Refits the mean head of any policy to a demonstration in closed form, as generated ones are
-  // (ridge_head.hpp): policy i to prompt i. Only for configurations with that correction.
-  std::vector<Policy> adapt(std::span<const Policy> policies, std::span<const Trajectory> prompts) const
-      requires(Model::has_head) {
+  // Refits the mean heads of policies to demonstrations in closed form, as those of generated ones are
+  // (ridge_head.hpp): each policy to an equal share of the demonstrations, in order. Only for configurations
+  // with that correction.
+  std::vector<Policy> adapt(std::span<const Policy> policies,
+                            std::span<const Trajectory> demonstrations) const requires(Model::has_head) {
     const auto& state = trained_state();
-    require(policies.size() == prompts.size(), "adapt: expected a prompt for each of ", policies.size(),
-            " policies, found ", prompts.size());
+    require(!policies.empty() && !demonstrations.empty() && demonstrations.size() % policies.size() == 0,
+            "adapt: expected the same number of demonstrations for each of ", policies.size(),
+            " policies, found ", demonstrations.size());
+    for (const auto& demonstration : demonstrations) {
+      state.prompt_encoder.require_usable(demonstration, false);
+    }
     Workspace workspace;
     const auto weights = workspace.matrix<float>(static_cast<Index>(policies.size()), Policy::parameter_size);
     for (std::size_t i = 0; i < policies.size(); ++i) {
-      state.prompt_encoder.require_usable(prompts[i], false);
       state.standardizer.unfold(policies[i].weights().data(), weights.row(static_cast<Index>(i)));
     }
-    return to_policies(correct_heads(weights, prompts, 1, workspace));
+    return to_policies(correct_heads(weights, demonstrations, 1, workspace));
   }
 
   // The latents of policies as the denoiser sees them, [policies, latent_numbers].
