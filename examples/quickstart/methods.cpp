@@ -231,11 +231,10 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
 
   const auto seed = seed_for(options, Purpose::generation);
   const auto generated = model.generate(prompts, 1, seed);
-  const auto clone = [&](const char* label, bool all_demonstrations, const Buffer<float>& from, Index steps,
-                         Purpose purpose) {
-    return all_demonstrations ? cloned(options, label, normalizer, test.demonstrations,
-                                       demonstrations_per_prompt, from, steps, purpose)
-                              : cloned(options, label, normalizer, prompts, 1, from, steps, purpose);
+  const auto clone = [&](const char* label, const std::vector<Trajectory>& demonstrations,
+                         const Buffer<float>& from, Index steps, Purpose purpose) {
+    const auto share = static_cast<Index>(demonstrations.size()) / count;
+    return cloned(options, label, normalizer, demonstrations, share, from, steps, purpose);
   };
   static_assert(demonstrations_per_prompt == 3);  // which the names say
   std::vector<Method> methods;
@@ -245,19 +244,22 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
   methods.push_back({"mean of 5 nearest", std::move(neighbour_mean)});
   methods.push_back({"nearest + noise", with_noise(options, nearest, tensor_deviations(dataset, mean))});
   methods.push_back({"zoo mean + head", model.adapt(mean_policies, prompts)});
-  methods.push_back({"generated without head", model.generate(prompts, 1, seed, false)});
-  methods.push_back({"cloned from random start", clone("cloning, random start", false, start,
+  methods.push_back({"no condition + head", model.generate(prompts, 1, seed, {true, false})});
+  methods.push_back({"generated without head", model.generate(prompts, 1, seed, {false, true})});
+  methods.push_back({"cloned from random start", clone("cloning, random start", prompts, start,
                                                        options.clone_steps, Purpose::clone_random)});
-  methods.push_back({"cloned from zoo mean", clone("cloning, zoo's mean", false, mean_policy,
+  methods.push_back({"cloned from zoo mean", clone("cloning, zoo's mean", prompts, mean_policy,
                                                    options.clone_steps_zoo, Purpose::clone_zoo)});
-  methods.push_back({"generated, then cloned", clone("cloning, generated", false, generated,
+  methods.push_back({"generated, then cloned", clone("cloning, generated", prompts, generated,
                                                      options.clone_steps_zoo, Purpose::clone_generated)});
   methods.push_back(
       {"generated, 3 demonstrations", model.generate(test.demonstrations, demonstrations_per_prompt, seed)});
+  methods.push_back({"no condition + head, 3 demonstrations",
+                     model.generate(test.demonstrations, demonstrations_per_prompt, seed, {true, false})});
   methods.push_back({"zoo mean + head, 3 demonstrations", model.adapt(mean_policies, test.demonstrations)});
-  methods.push_back(
-      {"cloned from zoo mean, 3 demonstrations",
-       clone("cloning, 3 demonstrations", true, mean_policy, options.clone_steps_zoo, Purpose::clone_zoo)});
+  methods.push_back({"cloned from zoo mean, 3 demonstrations",
+                     clone("cloning, 3 demonstrations", test.demonstrations, mean_policy,
+                           options.clone_steps_zoo, Purpose::clone_zoo)});
   methods.push_back({"untrained policy", std::move(untrained)});
   methods.push_back({"zoo (ceiling)", zoo_policies(options, dataset), true});
   methods.push_back({"expert", {}});

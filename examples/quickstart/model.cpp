@@ -89,11 +89,12 @@ void Model::save(const std::filesystem::path& path) const {
 }
 
 Buffer<float> Model::generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,
-                              bool correct_head) const {
+                              const Ablation& ablation) const {
   GenerateOptions options;
   options.demonstrations_per_prompt = share;
   options.seed = seed;
-  options.correct_head = correct_head;
+  options.correct_head = ablation.correct_head;
+  options.guidance = ablation.condition ? 1 : 0;
   return flat(implementation_->generator.generate_each(demonstrations, options));
 }
 

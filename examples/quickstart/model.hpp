@@ -23,10 +23,16 @@ class Model {
   ~Model();
 
   void save(const std::filesystem::path& path) const;
+  // What generation may be denied, to measure what it is worth.
+  struct Ablation {
+    bool correct_head = true;
+    bool condition = true;  // false: the generator does not see the prompt; only the head does
+  };
   // One policy per prompt of `share` demonstrations: [prompts, P].
   Buffer<float> generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,
-                         bool correct_head = true) const;
-  // Policies [prompts, P] with their heads refitted, each to an equal share of the demonstrations: [prompts, P].
+                         const Ablation& ablation = {true, true}) const;
+  // Policies [prompts, P] with their heads refitted, each to an equal share of the demonstrations: [prompts,
+  // P].
   Buffer<float> adapt(const Buffer<float>& policies, std::span<const Trajectory> demonstrations) const;
   // One embedding per prompt, as the denoiser is conditioned on: [prompts, E].
   Buffer<float> embed(std::span<const Trajectory> prompts) const;

@@ -40,6 +40,14 @@ class BehaviorStage {
         MatrixView<const float>(batch.success_features), workspace_);
     const auto condition = workspace_.template matrix<float>(count, Model::condition_size);
     state_.condition_from(backend_, embedded.h(), embedded.v(), condition);
+    std::vector<bool> dropped;
+    auto drop = rng.fork(2);
+    for (Index i = 0; i < count; ++i) {
+      dropped.push_back(drop.uniform() < options_.condition_dropout);
+      if (dropped.back()) {
+        fill_zero(backend_, condition.row_range(i, 1));
+      }
+    }
 
     const auto dcondition = workspace_.template matrix<float>(count, Model::condition_size);
     const auto dcondition_here = workspace_.template matrix<float>(count, Model::condition_size);
@@ -56,6 +64,11 @@ class BehaviorStage {
     schedule_.add_noise(clean, epsilon, timesteps, noisy);
     loss += pass(w, g, batch, noisy, timesteps, condition, clean, dcondition_here);
     add_matrix(backend_, dcondition_here, dcondition);
+    for (Index i = 0; i < count; ++i) {
+      if (dropped[static_cast<std::size_t>(i)]) {
+        fill_zero(backend_, dcondition.row_range(i, 1));
+      }
+    }
 
     const auto dh = workspace_.template matrix<float>(embedded.h().rows, Config::embedding_size);
     const auto dv = workspace_.template matrix<float>(embedded.v().rows, Config::embedding_size);

@@ -53,6 +53,7 @@ struct BehaviorOptions {
   TrainOptions train;  // batch: prompts per step; steps = 0 leaves the stage out
   Index queries = 96;  // observations per prompt and step
   double prompt_action_noise = 0.05;
+  double condition_dropout = 0;  // share of samples with a zero condition, as in DenoiserOptions
   Augmentation augmentation;
 };
 
@@ -143,6 +144,7 @@ struct FitOptions {
     options.denoiser.condition_dropout = 0.05;
     options.behavior.train = train(800, 24, 1e-3);
     options.behavior.train.weight_decay = 1e-4;
+    options.behavior.condition_dropout = 0.2;
     options.sampling.spacing = TimestepSpacing::linspace;
     return options;
   }
@@ -152,7 +154,8 @@ struct GenerateOptions {
   Index count = 1;                      // policies per prompt
   Index demonstrations_per_prompt = 1;  // for generate_each(): so many in a row make one prompt
   std::uint64_t seed = 0;               // equal seeds give equal policies
-  double guidance = 1;                  // above 1: classifier-free guidance (train with condition_dropout)
+  double guidance =
+      1;  // 0: without the condition; above 1: classifier-free guidance (both want condition_dropout)
   bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
   // Otherwise the generator's own choices.
   std::optional<SamplingOptions> sampling = std::nullopt;
