@@ -7,6 +7,7 @@
 #include "temporary_folder.hpp"
 
 #include <set>
+#include <thread>
 
 namespace {
 
@@ -258,6 +259,29 @@ TEST_CASE("several demonstrations make one prompt") {
   // Twice the same is the same condition (up to the order of sums), but twice the pairs for the head.
   CHECK(largest_difference(single[0], generator.generate(twice, plain)[0]) < 1e-4);
   CHECK(largest_difference(single[0], generator.generate(mixed, plain)[0]) > 1e-3);
+}
+
+TEST_CASE("several threads may generate at once") {
+  auto chosen = options();
+  chosen.behavior.train.steps = 0;
+  SmallGenerator generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(dataset(), chosen));
+  const auto expected = generator.generate(demonstration(0, 1), {.count = 4});
+  std::array<bool, 4> same{};
+  std::vector<std::thread> threads;
+  for (auto& result : same) {
+    threads.emplace_back([&] {
+      result = true;
+      for (int repeat = 0; repeat < 5; ++repeat) {
+        const auto policies = generator.generate(demonstration(0, 1), {.count = 4});
+        result = result && same_bits(policies[3].weights(), expected[3].weights());
+      }
+    });
+  }
+  for (auto& thread : threads) {
+    thread.join();
+  }
+  CHECK(same == std::array<bool, 4>{true, true, true, true});
 }
 
 TEST_CASE("any policy's head can be refitted to demonstrations") {
