@@ -29,6 +29,7 @@ class BehaviorStage {
 
   const TrainOptions& options() const { return options_.train; }
 
+  // The sum over the two estimates.
   double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index) {
     workspace_.reset();
     const BehaviorBatch<Network, Config> batch(data_, state_, options_, rng.fork(1), workspace_);
@@ -76,7 +77,7 @@ class BehaviorStage {
     Model::EmbedderModel::backward(backend_, w.embedder, embedded, MatrixView<const float>(),
                                    MatrixView<const float>(dh), MatrixView<const float>(dv), g.embedder,
                                    workspace_);
-    return 0.5 * loss;
+    return loss;
   }
 
   std::optional<double> validation(std::span<const float>) { return std::nullopt; }
@@ -151,7 +152,7 @@ class BehaviorStage {
     return loss;
   }
 
-  // Half the mean squared error of the squashed actions (two passes make one step), and its gradient for the
+  // Mean squared error of the squashed actions, and its gradient for the
   // policies' weights.
   double action_loss(MatrixView<const float> policies, const BehaviorBatch<Network, Config>& batch,
                      MatrixView<float> dpolicies) {
