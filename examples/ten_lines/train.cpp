@@ -8,7 +8,8 @@ int main() {
   options.checkpoint = "training.safetensors";  // a rerun goes on from here, to the same bits
   maa::Generator<maa::MetaWorldPolicy> generator;
   const bool finished = generator.fit(dataset, options, [](const maa::TrainProgress& progress) {
-    std::cout << progress.stage << ' ' << progress.step << '/' << progress.steps << ' ' << progress.loss << '\n';
+    std::cout << progress.stage << ' ' << progress.step << '/' << progress.steps << ' ' << progress.loss
+              << '\n';
     return true;  // false stops
   });
   if (finished) {

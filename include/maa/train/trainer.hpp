@@ -23,7 +23,7 @@ struct TrainOptions {
   double weight_decay = 0;
   double clip_norm = 0;  // global gradient norm above which gradients are scaled down; 0: no clipping
   std::optional<EmaOptions> ema = std::nullopt;  // if set, the average is what the trained model uses
-  std::uint64_t seed = 0;  // Generator::fit sets it from FitOptions::seed
+  std::uint64_t seed = 0;                        // Generator::fit sets it from FitOptions::seed
 };
 
 // What a progress callback learns after a step.
