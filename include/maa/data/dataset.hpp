@@ -61,7 +61,11 @@ struct Dataset {
   // Error unless all of the above holds and all numbers are finite.
   void validate() const;
 
-  // One safetensors file. Both validate.
+  // One safetensors file, which other programs may write too: float32 weights [N, P]; int64 policy_task,
+  // policy_run, policy_step [N]; int64 trajectory_length, trajectory_task, trajectory_run, trajectory_success
+  // (-1: none), trajectory_has_targets (0 or 1) [M]; float32 observations [sum of lengths, O], actions [..,
+  // A], target_actions [sum of lengths that have them, A], one trajectory after the other; metadata format =
+  // maa.dataset, task_count, task.0, task.1, ... Both validate.
   void save(const std::filesystem::path& path) const;
   static Dataset load(const std::filesystem::path& path);
 
