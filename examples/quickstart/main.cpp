@@ -56,7 +56,10 @@ Json results(const Options& options, const Stages& stages, const Json& rows) {
             {"mujoco", mj_versionString()},
             {"compiler", compiler()}}},
           {"wall_seconds", stages.seconds()},
-          {"tasks", {{"seen", options.tasks.seen}, {"unseen", options.tasks.unseen}}},
+          {"tasks",
+           {{"seen", options.tasks.seen},
+            {"unseen", options.tasks.unseen},
+            {"mirror_images", options.tasks.mirror_images()}}},
           {"rows", rows}};
 }
 

@@ -6,12 +6,24 @@
 #include <CLI/CLI.hpp>
 #include <maa/core/rng.hpp>
 
+#include "tabletop.hpp"
+
 namespace maa::examples::quickstart {
 
 std::vector<std::string> Tasks::all() const {
   auto result = seen;
   result.insert(result.end(), unseen.begin(), unseen.end());
   return result;
+}
+
+std::vector<std::string> Tasks::mirror_images() const {
+  std::vector<std::string> images;
+  for (const auto& task : unseen) {
+    if (std::ranges::find(seen, tabletop::mirror_task(task)) != seen.end()) {
+      images.push_back(task);
+    }
+  }
+  return images;
 }
 
 void Options::shrink() {

@@ -25,6 +25,9 @@ struct Tasks {
                                      "faucet-open",       "plate-slide-back", "window-close"};
 
   std::vector<std::string> all() const;
+  // The unseen tasks that are exact reflections of seen ones; training reflects, so they are easier than the
+  // rest.
+  std::vector<std::string> mirror_images() const;
 };
 
 struct Options {

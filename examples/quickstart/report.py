@@ -212,6 +212,9 @@ def limits(results):
         "★ is the highest of several uncertain values; where intervals overlap another run may order them differently.",
         "The maps keep two directions of many: points that lie together there may be far apart in the others.",
     ]
+    if results.mirror_images:
+        points.insert(1, f"{' and '.join(results.mirror_images)} are exact mirror images of tasks trained on, and training "
+                         "mirrors its data: they are easier than “unseen” sounds.")
     return "<ul>" + "".join(f"<li>{escape(point)}</li>" for point in points) + "</ul>"
 
 

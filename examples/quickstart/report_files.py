@@ -68,6 +68,8 @@ class Results:
         self.tasks = {split: data["tasks"].get(split, []) for split in SPLITS}
         for split in SPLITS:
             need(is_names(self.tasks[split]), path, f"tasks.{split}", "a list of names", self.tasks[split])
+        self.mirror_images = data["tasks"].get("mirror_images", [])
+        need(is_names(self.mirror_images), path, "tasks.mirror_images", "a list of names", self.mirror_images)
         rows = data.get("rows")
         need(isinstance(rows, list) and rows, path, "rows", "a list of rows", rows)
         self.rows = {}

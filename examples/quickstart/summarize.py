@@ -6,11 +6,10 @@ import sys
 
 from report_files import ReportError, Results
 
-MIRRORED = ("faucet-open", "window-close")  # exact reflections of tasks trained on; training reflects
 
-
-def share(results, method, split, without=()):
+def share(results, method, split, without_mirror_images=False):
     """Mean over the split's tasks, each having the same number of prompts; None where the method does not apply."""
+    without = results.mirror_images if without_mirror_images else ()
     rows = [results.row(task, split, method) for task in results.tasks[split] if task not in without]
     return None if None in rows else sum(row["qualified"] for row in rows) / len(rows)
 
@@ -29,7 +28,7 @@ def main(paths):
     print("|---|---|---|---|")
     for method in runs[0].methods:
         columns = [[share(run, method, *arguments) for run in runs]
-                   for arguments in (("seen",), ("unseen",), ("unseen", MIRRORED))]
+                   for arguments in (("seen",), ("unseen",), ("unseen", True))]
         print("|", method, "|", " | ".join(cell(column) for column in columns), "|")
 
 
