@@ -4,21 +4,15 @@
 #include <maa/backend/cpu.hpp>
 #include <maa/generator/fitting.hpp>
 
+#include "small_config.hpp"
+
 namespace {
 
 using namespace maa;
+using test::SmallConfig;
 
 using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::tanh>>>;
 
-struct SmallConfig : FixedConfig {
-  static constexpr Index latent_size = 16;
-  static constexpr Index embedding_size = 8;
-  static constexpr Index embedder_hidden = 32;
-  static constexpr PromptShape prompt{.steps = 12, .sequence = 3, .success_states = 3};
-  using UNetLevels = Levels<16, 32>;
-  static constexpr Index groups = 4;
-  static constexpr Index time_size = 16;
-};
 struct HeadlessConfig : SmallConfig {
   static constexpr HeadCorrection head_correction = HeadCorrection::none;
 };

@@ -4,6 +4,7 @@
 
 #include <maa/generator.hpp>
 
+#include "small_config.hpp"
 #include "temporary_folder.hpp"
 
 #include <set>
@@ -12,20 +13,11 @@
 namespace {
 
 using namespace maa;
+using test::SmallConfig;
 
 using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::relu>>>;
 using Policy = MlpPolicy<Network>;
 
-struct SmallConfig : FixedConfig {
-  static constexpr Index latent_size = 16;
-  static constexpr Index autoencoder_hidden = 32;
-  static constexpr Index embedding_size = 8;
-  static constexpr Index embedder_hidden = 32;
-  static constexpr PromptShape prompt{.steps = 12, .sequence = 3, .success_states = 3};
-  using UNetLevels = Levels<16, 32>;
-  static constexpr Index groups = 4;
-  static constexpr Index time_size = 16;
-};
 struct SegmentConfig : SmallConfig {
   static constexpr PromptShape prompt{
       .kind = PromptKind::segments, .segments = 2, .steps = 9, .sequence = 3, .success_states = 2};
