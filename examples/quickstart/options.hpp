@@ -13,9 +13,8 @@ namespace maa::examples::quickstart {
 // Chosen before any generated policy was seen: ten seen tasks (the paper's eight of table 4, reach, a second
 // button) and six unseen ones. faucet-open and window-close are exact reflections of seen tasks, and training
 // reflects, so they test no more than that; drawer-close, door-close and plate-slide-back undo a seen task,
-// button-press-wall is one behind an obstacle. The last three seen tasks were held out while choices were
-// made (which prompts, which stages, how long), and joined the training set when that was done; choices were
-// not made on the unseen tasks.
+// button-press-wall is one behind an obstacle. The last three seen tasks were held out while settings
+// were compared, and joined the training set when that was done.
 struct Tasks {
   std::vector<std::string> seen = {
       "button-press", "button-press-topdown", "dial-turn",       "door-open", "drawer-open",
