@@ -8,6 +8,8 @@
 #include <maa/models/unet1d.hpp>
 #include <maa/testing/grad_check.hpp>
 
+#include "supported_isas.hpp"
+
 #include <functional>
 #include <set>
 
@@ -184,6 +186,47 @@ void check_unet(Index length) {
                   SequenceView<const double>(weight.data(), batch, length, Model::latent_channels),
                   bind<Model>(without), MatrixView<double>(), SequenceView<double>(), workspace);
   CHECK(std::equal(gradients.begin(), gradients.end(), without.begin()));
+}
+
+// infer, with modulations taken out of the steps, is forward.
+template <class Model, class T>
+void check_inference(const cpu::Backend& on, Index batch, Index length, double tolerance) {
+  Buffer<T> parameters(parameter_count<Model>), x(batch * length * Model::latent_channels),
+      condition(batch * Model::condition_size);
+  initialize<Model>(parameters.span(), Rng(20));
+  Rng(21).fill_normal(x.span());
+  Rng(22).fill_normal(condition.span());
+  const auto w = bind<Model>(std::as_const(parameters));
+  const SequenceView<const T> input(x.data(), batch, length, Model::latent_channels);
+  const MatrixView<const T> conditions(condition.data(), batch, Model::condition_size);
+  const std::array<Index, 3> visited{99, 40, 0};
+  Workspace workspace;
+  const auto modulation = Model::modulation(on, w, visited, conditions, workspace);
+  for (const Index step : {2, 0, 1}) {
+    const std::vector<Index> timesteps(static_cast<std::size_t>(batch),
+                                       visited[static_cast<std::size_t>(step)]);
+    const auto expected = Model::forward(on, w, input, timesteps, conditions, workspace).output;
+    const auto output = Model::infer(on, w, input, modulation, step, workspace);
+    double worst = 0;
+    for (Index i = 0; i < output.size(); ++i) {
+      worst = std::max(worst, std::abs(double(output.data[i]) - double(expected.data[i])));
+    }
+    CHECK(worst < tolerance);
+  }
+}
+
+TEST_CASE("unet inference with hoisted modulation equals the forward pass") {
+  using Small = UNet1d<33, 5, Levels<16, 24, 40>, 3, 4, 8>;
+  for (const Index batch : {1, 7, 33, 127}) {
+    for (const Index length : {1, 2, 3}) {
+      CAPTURE(batch);
+      CAPTURE(length);
+      check_inference<Small, double>(backend, batch, length, 1e-12);
+      for (const auto isa : test::supported_isas()) {
+        check_inference<Small, float>(cpu::Backend(2, isa), batch, length, 1e-4);
+      }
+    }
+  }
 }
 
 TEST_CASE("unet gradients at any latent length") {

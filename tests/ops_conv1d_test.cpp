@@ -284,7 +284,8 @@ TEST_CASE("float convolution agrees with double and does not depend on the numbe
       cpu::conv1d_backward_weight(backend, shape, upstream, from, dweight.data(), dbias.data());
       return joined({y, dx, dweight, dbias});
     };
-    CHECK(difference(run(float(), Backend(1)), run(double(), Backend(1))) < 2e-5);
+    // Of numbers up to 60; three products in place of four round a little more.
+    CHECK(difference(run(float(), Backend(1)), run(double(), Backend(1))) < 5e-5);
     check_threads([&](const Backend& backend) { return run(float(), backend); });
   }
 }

@@ -1,4 +1,5 @@
 #include "ops_helpers.hpp"
+#include "supported_isas.hpp"
 
 using namespace ops;
 namespace cpu = maa::cpu;
@@ -226,6 +227,224 @@ TEST_CASE("norms do not depend on the number of threads") {
   }
 }
 
+namespace {
+
+// norm_mish_forward and _backward with all their arguments; rows of y, residual and dy are strided.
+template <class T>
+struct Fused {
+  Shape s;
+  bool film, residual;
+  Index stride = s.channels + 5;
+  std::vector<T> x = values(s.batch * s.length * s.channels, 1), gain = values(s.channels, 2),
+                 bias = values(s.channels, 3), scale_bias = values(s.batch * 2 * s.channels, 4),
+                 added = values(s.batch * s.length * stride, 5), dy = values(s.batch * s.length * stride, 6);
+  std::vector<T> y = std::vector<T>(dy.size(), T(77));
+  std::vector<T> statistics = poisoned<T>(s.batch * 2 * s.groups), dx = poisoned<T>(std::ssize(x)),
+                 dscale_bias = poisoned<T>(film ? std::ssize(scale_bias) : 0);
+  std::vector<T> dgain = std::vector<T>(gain.size(), T(0.5)), dbias = dgain, dx_sums = dgain;
+
+  // The same numbers in float and double.
+  static std::vector<T> values(Index size, std::uint64_t seed) {
+    const auto floats = random<float>(size, seed);
+    return {floats.begin(), floats.end()};
+  }
+  SequenceView<T> view(std::vector<T>& v) { return sequence(v, s.batch, s.length, s.channels); }
+  MatrixView<T> rows(std::vector<T>& v) { return {v.data(), s.batch * s.length, s.channels, stride}; }
+  MatrixView<T> moments() { return matrix(statistics, s.batch, 2 * s.groups); }
+  MatrixView<T> modulation(std::vector<T>& v) {
+    return film ? matrix(v, s.batch, 2 * s.channels) : MatrixView<T>();
+  }
+  static std::vector<T> dense(MatrixView<T> m) {
+    std::vector<T> all;
+    for (Index i = 0; i < m.rows; ++i) {
+      all.insert(all.end(), m.row(i), m.row(i) + m.cols);
+    }
+    return all;
+  }
+
+  void forward(const Backend& backend) {
+    cpu::norm_mish_forward(backend, s.groups, epsilon, view(x), gain.data(), bias.data(),
+                           modulation(scale_bias), residual ? rows(added) : MatrixView<T>(), rows(y),
+                           moments());
+  }
+  void backward(const Backend& backend) {
+    cpu::norm_mish_backward(backend, s.groups, view(x), moments(), gain.data(), bias.data(),
+                            modulation(scale_bias), rows(dy), view(dx), modulation(dscale_bias), dgain.data(),
+                            dbias.data(), dx_sums.data());
+  }
+  double output() { return dot(dense(rows(y)), dense(rows(dy))); }
+};
+
+// Odd channels and group sizes, one position and several; the last is worked on in several chunks.
+constexpr Shape fused_shapes[] = {{7, 1, 9, 3},  {1, 2, 8, 8},  {2, 3, 14, 2},     {2, 5, 33, 1},
+                                  {33, 2, 5, 5}, {7, 2, 99, 3}, {2, 1, 33 * 8, 8}, {33, 2, 8 * 132, 8}};
+
+template <class Body>
+void for_all_variants(Index largest, const Body& body) {
+  for (const auto& s : fused_shapes) {
+    if (s.batch * s.length * s.channels > largest) {
+      continue;
+    }
+    for (const bool film : {false, true}) {
+      for (const bool residual : {false, true}) {
+        CAPTURE(s.channels);
+        CAPTURE(s.groups);
+        CAPTURE(film);
+        CAPTURE(residual);
+        body(s, film, residual);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("norm, Mish, FiLM and residual in one pass equal the ops one after the other") {
+  const Backend backend(1);
+  for_all_variants(100000, [&](const Shape& s, bool film, bool residual) {
+    Fused<double> op{s, film, residual};
+    op.forward(backend);
+    op.backward(backend);
+
+    const Index size = s.batch * s.length * s.channels;
+    auto normed = poisoned(size), active = poisoned(size), y = poisoned(size), dx = poisoned(size);
+    auto statistics = poisoned(std::ssize(op.statistics)), dscale_bias = poisoned(std::ssize(op.dscale_bias));
+    auto dgain = std::vector<double>(op.gain.size(), 0.5), dbias = dgain, dx_sums = dgain;
+    const auto moments = matrix(statistics, s.batch, 2 * s.groups);
+    cpu::group_norm_forward(backend, s.groups, epsilon, op.view(op.x), op.gain.data(), op.bias.data(),
+                            op.view(normed), moments);
+    cpu::activation_forward(backend, maa::Activation::mish, op.view(normed).span(), op.view(active).span());
+    y = active;
+    if (film) {
+      cpu::film_forward(backend, op.view(active), op.modulation(op.scale_bias), op.view(y));
+    }
+    if (residual) {
+      cpu::add_matrix(backend, op.rows(op.added), op.view(y).flat());
+    }
+    CHECK(difference(op.dense(op.rows(op.y)), y) < 1e-13);
+    for (Index i = 0; i < s.batch * s.length; ++i) {
+      for (Index c = s.channels; c < op.stride; ++c) {
+        REQUIRE(op.y[static_cast<std::size_t>(i * op.stride + c)] == 77);  // not touched between the rows
+      }
+    }
+
+    auto dy = op.dense(op.rows(op.dy));
+    if (film) {
+      cpu::film_backward(backend, op.view(active), op.modulation(op.scale_bias), op.view(dy), op.view(dy),
+                         op.modulation(dscale_bias));
+    }
+    cpu::activation_backward(backend, maa::Activation::mish, op.view(normed).span(), op.view(dy).span(),
+                             op.view(dy).span());
+    cpu::group_norm_backward(backend, s.groups, op.view(op.x), moments, op.gain.data(), op.view(dy),
+                             op.view(dx), dgain.data(), dbias.data());
+    cpu::add_column_sums(backend, op.view(dx).flat(), dx_sums.data());
+    CHECK(difference(op.statistics, statistics) < 1e-13);
+    CHECK(difference(op.dx, dx) < 1e-12);
+    CHECK(difference(op.dscale_bias, dscale_bias) < 1e-12);
+    CHECK(difference(joined({op.dgain, op.dbias, op.dx_sums}), joined({dgain, dbias, dx_sums})) < 1e-12);
+  });
+}
+
+TEST_CASE("norm, Mish, FiLM and residual in one pass: gradients") {
+  const Backend backend(1);
+  for_all_variants(500, [&](const Shape& s, bool film, bool residual) {
+    Fused<double> op{s, film, residual};
+    op.dgain.assign(op.gain.size(), 0.0);
+    op.dbias = op.dgain;
+    const auto output = [&] {
+      op.forward(backend);
+      return op.output();
+    };
+    output();
+    op.backward(backend);
+    check_gradient("x", op.x, op.dx, output);
+    check_gradient("gain", op.gain, op.dgain, output);
+    check_gradient("bias", op.bias, op.dbias, output);
+    if (film) {
+      check_gradient("scale and bias", op.scale_bias, op.dscale_bias, output);
+    }
+  });
+}
+
+TEST_CASE("norm, Mish, FiLM and residual in one pass: float kernels against double") {
+  const Backend exact(1);
+  for (const auto isa : test::supported_isas()) {
+    CAPTURE(maa::kernels::name(isa));
+    const Backend backend(1, isa);
+    for_all_variants(100000, [&](const Shape& s, bool film, bool residual) {
+      Fused<double> expected{s, film, residual};
+      expected.forward(exact);
+      expected.backward(exact);
+      Fused<float> found{s, film, residual};
+      found.forward(backend);
+      found.backward(backend);
+      CHECK(difference(found.y, expected.y) < 1e-5);
+      CHECK(difference(found.statistics, expected.statistics) < 1e-5);
+      CHECK(difference(found.dx, expected.dx) < 3e-5);
+      CHECK(difference(found.dscale_bias, expected.dscale_bias) < 1e-5);
+      CHECK(difference(found.dgain, expected.dgain) < 1e-5);
+      CHECK(difference(found.dbias, expected.dbias) < 1e-5);
+      CHECK(difference(found.dx_sums, expected.dx_sums) < 1e-4);
+    });
+  }
+}
+
+TEST_CASE("norm, Mish, FiLM and residual in one pass: large inputs, and what may overlap") {
+  for (const auto isa : test::supported_isas()) {
+    CAPTURE(maa::kernels::name(isa));
+    const Backend backend(1, isa);
+    Fused<float> op{{7, 2, 66, 2}, true, true};
+    for (auto& value : op.gain) {
+      value *= 300;  // both ends of Mish
+    }
+    Fused<double> expected{op.s, true, true};
+    expected.gain.assign(op.gain.begin(), op.gain.end());
+    op.forward(backend);
+    op.backward(backend);
+    expected.forward(backend);
+    expected.backward(backend);
+    CHECK(difference(op.y, expected.y) < 2e-5);
+    CHECK(difference(op.dx, expected.dx) < 1e-3);
+
+    auto in_place = op.added;
+    cpu::norm_mish_forward(backend, 2, epsilon, op.view(op.x), op.gain.data(), op.bias.data(),
+                           op.modulation(op.scale_bias), op.rows(in_place), op.rows(in_place), op.moments());
+    CHECK(op.dense(op.rows(in_place)) == op.dense(op.rows(op.y)));
+    auto x = op.x;
+    cpu::norm_mish_forward(backend, 2, epsilon, op.view(x), op.gain.data(), op.bias.data(),
+                           op.modulation(op.scale_bias), op.rows(op.added), op.view(x).flat(), op.moments());
+    CHECK(x == op.dense(op.rows(op.y)));
+    auto dy = op.dense(op.rows(op.dy));
+    cpu::norm_mish_backward(backend, 2, op.view(op.x), op.moments(), op.gain.data(), op.bias.data(),
+                            op.modulation(op.scale_bias), op.view(dy).flat(), op.view(dy),
+                            op.modulation(op.dscale_bias), nullptr, nullptr, nullptr);
+    CHECK(dy == op.dx);
+  }
+}
+
+TEST_CASE("norm, Mish, FiLM and residual in one pass do not depend on the number of threads") {
+  check_threads([](const Backend& backend) {
+    Fused<float> op{{100, 2, 640, 8}, true, true};
+    op.forward(backend);
+    op.backward(backend);
+    return joined({op.y, op.statistics, op.dx, op.dscale_bias, op.dgain, op.dbias, op.dx_sums});
+  });
+}
+
+TEST_CASE("column sums are added in order of the rows") {
+  const Index rows = 9, stride = 150;
+  const auto x = random<float>(rows * stride, 1);
+  for (const Index cols : {1, 15, 16, 33, 64, 149}) {
+    auto expected = random<float>(cols, 2);
+    maa::kernels::reference::column_sums(x.data(), stride, rows, cols, expected.data());
+    for (const auto isa : test::supported_isas()) {
+      auto sums = random<float>(cols, 2);
+      maa::kernels::norm_for(isa).column_sums(x.data(), stride, rows, cols, sums.data());
+      CHECK(sums == expected);
+    }
+  }
+}
+
 TEST_CASE("norm errors name the op") {
   const Backend backend(1);
   std::vector<float> x(24), y(24), statistics(8);
@@ -249,5 +468,31 @@ TEST_CASE("norm errors name the op") {
   check_error("layer_norm_backward: dx", [&] {
     cpu::layer_norm_backward(backend, matrix(x, 4, 6), matrix(statistics, 4, 2), nullptr, matrix(y, 4, 6),
                              matrix(x, 6, 4), nullptr, nullptr);
+  });
+  check_error("norm_mish_forward: expected groups", [&] {
+    cpu::norm_mish_forward(backend, 3, epsilon, view, nullptr, nullptr, {}, {}, matrix(y, 6, 4),
+                           matrix(statistics, 2, 4));
+  });
+  check_error("norm_mish_forward: y: expected [6, 4], found [4, 6]", [&] {
+    cpu::norm_mish_forward(backend, 2, epsilon, view, nullptr, nullptr, {}, {}, matrix(y, 4, 6),
+                           matrix(statistics, 2, 4));
+  });
+  check_error("norm_mish_forward: scale_bias", [&] {
+    cpu::norm_mish_forward(backend, 2, epsilon, view, nullptr, nullptr, matrix(statistics, 2, 4), {},
+                           matrix(y, 6, 4), matrix(statistics, 2, 4));
+  });
+  check_error("norm_mish_forward: residual", [&] {
+    cpu::norm_mish_forward(backend, 2, epsilon, view, nullptr, nullptr, {}, matrix(x, 12, 2), matrix(y, 6, 4),
+                           matrix(statistics, 2, 4));
+  });
+  check_error("norm_mish_backward: dy", [&] {
+    cpu::norm_mish_backward(backend, 2, view, matrix(statistics, 2, 4), nullptr, nullptr, {}, matrix(y, 4, 6),
+                            sequence(x, 2, 3, 4), {}, nullptr, nullptr, nullptr);
+  });
+  check_error("norm_mish_backward: dscale_bias", [&] {
+    std::vector<float> scale_bias(16);
+    cpu::norm_mish_backward(backend, 2, view, matrix(statistics, 2, 4), nullptr, nullptr,
+                            matrix(scale_bias, 2, 8), matrix(y, 6, 4), sequence(x, 2, 3, 4), {}, nullptr,
+                            nullptr, nullptr);
   });
 }

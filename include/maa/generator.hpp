@@ -28,7 +28,7 @@ class Generator {
 
   static Generator load(const std::filesystem::path& path, Backend backend = Backend()) {
     Generator generator(std::move(backend));
-    generator.state_ = std::make_unique<State>(detail::load_generator<Network, Config>(path));
+    generator.set_state(std::make_unique<State>(detail::load_generator<Network, Config>(path)));
     return generator;
   }
   void save(const std::filesystem::path& path) const { detail::save_generator(path, trained_state()); }
@@ -48,7 +48,7 @@ class Generator {
     for (std::size_t i = 0; i < dataset.tasks.size(); ++i) {
       state->provenance["task." + concatenate(i)] = dataset.tasks[i];
     }
-    state_ = std::move(state);
+    set_state(std::move(state));
     return true;
   }
 
@@ -170,21 +170,25 @@ class Generator {
     }
     const auto latent = workspace.sequence<float>(count, Network::token_count, Config::latent_size);
     const auto w = bind<Model>(state.parameters);
+    const Backend& backend = prepared_[static_cast<std::size_t>(options.precision)];
+    const DiffusionSchedule schedule(state.diffusion);
+    const auto sampling = options.sampling.value_or(state.sampling);
+    const auto visited = schedule.timesteps(sampling.steps, sampling.spacing);
     const auto denoiser = [&](MatrixView<const float> with) {
-      return [&, with](MatrixView<const float> x, std::span<const Index> timesteps,
-                       MatrixView<float> prediction) {
+      const auto modulation = Model::DenoiserModel::modulation(backend, w.denoiser, visited, with, workspace);
+      return [&, modulation](MatrixView<const float> x, std::span<const Index> timesteps,
+                             MatrixView<float> prediction) {
         const Workspace::Scope scope(workspace);
         const SequenceView<const float> noisy(x.data, x.rows, Network::token_count, Config::latent_size);
-        const auto saved =
-            Model::DenoiserModel::forward(backend_, w.denoiser, noisy, timesteps, with, workspace);
-        copy_matrix(backend_, saved.output.per_sample(), prediction);
+        const Index step = std::ranges::find(visited, timesteps[0]) - visited.begin();
+        const auto output =
+            Model::DenoiserModel::infer(backend, w.denoiser, noisy, modulation, step, workspace);
+        copy_matrix(backend, output.per_sample(), prediction);
       };
     };
     auto streams = sample_streams(Rng(options.seed), 0, count);
-    const DiffusionSchedule schedule(state.diffusion);
     const auto sample = [&](auto&& denoise) {
-      return draw_samples<float>(schedule, options.sampling.value_or(state.sampling), streams,
-                                 latent.per_sample(), denoise, options.progress);
+      return draw_samples<float>(schedule, sampling, streams, latent.per_sample(), denoise, options.progress);
     };
     const bool finished =
         options.guidance == 1
@@ -192,8 +196,8 @@ class Generator {
             : sample(guided_denoiser<float>(denoiser(condition), denoiser(none), options.guidance));
     require(finished, "generate: stopped by the progress callback");
     state.latent.invert(latent.per_sample());
-    const auto decoded = Model::AutoencoderModel::decode(backend_, w.autoencoder,
-                                                         SequenceView<const float>(latent), workspace);
+    const auto decoded =
+        Model::AutoencoderModel::decode(backend, w.autoencoder, SequenceView<const float>(latent), workspace);
     auto weights = decoded.parameters;
     for (Index i = 0; i < count; ++i) {
       state.standardizer.to_normalized(weights.row(i));
@@ -243,8 +247,17 @@ class Generator {
     return corrected;
   }
 
+  void set_state(std::unique_ptr<const State> state) {
+    prepared_.clear();
+    for (const auto precision : {Precision::fp32, Precision::bf16_weights}) {
+      prepared_.push_back(backend_.prepared(state->parameters.span(), precision));
+    }
+    state_ = std::move(state);
+  }
+
   Backend backend_;
   std::unique_ptr<const State> state_;
+  std::vector<Backend> prepared_;  // by precision
 };
 
 MAA_NAMESPACE_END

@@ -24,37 +24,38 @@ class AutoencoderStage {
   const TrainOptions& options() const { return options_.train; }
 
   // || x - D(noisy E(noisy x)) ||^2 / parameters, averaged over the batch.
-  double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index step) {
+  double loss(const Backend& backend, std::span<const float> weights, std::span<float> gradients, Rng rng,
+              Index step) {
     workspace_.reset();
     const auto w = bind<Part>(weights);
     const auto g = bind<Part>(gradients);
     const auto x = gather(data_.split.train.policies, order_.batch(step));
     const auto noisy = workspace_.template matrix<float>(x.rows, x.cols);
     add_noise(x.span(), options_.input_noise, rng, noisy.span());
-    const auto encoded = Part::encode(backend_, w, MatrixView<const float>(noisy), workspace_);
+    const auto encoded = Part::encode(backend, w, MatrixView<const float>(noisy), workspace_);
     const auto& latent = encoded.latent;
     const auto noisy_latent =
         workspace_.template sequence<float>(latent.batch, latent.length, latent.channels);
     add_noise(latent.span(), options_.latent_noise, rng, noisy_latent.span());
     const auto before_clamp = workspace_.template matrix<float>(1, latent.size());
     if (options_.clamp_latent) {
-      copy_matrix(backend_, MatrixView<float>(noisy_latent.data, 1, latent.size()), before_clamp);
+      copy_matrix(backend, MatrixView<float>(noisy_latent.data, 1, latent.size()), before_clamp);
       for (float& value : noisy_latent.span()) {
         value = std::clamp(value, -1.0f, 1.0f);
       }
     }
-    const auto decoded = Part::decode(backend_, w, SequenceView<const float>(noisy_latent), workspace_);
+    const auto decoded = Part::decode(backend, w, SequenceView<const float>(noisy_latent), workspace_);
     const auto dparameters = workspace_.template matrix<float>(x.rows, x.cols);
-    const double loss = mse_loss(backend_, decoded.parameters, x, dparameters);
+    const double loss = mse_loss(backend, decoded.parameters, x, dparameters);
     const auto dlatent = workspace_.template sequence<float>(latent.batch, latent.length, latent.channels);
-    Part::decode_backward(backend_, w, decoded, MatrixView<const float>(dparameters), g, dlatent, workspace_);
+    Part::decode_backward(backend, w, decoded, MatrixView<const float>(dparameters), g, dlatent, workspace_);
     const float kept =
         options_.noise_form == NoiseForm::mix ? static_cast<float>(1 - options_.latent_noise) : 1.0f;
     for (Index i = 0; i < dlatent.size(); ++i) {
       const bool clamped = options_.clamp_latent && std::abs(before_clamp.data[i]) > 1.0f;
       dlatent.data[i] = clamped ? 0.0f : kept * dlatent.data[i];
     }
-    Part::encode_backward(backend_, w, encoded, SequenceView<const float>(dlatent), g, workspace_);
+    Part::encode_backward(backend, w, encoded, SequenceView<const float>(dlatent), g, workspace_);
     return loss;
   }
 

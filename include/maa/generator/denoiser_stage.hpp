@@ -32,7 +32,8 @@ class DenoiserStage {
 
   // Mean squared error of the prediction at random timesteps; every policy is paired with a random prompt of
   // its task.
-  double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index step) {
+  double loss(const Backend& backend, std::span<const float> weights, std::span<float> gradients, Rng rng,
+              Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
     const auto count = static_cast<Index>(batch.size());
@@ -64,10 +65,10 @@ class DenoiserStage {
     const SequenceView<const float> x(noisy.data, count, Network::token_count, Config::latent_size);
     const auto w = bind<Part>(weights);
     const auto saved =
-        Part::forward(backend_, w, x, timesteps, MatrixView<const float>(condition), workspace_);
+        Part::forward(backend, w, x, timesteps, MatrixView<const float>(condition), workspace_);
     const auto doutput = workspace_.template sequence<float>(count, x.length, x.channels);
-    const double loss = mse_loss(backend_, saved.output.per_sample(), target, doutput.per_sample());
-    Part::backward(backend_, w, saved, SequenceView<const float>(doutput), bind<Part>(gradients),
+    const double loss = mse_loss(backend, saved.output.per_sample(), target, doutput.per_sample());
+    Part::backward(backend, w, saved, SequenceView<const float>(doutput), bind<Part>(gradients),
                    MatrixView<float>(), SequenceView<float>(), workspace_);
     return loss;
   }

@@ -27,7 +27,8 @@ class EmbedderStage {
 
   // InfoNCE over the batch's windows: softmax(h_i' W v_j / temperature) against j = i, or against all windows
   // of i's task; symmetric adds the same with rows and columns exchanged.
-  double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index step) {
+  double loss(const Backend& backend, std::span<const float> weights, std::span<float> gradients, Rng rng,
+              Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
     const Index rows = static_cast<Index>(batch.size()) * segments;
@@ -35,7 +36,7 @@ class EmbedderStage {
     const auto v_in = gather(data_.success_features, Data::v_size, batch, rng);
     const auto w = bind<Part>(weights);
     const auto saved =
-        Part::forward(backend_, w, MatrixView<const float>(h_in), MatrixView<const float>(v_in), workspace_);
+        Part::forward(backend, w, MatrixView<const float>(h_in), MatrixView<const float>(v_in), workspace_);
     const auto targets = positives(batch);
     const auto scaled = workspace_.template matrix<float>(rows, rows);
     const auto dlogits = workspace_.template matrix<float>(rows, rows);
@@ -43,19 +44,19 @@ class EmbedderStage {
     for (Index i = 0; i < scaled.size(); ++i) {
       scaled.data[i] = slope * saved.logits.data[i];
     }
-    double loss = info_nce_loss(backend_, scaled, targets, dlogits);
+    double loss = info_nce_loss(backend, scaled, targets, dlogits);
     if (options_.symmetric) {
       const auto transposed = workspace_.template matrix<float>(rows, rows);
       const auto dtransposed = workspace_.template matrix<float>(rows, rows);
       for_pairs(rows, [&](Index i, Index j) { transposed(j, i) = scaled(i, j); });
       loss +=
-          info_nce_loss(backend_, transposed, targets, dtransposed);  // targets are symmetric up to row sums
+          info_nce_loss(backend, transposed, targets, dtransposed);  // targets are symmetric up to row sums
       for_pairs(rows, [&](Index i, Index j) { dlogits(i, j) += dtransposed(j, i); });
     }
     for (Index i = 0; i < dlogits.size(); ++i) {
       dlogits.data[i] *= slope;
     }
-    Part::backward(backend_, w, saved, MatrixView<const float>(dlogits), MatrixView<const float>(),
+    Part::backward(backend, w, saved, MatrixView<const float>(dlogits), MatrixView<const float>(),
                    MatrixView<const float>(), bind<Part>(gradients), workspace_);
     return loss;
   }

@@ -87,10 +87,7 @@ class Fitting {
       resume_reader_.reset();
     }
     while (!trainer.finished()) {
-      const Index step = trainer.step_count();
-      auto progress = trainer.step([&](std::span<const float> weights, std::span<float> gradients) {
-        return stage.loss(weights, gradients, trainer.step_rng(), step);
-      });
+      auto progress = next_step(stage, trainer);
       progress.stage = Stage::name;
       if (trainer.step_count() % options_.validation_every == 0 || trainer.finished()) {
         progress.validation = stage.validation(trainer.result().span());
@@ -106,6 +103,24 @@ class Fitting {
     }
     std::copy(trainer.result().begin(), trainer.result().end(), target.begin());
     return true;
+  }
+
+  // Fused where the stage takes the backend to run on.
+  template <class Stage>
+  TrainProgress next_step(Stage& stage, Trainer<float, Backend>& trainer) {
+    using Weights = std::span<const float>;
+    using Gradients = std::span<float>;
+    const Rng rng = trainer.step_rng();
+    const Index step = trainer.step_count();
+    if constexpr (requires(Weights w, Gradients g) { stage.loss(backend_, w, g, rng, step); }) {
+      const auto loss = [&](const Backend& backend, Weights weights, Gradients gradients) {
+        return stage.loss(backend, weights, gradients, rng, step);
+      };
+      return trainer.can_fuse() ? trainer.fused_step(loss)
+                                : trainer.step([&](auto w, auto g) { return loss(backend_, w, g); });
+    } else {
+      return trainer.step([&](auto w, auto g) { return stage.loss(w, g, rng, step); });
+    }
   }
 
   void normalize_latents(Buffer<float>& latents) {

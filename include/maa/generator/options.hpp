@@ -1,6 +1,7 @@
 // Run-time choices of training and generation, with the presets `fixed`, `paper` and `reference`.
 #pragma once
 
+#include <maa/backend/precision.hpp>
 #include <maa/core/rng.hpp>
 #include <maa/diffusion/sampler.hpp>
 #include <maa/train/trainer.hpp>
@@ -157,6 +158,9 @@ struct GenerateOptions {
   double guidance =
       1;  // 0: without the condition; above 1: classifier-free guidance (both want condition_dropout)
   bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
+  // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
+  // made at its first use.
+  Precision precision = Precision::fp32;
   // Otherwise the generator's own choices.
   std::optional<SamplingOptions> sampling = std::nullopt;
   SamplingProgress progress = {};  // may stop: generate then throws

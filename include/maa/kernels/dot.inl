@@ -7,6 +7,8 @@ MAA_KERNEL_INLINE void dot_products(const float* x, Index x_row, const float* w,
   // Independent accumulators, enough to cover the latency of an addition. Their number depends on Rows alone,
   // so that a result does not depend on where in the output its column lies.
   constexpr int ways = Rows == 1 ? 2 : 1;
+  // Weights that exceed the caches: some hundred bytes more than the hardware fetches ahead.
+  constexpr Index ahead = 256;
   Vec sums[ways][Rows][Outputs];
   MAA_KERNEL_UNROLL
   for (int u = 0; u < ways; ++u) {
@@ -29,6 +31,7 @@ MAA_KERNEL_INLINE void dot_products(const float* x, Index x_row, const float* w,
       }
       MAA_KERNEL_UNROLL
       for (int j = 0; j < Outputs; ++j) {
+        __builtin_prefetch(w + j * w_row + k + u * lanes + ahead, 0, 2);
         const Vec right = load(w + j * w_row + k + u * lanes);
         MAA_KERNEL_UNROLL
         for (int i = 0; i < Rows; ++i) {
@@ -80,7 +83,8 @@ MAA_KERNEL_INLINE void stream_columns(const Product<float>& p, Index first) {
 
 template <int Rows>
 inline void stream_rows(const Product<float>& p, Index first, Index count) {
-  constexpr Index outputs = Rows <= 2 ? 4 : 2;
+  // As many as there are registers for.
+  constexpr Index outputs = Rows <= 2 ? 4 : MAA_LANES == 16 ? 6 : 2;
   Index j = first;
   for (; j + outputs <= first + count; j += outputs) {
     stream_columns<Rows, outputs>(p, j);
@@ -93,7 +97,7 @@ inline void stream_rows(const Product<float>& p, Index first, Index count) {
 // p.a_col == p.b_row == 1. Groups of four rows take turns on a few rows of the weights, which the first group
 // brings to the cache.
 inline void stream(const Product<float>& p) {
-  const Index columns = p.rows <= 4 ? p.cols : 4;
+  const Index columns = p.rows <= 4 ? p.cols : MAA_LANES == 16 ? 6 : 4;
   for (Index j = 0; j < p.cols; j += columns) {
     const Index count = columns < p.cols - j ? columns : p.cols - j;
     Index i = 0;

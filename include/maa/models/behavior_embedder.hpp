@@ -100,8 +100,8 @@ struct BehaviorEmbedder {
       fill_zero(backend, dmetric_v);
       T* none = nullptr;
       linear_backward_weight(backend, dlogits, saved.h(), dmetric_v.data, none);
-      linear_backward_weight(backend, dmetric_v, saved.v(), gradients.metric, none);
       linear_backward_input(backend, dmetric_v, w.metric, dv);
+      linear_backward_weight(backend, dmetric_v, saved.v(), gradients.metric, none);
     } else {
       fill_zero(backend, dh);
       fill_zero(backend, dv);

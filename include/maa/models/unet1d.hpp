@@ -96,61 +96,106 @@ struct UNet1d {
     require(static_cast<Index>(timesteps.size()) == batch, "unet timesteps: expected ", batch, ", found ",
             timesteps.size());
     Saved<T> saved;
-    saved.time_features = workspace.matrix<T>(batch, TimeSize);
-    saved.time_hidden = workspace.matrix<T>(batch, 4 * TimeSize);
-    saved.time_active = workspace.matrix<T>(batch, 4 * TimeSize);
     saved.condition = workspace.matrix<T>(batch, full_condition);
     saved.condition_active = workspace.matrix<T>(batch, full_condition);
-    sinusoidal_embedding(backend, timesteps, saved.time_features);
-    linear_forward(backend, saved.time_features, w.time[0].weight, w.time[0].bias, saved.time_hidden);
-    activation_forward(backend, Activation::mish, saved.time_hidden.span(), saved.time_active.span());
-    linear_forward(backend, saved.time_active, w.time[1].weight, w.time[1].bias,
-                   saved.condition.col_range(0, TimeSize));
+    embed_time(backend, w, timesteps, saved.condition.col_range(0, TimeSize), saved, workspace);
     copy_matrix(backend, condition, saved.condition.col_range(TimeSize, ConditionSize));
     activation_forward(backend, Activation::mish, saved.condition.span(), saved.condition_active.span());
-
-    const auto block = [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input,
-                           Index out) {
-      return residual_block_forward(backend, Kernel, Groups, out, weights, input,
-                                    MatrixView<const T>(saved.condition_active), workspace);
-    };
-    SequenceView<const T> h = x;
-    for (std::size_t level = 0; level < levels; ++level) {
-      auto& here = saved.down[level];
-      here.blocks[0] = block(w.down[level].blocks[0], h, channels[level]);
-      here.blocks[1] = block(w.down[level].blocks[1], here.blocks[0].y, channels[level]);
-      h = here.blocks[1].y;
-      if (level + 1 < levels) {
-        here.resampled = workspace.sequence<T>(batch, down_shape.output_length(h.length), channels[level]);
-        conv1d_forward(backend, down_shape, h, w.down[level].resample.weight, w.down[level].resample.bias,
-                       here.resampled);
-        h = here.resampled;
-      }
-    }
-    for (std::size_t i = 0; i < 2; ++i) {
-      saved.middle[i] = block(w.middle[i], h, deepest);
-      h = saved.middle[i].y;
-    }
-    for (std::size_t i = 0; i + 1 < levels; ++i) {
-      const std::size_t level = levels - 1 - i;
-      auto& here = saved.up[i];
-      const SequenceView<const T> skip = saved.down[level].blocks[1].y;
-      here.input = workspace.sequence<T>(batch, h.length, h.channels + skip.channels);
-      copy_matrix(backend, h.flat(), here.input.flat().col_range(0, h.channels));
-      copy_matrix(backend, skip.flat(), here.input.flat().col_range(h.channels, skip.channels));
-      here.blocks[0] = block(w.up[i].blocks[0], here.input, channels[level - 1]);
-      here.blocks[1] = block(w.up[i].blocks[1], here.blocks[0].y, channels[level - 1]);
-      const auto shape = up_shape(h.length, saved.down[level - 1].blocks[1].y.length);
-      here.resampled =
-          workspace.sequence<T>(batch, shape.transposed_output_length(h.length), channels[level - 1]);
-      conv_transpose1d_forward(backend, shape, here.blocks[1].y, w.up[i].resample.weight,
-                               w.up[i].resample.bias, here.resampled);
-      h = here.resampled;
-    }
-    saved.last = conv_block_forward(backend, Kernel, Groups, channels[0], w.last, h, workspace);
-    saved.output = workspace.sequence<T>(batch, x.length, LatentChannels);
-    linear_forward(backend, saved.last.y.flat(), w.output.weight, w.output.bias, saved.output.flat());
+    saved.output = pass(
+        backend, w, x,
+        [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input, Index out,
+            ResidualBlockSaved<T>& here) {
+          const auto scale_bias = workspace.matrix<T>(batch, 2 * out);
+          linear_forward(backend, saved.condition_active, weights.condition.weight, weights.condition.bias,
+                         scale_bias);
+          here = residual_block_forward(backend, Kernel, Groups, weights, input, scale_bias,
+                                        workspace.sequence<T>(batch, input.length, out), workspace);
+        },
+        saved, workspace);
     return saved;
+  }
+
+  // What timesteps and conditions do to the blocks, so that sampling need not repeat it in every step: the
+  // scales and biases of all blocks side by side, modulation_size numbers. Mish acts on each number of [time;
+  // condition] alone, so they are the sum of a row for the timestep and one for the sample.
+  template <class T>
+  struct Modulation {
+    MatrixView<T> of_timesteps;   // [timesteps, modulation_size]
+    MatrixView<T> of_conditions;  // [batch, modulation_size]
+  };
+  static constexpr Index modulation_size = [] {
+    Index size = 4 * channels[levels - 1];
+    for (std::size_t level = 0; level < levels; ++level) {
+      size += (level + 1 < levels ? 8 : 4) * channels[level];
+    }
+    return size;
+  }();
+
+  // condition [batch, ConditionSize]; the result lies in `workspace`.
+  template <class Backend, class T>
+  static Modulation<T> modulation(const Backend& backend, const Weights<const T>& w,
+                                  std::span<const Index> timesteps, MatrixView<const T> condition,
+                                  Workspace& workspace) {
+    require_shape(condition, condition.rows, ConditionSize, "unet condition");
+    const auto steps = static_cast<Index>(timesteps.size());
+    const Modulation<T> result{workspace.matrix<T>(steps, modulation_size),
+                               workspace.matrix<T>(condition.rows, modulation_size)};
+    const Workspace::Scope scope(workspace);
+    Saved<T> saved;
+    const auto time = workspace.matrix<T>(steps, TimeSize);
+    embed_time(backend, w, timesteps, time, saved, workspace);
+    const auto active = workspace.matrix<T>(condition.rows, ConditionSize);
+    activation_forward(backend, Activation::mish, time.span(), time.span());
+    copy_matrix(backend, condition, active);
+    activation_forward(backend, Activation::mish, active.span(), active.span());
+    Index first = 0;
+    const auto block = [&](const ResidualBlockWeights<const T>& weights, Index out) {
+      const T* none = nullptr;
+      linear_forward(backend, time, weights.condition.weight, full_condition, weights.condition.bias,
+                     result.of_timesteps.col_range(first, 2 * out));
+      linear_forward(backend, active, weights.condition.weight + TimeSize, full_condition, none,
+                     result.of_conditions.col_range(first, 2 * out));
+      first += 2 * out;
+    };
+    for (std::size_t level = 0; level < levels; ++level) {
+      block(w.down[level].blocks[0], channels[level]);
+      block(w.down[level].blocks[1], channels[level]);
+    }
+    block(w.middle[0], deepest);
+    block(w.middle[1], deepest);
+    for (std::size_t i = 0; i + 1 < levels; ++i) {
+      block(w.up[i].blocks[0], channels[levels - 2 - i]);
+      block(w.up[i].blocks[1], channels[levels - 2 - i]);
+    }
+    return result;
+  }
+
+  // The forward pass alone, with row `step` of modulation.of_timesteps for all samples; nothing is kept but
+  // the result, in `workspace`.
+  template <class Backend, class T>
+  static SequenceView<T> infer(const Backend& backend, const Weights<const T>& w, SequenceView<const T> x,
+                               const Modulation<T>& modulation, Index step, Workspace& workspace) {
+    require_shape(x, modulation.of_conditions.rows, x.length, LatentChannels, "unet input");
+    const auto output = workspace.sequence<T>(x.batch, x.length, LatentChannels);
+    const Workspace::Scope scope(workspace);
+    const auto all = workspace.matrix<T>(x.batch, modulation_size);
+    add_row(backend, modulation.of_conditions, modulation.of_timesteps.row(step), all);
+    Saved<T> unused;
+    Index first = 0;
+    const auto computed = pass(
+        backend, w, x,
+        [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input, Index out,
+            ResidualBlockSaved<T>& here) {
+          const auto y = workspace.sequence<T>(x.batch, input.length, out);
+          const Workspace::Scope inner(workspace);
+          residual_block_forward(backend, Kernel, Groups, weights, input, all.col_range(first, 2 * out), y,
+                                 workspace);
+          here.y = y;
+          first += 2 * out;
+        },
+        unused, workspace);
+    copy_matrix(backend, computed.flat(), output.flat());
+    return output;
   }
 
   // doutput [batch, length, LatentChannels]. Parameter gradients accumulate; dcondition [batch,
@@ -184,9 +229,9 @@ struct UNet1d {
     };
 
     auto dlast = sequence_like(saved.last.y);
+    linear_backward_input(backend, doutput.flat(), w.output.weight, dlast.flat());
     linear_backward_weight(backend, doutput.flat(), saved.last.y.flat(), gradients.output.weight,
                            gradients.output.bias);
-    linear_backward_input(backend, doutput.flat(), w.output.weight, dlast.flat());
     auto dh = sequence_like(saved.last.x);
     conv_block_backward(backend, Kernel, Groups, w.last, saved.last, SequenceView<const T>(dlast),
                         gradients.last, dh, workspace);
@@ -197,9 +242,9 @@ struct UNet1d {
       const auto y = here.blocks[1].y;
       const auto shape = up_shape(y.length, here.resampled.length);
       auto dy = sequence_like(y);
+      conv_transpose1d_backward_input(backend, shape, dh, w.up[i].resample.weight, dy);
       conv_transpose1d_backward_weight(backend, shape, dh, y, gradients.up[i].resample.weight,
                                        gradients.up[i].resample.bias);
-      conv_transpose1d_backward_input(backend, shape, dh, w.up[i].resample.weight, dy);
       const auto dinput =
           pair(w.up[i].blocks, here.blocks, SequenceView<const T>(dy), gradients.up[i].blocks);
       const Index skip_channels = channels[level];
@@ -216,9 +261,9 @@ struct UNet1d {
       auto dy = dh;
       if (level + 1 < levels) {
         dy = sequence_like(y);
+        conv1d_backward_input(backend, down_shape, dh, w.down[level].resample.weight, dy);
         conv1d_backward_weight(backend, down_shape, dh, y, gradients.down[level].resample.weight,
                                gradients.down[level].resample.bias);
-        conv1d_backward_input(backend, down_shape, dh, w.down[level].resample.weight, dy);
       }
       if (level > 0) {
         add_matrix(backend, dskip[level].flat(), dy.flat());
@@ -242,9 +287,9 @@ struct UNet1d {
     }
     const auto dtime = dfull.col_range(0, TimeSize);
     auto dhidden = workspace.matrix<T>(batch, 4 * TimeSize);
+    linear_backward_input(backend, dtime, w.time[1].weight, dhidden);
     linear_backward_weight(backend, dtime, saved.time_active, gradients.time[1].weight,
                            gradients.time[1].bias);
-    linear_backward_input(backend, dtime, w.time[1].weight, dhidden);
     activation_backward(backend, Activation::mish, saved.time_hidden.span(), dhidden.span(), dhidden.span());
     linear_backward_weight(backend, dhidden, saved.time_features, gradients.time[0].weight,
                            gradients.time[0].bias);
@@ -253,6 +298,63 @@ struct UNet1d {
  private:
   static constexpr Index deepest = channels[levels - 1];
   static constexpr ConvShape down_shape{2, 2, 1};
+
+  // The embedding of timesteps, one row each, into `time` [timesteps, TimeSize].
+  template <class Backend, class T>
+  static void embed_time(const Backend& backend, const Weights<const T>& w, std::span<const Index> timesteps,
+                         MatrixView<T> time, Saved<T>& saved, Workspace& workspace) {
+    const auto count = static_cast<Index>(timesteps.size());
+    saved.time_features = workspace.matrix<T>(count, TimeSize);
+    saved.time_hidden = workspace.matrix<T>(count, 4 * TimeSize);
+    saved.time_active = workspace.matrix<T>(count, 4 * TimeSize);
+    sinusoidal_embedding(backend, timesteps, saved.time_features);
+    linear_forward(backend, saved.time_features, w.time[0].weight, w.time[0].bias, saved.time_hidden);
+    activation_forward(backend, Activation::mish, saved.time_hidden.span(), saved.time_active.span());
+    linear_forward(backend, saved.time_active, w.time[1].weight, w.time[1].bias, time);
+  }
+
+  // From the input to the output. block(weights, input, out channels, saved) computes saved.y.
+  template <class Backend, class T, class Block>
+  static SequenceView<T> pass(const Backend& backend, const Weights<const T>& w, SequenceView<const T> x,
+                              const Block& block, Saved<T>& saved, Workspace& workspace) {
+    SequenceView<const T> h = x;
+    for (std::size_t level = 0; level < levels; ++level) {
+      auto& here = saved.down[level];
+      block(w.down[level].blocks[0], h, channels[level], here.blocks[0]);
+      block(w.down[level].blocks[1], here.blocks[0].y, channels[level], here.blocks[1]);
+      h = here.blocks[1].y;
+      if (level + 1 < levels) {
+        here.resampled = workspace.sequence<T>(x.batch, down_shape.output_length(h.length), channels[level]);
+        conv1d_forward(backend, down_shape, h, w.down[level].resample.weight, w.down[level].resample.bias,
+                       here.resampled);
+        h = here.resampled;
+      }
+    }
+    for (std::size_t i = 0; i < 2; ++i) {
+      block(w.middle[i], h, deepest, saved.middle[i]);
+      h = saved.middle[i].y;
+    }
+    for (std::size_t i = 0; i + 1 < levels; ++i) {
+      const std::size_t level = levels - 1 - i;
+      auto& here = saved.up[i];
+      const SequenceView<const T> skip = saved.down[level].blocks[1].y;
+      here.input = workspace.sequence<T>(x.batch, h.length, h.channels + skip.channels);
+      copy_matrix(backend, h.flat(), here.input.flat().col_range(0, h.channels));
+      copy_matrix(backend, skip.flat(), here.input.flat().col_range(h.channels, skip.channels));
+      block(w.up[i].blocks[0], here.input, channels[level - 1], here.blocks[0]);
+      block(w.up[i].blocks[1], here.blocks[0].y, channels[level - 1], here.blocks[1]);
+      const auto shape = up_shape(h.length, saved.down[level - 1].blocks[1].y.length);
+      here.resampled =
+          workspace.sequence<T>(x.batch, shape.transposed_output_length(h.length), channels[level - 1]);
+      conv_transpose1d_forward(backend, shape, here.blocks[1].y, w.up[i].resample.weight,
+                               w.up[i].resample.bias, here.resampled);
+      h = here.resampled;
+    }
+    saved.last = conv_block_forward(backend, Kernel, Groups, channels[0], w.last, h, workspace);
+    const auto output = workspace.sequence<T>(x.batch, x.length, LatentChannels);
+    linear_forward(backend, saved.last.y.flat(), w.output.weight, w.output.bias, output.flat());
+    return output;
+  }
 
   // Restores the length that the level above had.
   static ConvShape up_shape(Index length, Index target) {

@@ -71,46 +71,67 @@ template <class T>
 struct ConvBlockSaved {
   SequenceView<const T> x;
   SequenceView<T> convolved;
-  SequenceView<T> normed;
   MatrixView<T> statistics;
   SequenceView<T> y;
 };
+
+// y = scale * block(x) + bias + residual, with rows of scale_bias [batch, 2 * channels]; scale_bias and
+// residual may be without data. residual and y [batch * length, channels], rows may be strided; y may be
+// residual. The result's y is left for the caller to set.
+template <class Backend, class T>
+ConvBlockSaved<T> conv_block_forward(const Backend& backend, Index kernel, Index groups,
+                                     const ConvBlockWeights<const T>& w, SequenceView<const T> x,
+                                     MatrixView<const T> scale_bias, MatrixView<const T> residual,
+                                     MatrixView<T> y, Workspace& workspace) {
+  ConvBlockSaved<T> saved;
+  saved.x = x;
+  saved.convolved = workspace.sequence<T>(x.batch, x.length, y.cols);
+  saved.statistics = workspace.matrix<T>(x.batch, 2 * groups);
+  conv1d_forward(backend, ConvShape{kernel, 1, kernel / 2}, x, w.conv.weight, w.conv.bias, saved.convolved);
+  norm_mish_forward(backend, groups, group_norm_epsilon, saved.convolved, w.norm.weight, w.norm.bias,
+                    scale_bias, residual, y, saved.statistics);
+  return saved;
+}
 
 template <class Backend, class T>
 ConvBlockSaved<T> conv_block_forward(const Backend& backend, Index kernel, Index groups, Index out_channels,
                                      const ConvBlockWeights<const T>& w, SequenceView<const T> x,
                                      Workspace& workspace) {
-  ConvBlockSaved<T> saved;
-  saved.x = x;
-  saved.convolved = workspace.sequence<T>(x.batch, x.length, out_channels);
-  saved.normed = workspace.sequence<T>(x.batch, x.length, out_channels);
-  saved.statistics = workspace.matrix<T>(x.batch, 2 * groups);
-  saved.y = workspace.sequence<T>(x.batch, x.length, out_channels);
-  conv1d_forward(backend, ConvShape{kernel, 1, kernel / 2}, x, w.conv.weight, w.conv.bias, saved.convolved);
-  group_norm_forward(backend, groups, group_norm_epsilon, saved.convolved, w.norm.weight, w.norm.bias,
-                     saved.normed, saved.statistics);
-  activation_forward(backend, Activation::mish, saved.normed.span(), saved.y.span());
+  const auto y = workspace.sequence<T>(x.batch, x.length, out_channels);
+  auto saved = conv_block_forward(backend, kernel, groups, w, x, MatrixView<const T>(), MatrixView<const T>(),
+                                  y.flat(), workspace);
+  saved.y = y;
   return saved;
 }
 
-// dx is overwritten if it has data.
+// dy [batch * length, channels], rows may be strided; the residual's gradient is dy. dx is overwritten if it
+// has data, dscale_bias if scale_bias has.
+template <class Backend, class T>
+void conv_block_backward(const Backend& backend, Index kernel, Index groups,
+                         const ConvBlockWeights<const T>& w, const ConvBlockSaved<T>& saved,
+                         MatrixView<const T> scale_bias, MatrixView<const T> dy,
+                         const ConvBlockWeights<T>& gradients, SequenceView<T> dx, MatrixView<T> dscale_bias,
+                         Workspace& workspace) {
+  const Workspace::Scope scope(workspace);
+  const auto& convolved = saved.convolved;
+  const auto dconvolved = workspace.sequence<T>(convolved.batch, convolved.length, convolved.channels);
+  norm_mish_backward(backend, groups, convolved, saved.statistics, w.norm.weight, w.norm.bias, scale_bias, dy,
+                     dconvolved, dscale_bias, gradients.norm.weight, gradients.norm.bias,
+                     gradients.conv.bias);
+  const ConvShape shape{kernel, 1, kernel / 2};
+  if (dx.data) {
+    conv1d_backward_input(backend, shape, dconvolved, w.conv.weight, dx);
+  }
+  conv1d_backward_weight(backend, shape, dconvolved, saved.x, gradients.conv.weight, nullptr);
+}
+
 template <class Backend, class T>
 void conv_block_backward(const Backend& backend, Index kernel, Index groups,
                          const ConvBlockWeights<const T>& w, const ConvBlockSaved<T>& saved,
                          SequenceView<const T> dy, const ConvBlockWeights<T>& gradients, SequenceView<T> dx,
                          Workspace& workspace) {
-  const Workspace::Scope scope(workspace);
-  const auto& [x, convolved, normed, statistics, y] = saved;
-  auto dnormed = workspace.sequence<T>(y.batch, y.length, y.channels);
-  auto dconvolved = workspace.sequence<T>(y.batch, y.length, y.channels);
-  activation_backward(backend, Activation::mish, normed.span(), dy.span(), dnormed.span());
-  group_norm_backward(backend, groups, convolved, statistics, w.norm.weight, dnormed, dconvolved,
-                      gradients.norm.weight, gradients.norm.bias);
-  const ConvShape shape{kernel, 1, kernel / 2};
-  conv1d_backward_weight(backend, shape, dconvolved, x, gradients.conv.weight, gradients.conv.bias);
-  if (dx.data) {
-    conv1d_backward_input(backend, shape, dconvolved, w.conv.weight, dx);
-  }
+  conv_block_backward(backend, kernel, groups, w, saved, MatrixView<const T>(), dy.flat(), gradients, dx,
+                      MatrixView<T>(), workspace);
 }
 
 template <class T>
@@ -139,38 +160,38 @@ struct ResidualBlock {
 
 template <class T>
 struct ResidualBlockSaved {
-  ConvBlockSaved<T> first;
+  ConvBlockSaved<T> first;   // its y is modulated
   MatrixView<T> scale_bias;  // [batch, 2 * out]
-  SequenceView<T> modulated;
   ConvBlockSaved<T> second;
   SequenceView<T> y;
 };
 
-// condition [batch, condition size] is Mish(cond), which all blocks share.
+// scale_bias [batch, 2 * out] modulates between the blocks: W Mish(cond) + b. y is overwritten.
 template <class Backend, class T>
 ResidualBlockSaved<T> residual_block_forward(const Backend& backend, Index kernel, Index groups,
-                                             Index out_channels, const ResidualBlockWeights<const T>& w,
-                                             SequenceView<const T> x, MatrixView<const T> condition,
+                                             const ResidualBlockWeights<const T>& w, SequenceView<const T> x,
+                                             MatrixView<T> scale_bias, SequenceView<T> y,
                                              Workspace& workspace) {
   ResidualBlockSaved<T> saved;
-  saved.first = conv_block_forward(backend, kernel, groups, out_channels, w.first, x, workspace);
-  saved.scale_bias = workspace.matrix<T>(x.batch, 2 * out_channels);
-  linear_forward(backend, condition, w.condition.weight, w.condition.bias, saved.scale_bias);
-  saved.modulated = workspace.sequence<T>(x.batch, x.length, out_channels);
-  film_forward(backend, saved.first.y, saved.scale_bias, saved.modulated);
-  saved.second = conv_block_forward(backend, kernel, groups, out_channels, w.second,
-                                    SequenceView<const T>(saved.modulated), workspace);
-  saved.y = workspace.sequence<T>(x.batch, x.length, out_channels);
+  saved.scale_bias = scale_bias;
+  saved.y = y;
+  const auto modulated = workspace.sequence<T>(y.batch, y.length, y.channels);
+  saved.first = conv_block_forward(backend, kernel, groups, w.first, x, MatrixView<const T>(scale_bias),
+                                   MatrixView<const T>(), modulated.flat(), workspace);
+  saved.first.y = modulated;
+  MatrixView<const T> residual = x.flat();
   if (w.shortcut.weight) {
-    linear_forward(backend, x.flat(), w.shortcut.weight, w.shortcut.bias, saved.y.flat());
-  } else {
-    copy_matrix(backend, x.flat(), saved.y.flat());
+    linear_forward(backend, x.flat(), w.shortcut.weight, w.shortcut.bias, y.flat());
+    residual = y.flat();
   }
-  add_matrix(backend, saved.second.y.flat(), saved.y.flat());
+  saved.second = conv_block_forward(backend, kernel, groups, w.second, SequenceView<const T>(modulated),
+                                    MatrixView<const T>(), residual, y.flat(), workspace);
+  saved.second.y = y;
   return saved;
 }
 
-// dx is overwritten if it has data; dcondition accumulates over the blocks that share the condition.
+// condition [batch, condition size] is Mish(cond), which all blocks share. dx is overwritten if it has data;
+// dcondition accumulates over the blocks.
 template <class Backend, class T>
 void residual_block_backward(const Backend& backend, Index kernel, Index groups,
                              const ResidualBlockWeights<const T>& w, const ResidualBlockSaved<T>& saved,
@@ -182,23 +203,21 @@ void residual_block_backward(const Backend& backend, Index kernel, Index groups,
   auto dmodulated = workspace.sequence<T>(dy.batch, dy.length, dy.channels);
   conv_block_backward(backend, kernel, groups, w.second, saved.second, dy, gradients.second, dmodulated,
                       workspace);
-  auto dfirst = workspace.sequence<T>(dy.batch, dy.length, dy.channels);
   auto dscale_bias = workspace.matrix<T>(dy.batch, 2 * dy.channels);
-  film_backward(backend, saved.first.y, saved.scale_bias, dmodulated, dfirst, dscale_bias);
-  linear_backward_weight(backend, dscale_bias, condition, gradients.condition.weight,
-                         gradients.condition.bias);
+  conv_block_backward(backend, kernel, groups, w.first, saved.first, MatrixView<const T>(saved.scale_bias),
+                      MatrixView<const T>(dmodulated.flat()), gradients.first, dx, dscale_bias, workspace);
   auto dcondition_here = workspace.matrix<T>(dcondition.rows, dcondition.cols);
   linear_backward_input(backend, dscale_bias, w.condition.weight, dcondition_here);
   add_matrix(backend, dcondition_here, dcondition);
-  conv_block_backward(backend, kernel, groups, w.first, saved.first, SequenceView<const T>(dfirst),
-                      gradients.first, dx, workspace);
+  linear_backward_weight(backend, dscale_bias, condition, gradients.condition.weight,
+                         gradients.condition.bias);
   if (w.shortcut.weight) {
-    linear_backward_weight(backend, dy.flat(), x.flat(), gradients.shortcut.weight, gradients.shortcut.bias);
     if (dx.data) {
       auto dshortcut = workspace.sequence<T>(x.batch, x.length, x.channels);
       linear_backward_input(backend, dy.flat(), w.shortcut.weight, dshortcut.flat());
       add_matrix(backend, dshortcut.flat(), dx.flat());
     }
+    linear_backward_weight(backend, dy.flat(), x.flat(), gradients.shortcut.weight, gradients.shortcut.bias);
   } else if (dx.data) {
     add_matrix(backend, dy.flat(), dx.flat());
   }

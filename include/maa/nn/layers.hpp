@@ -2,7 +2,8 @@
 // parameters and calls backend ops with its shapes.
 //
 // Common form: forward(backend, weights, x, y, saved) fills `saved` with what backward needs besides x;
-// backward accumulates into `gradients` and, when dx has data, overwrites dx.
+// backward accumulates into `gradients` and, when dx has data, overwrites dx. The gradient of a weight matrix
+// comes after everything that reads the matrix: a trainer may update it on the spot (Trainer::fused_step).
 #pragma once
 
 #include <maa/core/describe.hpp>
@@ -45,10 +46,10 @@ struct Linear {
   static void backward(const Backend& backend, const Weights<const T>& w, const NothingSaved&,
                        MatrixView<const T> x, MatrixView<const T> dy, const Weights<T>& gradients,
                        MatrixView<T> dx) {
-    linear_backward_weight(backend, dy, x, gradients.weight, gradients.bias);
     if (dx.data) {
       linear_backward_input(backend, dy, w.weight, dx);
     }
+    linear_backward_weight(backend, dy, x, gradients.weight, gradients.bias);
   }
 };
 
@@ -78,10 +79,10 @@ struct LinearNoBias {
   static void backward(const Backend& backend, const Weights<const T>& w, const NothingSaved&,
                        MatrixView<const T> x, MatrixView<const T> dy, const Weights<T>& gradients,
                        MatrixView<T> dx) {
-    linear_backward_weight(backend, dy, x, gradients.weight, static_cast<T*>(nullptr));
     if (dx.data) {
       linear_backward_input(backend, dy, w.weight, dx);
     }
+    linear_backward_weight(backend, dy, x, gradients.weight, static_cast<T*>(nullptr));
   }
 };
 

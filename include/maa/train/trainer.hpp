@@ -33,8 +33,8 @@ struct TrainProgress {
   Index steps = 0;
   double loss = 0;
   double learning_rate = 0;
-  double gradient_norm = 0;          // before clipping
-  std::optional<double> validation;  // loss on held-out data, when it was measured at this step
+  std::optional<double> gradient_norm;  // before clipping; not known of fused steps
+  std::optional<double> validation;     // loss on held-out data, when it was measured at this step
 };
 
 // Returns false to stop training.
@@ -76,40 +76,58 @@ class Trainer {
   // if loss or gradients are not finite; weights and state are then as before the step.
   template <class Loss>
   TrainProgress step(const Loss& loss) {
-    std::fill(gradients_.begin(), gradients_.end(), T(0));
-    TrainProgress progress;
-    progress.loss = loss(std::as_const(weights_).span(), gradients_.span());
-    progress.gradient_norm = std::sqrt(sum_of_squares(*backend_, gradients_.span()));
-    require(is_finite(progress.loss) && is_finite(progress.gradient_norm),
-            "training: the loss or its gradient is "
-            "not finite at step ",
-            step_, "; lower the learning rate or check the data");
-    AdamWStep update;
-    update.learning_rate = options_.learning_rate.at(step_, options_.steps);
-    update.beta1 = options_.beta1;
-    update.beta2 = options_.beta2;
-    update.epsilon = options_.epsilon;
-    update.step = step_ + 1;
-    if (options_.clip_norm > 0 && progress.gradient_norm > options_.clip_norm) {
-      update.gradient_scale = options_.clip_norm / progress.gradient_norm;
+    fill_zero(*backend_, MatrixView<T>(gradients_.data(), 1, gradients_.size()));
+    const double value = loss(std::as_const(weights_).span(), gradients_.span());
+    const double norm = std::sqrt(sum_of_squares(*backend_, gradients_.span()));
+    require_finite(is_finite(value) && is_finite(norm));
+    auto update = next_update();
+    if (options_.clip_norm > 0 && norm > options_.clip_norm) {
+      update.gradient_scale = options_.clip_norm / norm;
     }
-    update.ema_decay = options_.ema ? options_.ema->decay(step_) : -1;
     for_decay_groups([&](Index first, Index size, bool decays) {
       update.weight_decay = decays ? options_.weight_decay : 0;
-      const auto part = [&](Buffer<T>& values) {
-        return values.empty()
-                   ? std::span<T>()
-                   : values.span().subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(size));
-      };
-      adamw(*backend_, update, part(weights_), part(gradients_), part(first_moment_), part(second_moment_),
-            part(average_));
+      apply(update, first, size);
     });
-    ++step_;
-    progress.step = step_;
-    progress.steps = options_.steps;
-    progress.learning_rate = update.learning_rate;
+    auto progress = finish_step(update, value);
+    progress.gradient_norm = norm;
     return progress;
   }
+
+  // The same step, to the bit, with less memory traffic: weight matrices are updated within the backward
+  // pass, as soon as their gradient is known, which is not stored. `loss(backend, weights, gradients)` must
+  // run its ops on the backend it is given, form the gradient of each weight matrix in one op, and not read
+  // the matrix after that. Only without clipping, which needs all gradients first, and if can_fuse(). Error
+  // if loss or gradients are not finite; a part of the weights may then have made the step.
+  template <class Loss>
+  TrainProgress fused_step(const Loss& loss) {
+    require(can_fuse(), "trainer: expected no clipping and vector kernels for a fused step");
+    for_decay_groups([&](Index first, Index size, bool decays) {
+      if (!decays) {
+        fill_zero(*backend_, MatrixView<T>(gradients_.data() + first, 1, size));
+      }
+    });
+    auto update = next_update();
+    update.weight_decay = options_.weight_decay;
+    const auto in_backward =
+        weight_update(*backend_, update, std::as_const(gradients_).span(), weights_.span(),
+                      first_moment_.span(), second_moment_.span(), average_.span());
+    const double value =
+        loss(backend_->updating(in_backward), std::as_const(weights_).span(), gradients_.span());
+    require_finite(is_finite(value) && in_backward.finite);
+    Index expected = 0;
+    update.weight_decay = 0;
+    for_decay_groups([&](Index first, Index size, bool decays) {
+      if (decays) {
+        expected += size;
+      } else {
+        apply(update, first, size);
+      }
+    });
+    require(in_backward.updated == expected, "trainer: expected ", expected,
+            " weights to get their gradient from one op each, found ", Index(in_backward.updated));
+    return finish_step(update, value);
+  }
+  bool can_fuse() const { return options_.clip_norm == 0 && backend_->can_update(); }
 
   // Writes weights, moments, EMA (tensors named "<prefix>weights.<name>" ...) and the step.
   void save(SafetensorsWriter& writer, const std::string& prefix) const {
@@ -131,6 +149,39 @@ class Trainer {
   }
 
  private:
+  void require_finite(bool finite) const {
+    require(finite, "training: the loss or its gradient is not finite at step ", step_,
+            "; lower the learning rate or check the data");
+  }
+  AdamWStep next_update() const {
+    AdamWStep update;
+    update.learning_rate = options_.learning_rate.at(step_, options_.steps);
+    update.beta1 = options_.beta1;
+    update.beta2 = options_.beta2;
+    update.epsilon = options_.epsilon;
+    update.step = step_ + 1;
+    update.ema_decay = options_.ema ? options_.ema->decay(step_) : -1;
+    return update;
+  }
+  void apply(const AdamWStep& update, Index first, Index size) {
+    const auto part = [&](Buffer<T>& values) {
+      return values.empty()
+                 ? std::span<T>()
+                 : values.span().subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(size));
+    };
+    adamw(*backend_, update, part(weights_), part(gradients_), part(first_moment_), part(second_moment_),
+          part(average_));
+  }
+  TrainProgress finish_step(const AdamWStep& update, double loss) {
+    ++step_;
+    TrainProgress progress;
+    progress.step = step_;
+    progress.steps = options_.steps;
+    progress.loss = loss;
+    progress.learning_rate = update.learning_rate;
+    return progress;
+  }
+
   // Neighbouring tensors of the same group are one call.
   template <class Body>
   void for_decay_groups(const Body& body) const {

@@ -2,9 +2,10 @@
 // argument.
 #pragma once
 
-#include <maa/core/parallel.hpp>
+#include <maa/backend/cpu/packed_weights.hpp>
 #include <maa/core/workspace.hpp>
-#include <maa/kernels/table.hpp>
+
+#include <atomic>
 
 MAA_NAMESPACE_BEGIN
 namespace cpu {
@@ -21,8 +22,21 @@ using InSeq = SequenceView<const std::type_identity_t<T>>;
 template <class T>
 using InSpan = std::span<const std::type_identity_t<T>>;
 
+// Arrays of a model in training, for an optimizer's step in the backward pass. All are as long as
+// `gradients`, whose addresses name the weights.
+struct WeightUpdate {
+  std::span<const float> gradients;
+  float* weights;
+  float* first_moment;
+  float* second_moment;
+  float* average;  // may be null
+  kernels::AdamWFactors<float> factors;
+  mutable std::atomic<Index> updated = 0;   // weights that have made their step
+  mutable std::atomic<bool> finite = true;  // whether all gradients were; others are not applied
+};
+
 // A size of threads and an instruction set. Ops only read it, so one backend serves any number of callers.
-// Results depend on the instruction set, never on the number of threads.
+// Results depend on the instruction set, never on the number of threads. Copies share the threads.
 class Backend {
  public:
   // 0 threads: one per hardware thread. The instruction set is the best the machine supports, or what the
@@ -30,16 +44,57 @@ class Backend {
   explicit Backend(int threads = 0) : Backend(threads, kernels::select_isa()) {}
   // Error if the machine does not support `isa`.
   Backend(int threads, Isa isa)
-      : pool_(threads), kernels_(&kernels::table_for(kernels::require_supported(isa))) {}
+      : pool_(std::make_shared<const ThreadPool>(threads)),
+        kernels_(&kernels::table_for(kernels::require_supported(isa))),
+        gemm_(kernels::gemm_table_for(isa)) {}
 
-  const ThreadPool& pool() const noexcept { return pool_; }
+  // The same for inference with `weights`, which must outlive it and not change: matrices in them are packed
+  // at their first use and kept, which takes once more their memory (half of it in bf16). Scalar kernels have
+  // no packed form and stay in fp32.
+  Backend prepared(std::span<const float> weights, Precision precision = Precision::fp32) const {
+    Backend result = *this;
+    result.packed_ = std::make_shared<PackedWeights>(weights, precision);
+    return result;
+  }
+
+  // The same for one backward pass, in which weight matrices make the optimizer's step as soon as their
+  // gradient is known; it is not stored. Every weight must get its whole gradient from one op, and must not
+  // be read after that; gradients of other parameters are stored as ever. `update` must outlive the result.
+  // Not for scalar kernels.
+  Backend updating(const WeightUpdate& update) const {
+    Backend result = *this;
+    result.update_ = &update;
+    return result;
+  }
+  bool can_update() const noexcept { return gemm_ != nullptr; }
+
+  const ThreadPool& pool() const noexcept { return *pool_; }
   Isa isa() const noexcept { return kernels_->isa; }
   // Float kernels.
   const kernels::Table& kernels() const noexcept { return *kernels_; }
+  // Null for scalar.
+  const kernels::GemmTable* gemm_kernels() const noexcept { return gemm_; }
+  // The packed second factor of a product of prepared weights, else null.
+  const PackedMatrix* packed(const kernels::Product<float>& product) const {
+    return packed_ == nullptr ? nullptr : packed_->find(*pool_, *gemm_, product);
+  }
+  // The update of the weights that the gradient at `address` belongs to, else null.
+  const WeightUpdate* update_for(const float* address) const noexcept {
+    const std::less<const float*> before;
+    return update_ != nullptr && !before(address, update_->gradients.data()) &&
+                   before(address, update_->gradients.data() + update_->gradients.size())
+               ? update_
+               : nullptr;
+  }
+  // Whether products read prepared weights, so that sums of weights cost nothing.
+  bool is_prepared() const noexcept { return packed_ != nullptr && gemm_ != nullptr; }
 
  private:
-  ThreadPool pool_;
+  std::shared_ptr<const ThreadPool> pool_;
   const kernels::Table* kernels_;
+  const kernels::GemmTable* gemm_;
+  std::shared_ptr<PackedWeights> packed_;
+  const WeightUpdate* update_ = nullptr;
 };
 
 // This thread's scratch memory. Open a Workspace::Scope on it before taking; nested scopes are fine, and so

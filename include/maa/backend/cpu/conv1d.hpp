@@ -6,43 +6,114 @@
 // Weights lie in memory as one contiguous matrix per tap k: convolution [kernel, out, in], transposed
 // convolution [kernel, in, out]. Every (position, tap) pair is one matrix product over the batch; pairs that
 // meet the padding are left out, so nothing is multiplied by zeros and nothing is copied.
+//
+// A kernel of 3 over a sequence of 2, where the denoiser spends its time, makes four such products. They are
+// the 2 x 2 Toeplitz matrix [W1 W2; W0 W1], and three products do:
+//
+//     p = W1 (x0 + x1),  y0 = p + (W2 - W1) x1,  y1 = p + (W0 - W1) x0
+//
+// likewise for the adjoint and, with g the gradient of y, for the weights' gradients:
+//
+//     dW0 = g1 x0',  dW2 = g0 x1',  dW1 = (g0 + g1) (x0 + x1)' - dW0 - dW2
 #pragma once
 
 #include <maa/backend/conv_shape.hpp>
 #include <maa/backend/cpu/linear.hpp>
 #include <maa/backend/cpu/loops.hpp>
+#include <maa/backend/cpu/matrix.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace cpu {
 
 namespace detail {
 
-// The transposed convolution is the adjoint of the convolution, so three products serve both. In them `wide`
+// The transposed convolution is the adjoint of the convolution, so three functions serve both. In them `wide`
 // is the side a convolution reads [batch, wide length, wide channels], `narrow` the side it writes, and the
 // weights are [kernel, narrow channels, wide channels].
 
-// Calls product(tap, rows of wide, rows of narrow) for every product. A tap that connects each position with
-// the same position of the other side is one product over all positions: it reads its weights once.
-template <class Wide, class Narrow, class Product>
+// Calls body(tap, rows of wide, rows of narrow) for every product. A tap that connects each position with the
+// same position of the other side is one product over all positions: it reads its weights once.
+template <class Wide, class Narrow, class Body>
 void for_each_product(ConvShape shape, SequenceView<Wide> wide, SequenceView<Narrow> narrow,
-                      const Product& product) {
+                      const Body& body) {
   for (Index tap = 0; tap < shape.kernel; ++tap) {
     if (shape.stride == 1 && tap == shape.padding && wide.length == narrow.length) {
-      product(tap, wide.flat(), narrow.flat());
+      body(tap, wide.flat(), narrow.flat());
       continue;
     }
     for (Index l = 0; l < narrow.length; ++l) {
       const Index position = l * shape.stride + tap - shape.padding;
       if (position >= 0 && position < wide.length) {
-        product(tap, wide.position(position), narrow.position(l));
+        body(tap, wide.position(position), narrow.position(l));
       }
     }
   }
 }
 
+// The products of one convolution, or of one gradient, computed together.
+template <class T>
+class ProductList {
+ public:
+  using Product = kernels::Product<T>;
+
+  ProductList(const Backend& backend, Index capacity)
+      : backend_(backend), scope_(thread_scratch()), products_(thread_scratch().take<Product>(capacity)) {}
+
+  Product& add(Strided<T> a, Strided<T> b, MatrixView<T> c, Write write, const T* bias = nullptr) {
+    return *std::construct_at(products_ + count_++, checked_product<T>("convolution", a, b, c, bias, write));
+  }
+  bool empty() const { return count_ == 0; }
+  void multiply() const { detail::multiply<T>(backend_, span()); }
+  void sum_gradient(GradientForm form) const { weight_gradient<T>(backend_, span(), form); }
+
+ private:
+  std::span<const Product> span() const { return {products_, static_cast<std::size_t>(count_)}; }
+
+  const Backend& backend_;
+  Workspace::Scope scope_;
+  Product* products_;
+  Index count_ = 0;
+};
+
 template <class T>
 Strided<T> tap_matrix(const T* weight, Index tap, Index narrow_channels, Index wide_channels) {
   return {weight + tap * narrow_channels * wide_channels, narrow_channels, wide_channels, wide_channels, 1};
+}
+
+template <class Wide, class Narrow>
+bool is_toeplitz(ConvShape shape, SequenceView<Wide> wide, SequenceView<Narrow> narrow) {
+  return shape.kernel == 3 && shape.stride == 1 && shape.padding == 1 && wide.length == 2 &&
+         narrow.length == 2;
+}
+
+// With few samples, reading weights costs more than multiplying by them, and differences of weights are not
+// free.
+template <class Wide, class Narrow>
+bool takes_three_products(const Backend& backend, ConvShape shape, SequenceView<Wide> wide,
+                          SequenceView<Narrow> narrow) {
+  return is_toeplitz(shape, wide, narrow) && (wide.batch >= 48 || backend.is_prepared());
+}
+
+// x0 + x1 of a sequence of two, in scratch memory.
+template <class T>
+MatrixView<T> sum_of_positions(const Backend& backend, SequenceView<const T> x) {
+  const auto sum = thread_scratch().matrix<T>(x.batch, x.channels);
+  copy_matrix(backend, x.position(0), sum);
+  add_matrix(backend, x.position(1), sum);
+  return sum;
+}
+
+// y0 = p + (V - W) x1, y1 = p + (U - W) x0 with p = W (x0 + x1) + bias; here matrices are [in, out].
+template <class T>
+void three_products(const Backend& backend, SequenceView<const T> x, Strided<T> w, Strided<T> v, Strided<T> u,
+                    const T* bias, SequenceView<T> y) {
+  const Workspace::Scope scope(thread_scratch());
+  const auto sum = sum_of_positions(backend, x);
+  ProductList<T> products(backend, 3);
+  products.add(sum, w, y.position(0), Write::overwrite, bias).twin = y.position(1).data;
+  products.add(x.position(1), v, y.position(0), Write::accumulate).b_minus = w.data;
+  products.add(x.position(0), u, y.position(1), Write::accumulate).b_minus = w.data;
+  products.multiply();
 }
 
 // Every position of y = bias (zeros if null).
@@ -64,32 +135,70 @@ void fill_positions(const Backend& backend, const T* bias, SequenceView<T> y) {
 template <class T>
 void conv_to_narrow(const Backend& backend, ConvShape shape, SequenceView<const T> wide, const T* weight,
                     const T* bias, SequenceView<T> narrow) {
+  const auto transposed = [&](Index tap) {
+    return tap_matrix(weight, tap, narrow.channels, wide.channels).transposed();
+  };
+  if (takes_three_products(backend, shape, wide, narrow)) {
+    three_products(backend, wide, transposed(1), transposed(2), transposed(0), bias, narrow);
+    return;
+  }
   fill_positions(backend, bias, narrow);
+  ProductList<T> products(backend, shape.kernel * narrow.length);
   for_each_product(shape, wide, narrow, [&](Index tap, MatrixView<const T> from, MatrixView<T> to) {
-    gemm(backend, Strided<T>(from), tap_matrix(weight, tap, to.cols, from.cols).transposed(), to,
-         Write::accumulate);
+    products.add(from, transposed(tap), to, Write::accumulate);
   });
+  products.multiply();
 }
 
 // wide = bias + sum of narrow W.
 template <class T>
 void conv_to_wide(const Backend& backend, ConvShape shape, SequenceView<const T> narrow, const T* weight,
                   const T* bias, SequenceView<T> wide) {
+  const auto matrix = [&](Index tap) { return tap_matrix(weight, tap, narrow.channels, wide.channels); };
+  if (takes_three_products(backend, shape, wide, narrow)) {
+    three_products(backend, narrow, matrix(1), matrix(0), matrix(2), bias, wide);
+    return;
+  }
   fill_positions(backend, bias, wide);
+  ProductList<T> products(backend, shape.kernel * narrow.length);
   for_each_product(shape, wide, narrow, [&](Index tap, MatrixView<T> to, MatrixView<const T> from) {
-    gemm(backend, Strided<T>(from), tap_matrix(weight, tap, from.cols, to.cols), to, Write::accumulate);
+    products.add(from, matrix(tap), to, Write::accumulate);
   });
+  products.multiply();
 }
 
 // dweight += sum of narrow' wide.
 template <class T>
 void conv_weight_gradient(const Backend& backend, ConvShape shape, SequenceView<const T> wide,
                           SequenceView<const T> narrow, T* dweight) {
-  const Index tap_size = narrow.channels * wide.channels;
-  for_each_product(shape, wide, narrow, [&](Index tap, MatrixView<const T> from, MatrixView<const T> to) {
-    gemm(backend, Strided<T>(to).transposed(), Strided<T>(from),
-         MatrixView<T>(dweight + tap * tap_size, to.cols, from.cols), Write::accumulate);
-  });
+  const auto gradient = [&](Index tap) {
+    return MatrixView<T>(dweight + tap * narrow.channels * wide.channels, narrow.channels, wide.channels);
+  };
+  const Workspace::Scope scope(thread_scratch());
+  if (std::is_same_v<T, float> && backend.gemm_kernels() != nullptr && is_toeplitz(shape, wide, narrow)) {
+    const auto dsum = sum_of_positions(backend, narrow), sum = sum_of_positions(backend, wide);
+    ProductList<T> products(backend, 3);
+    products.add(Strided<T>(dsum).transposed(), sum, gradient(1), Write::accumulate);
+    products.add(Strided<T>(narrow.position(1)).transposed(), wide.position(0), gradient(0),
+                 Write::accumulate);
+    products.add(Strided<T>(narrow.position(0)).transposed(), wide.position(1), gradient(2),
+                 Write::accumulate);
+    products.sum_gradient(GradientForm::toeplitz);
+    return;
+  }
+  for (Index wanted = 0; wanted < shape.kernel; ++wanted) {
+    ProductList<T> products(backend, narrow.length);
+    for_each_product(shape, wide, narrow, [&](Index tap, MatrixView<const T> from, MatrixView<const T> to) {
+      if (tap == wanted) {
+        products.add(Strided<T>(to).transposed(), from, gradient(tap), Write::accumulate);
+      }
+    });
+    if (!products.empty()) {
+      products.sum_gradient(GradientForm::plain);
+    } else if constexpr (std::is_same_v<T, float>) {
+      no_gradient(backend, gradient(wanted));
+    }
+  }
 }
 
 // x and y are the input and output of the forward op whose output length is given.

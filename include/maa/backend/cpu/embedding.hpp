@@ -3,6 +3,7 @@
 
 #include <maa/backend/cpu/backend.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 MAA_NAMESPACE_BEGIN
@@ -16,13 +17,21 @@ void sinusoidal_embedding(const Backend& backend, std::span<const Index> timeste
   require(y.cols >= 4 && y.cols % 2 == 0,
           "sinusoidal_embedding: expected an even dimension of at least 4, found ", y.cols);
   const Index half = y.cols / 2;
-  constexpr Index frequencies_per_task = 8;
-  for_chunks(backend.pool(), half, frequencies_per_task, [=](Index, Index first, Index last) {
-    for (Index j = first; j < last; ++j) {
-      const double frequency =
-          std::exp(-std::log(10000.0) * static_cast<double>(j) / static_cast<double>(half - 1));
-      for (Index i = 0; i < y.rows; ++i) {
-        const double angle = static_cast<double>(timesteps[static_cast<std::size_t>(i)]) * frequency;
+  const Workspace::Scope scope(thread_scratch());
+  auto* frequencies = thread_scratch().take<double>(half);
+  for (Index j = 0; j < half; ++j) {
+    frequencies[j] = std::exp(-std::log(10000.0) * static_cast<double>(j) / static_cast<double>(half - 1));
+  }
+  constexpr Index rows_per_task = 16;
+  for_chunks(backend.pool(), y.rows, rows_per_task, [=](Index, Index first, Index last) {
+    for (Index i = first; i < last; ++i) {
+      const Index t = timesteps[static_cast<std::size_t>(i)];
+      if (i > first && t == timesteps[static_cast<std::size_t>(i - 1)]) {  // always so while sampling
+        std::copy_n(y.row(i - 1), y.cols, y.row(i));
+        continue;
+      }
+      for (Index j = 0; j < half; ++j) {
+        const double angle = static_cast<double>(t) * frequencies[j];
         y(i, j) = static_cast<T>(std::sin(angle));
         y(i, half + j) = static_cast<T>(std::cos(angle));
       }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <maa/backend/cpu/backend.hpp>
-#include <maa/kernels/gemm_table.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace cpu {
@@ -51,41 +50,242 @@ kernels::Product<T> checked_product(const char* op, const Strided<T>& a, const S
           write == Write::accumulate};
 }
 
-template <class T>
-void multiply_serial(const Backend& backend, const kernels::Product<T>& product) {
-  if constexpr (std::is_same_v<T, float>) {
-    Workspace::Scope scope(thread_scratch());
-    kernels::multiply_for(backend.isa())(product, thread_scratch().take<float>(kernels::gemm_scratch));
-  } else {
-    kernels::multiply_reference(product);
+// A product on its way through the kernels.
+struct PackedProduct {
+  const kernels::Product<float>* product;
+  DepthBlocks blocks;
+  const PackedMatrix* panels;  // null: packed by each task
+  float* rows;                 // [blocks][padded rows][packed_stride]; null: few rows, read as they are
+
+  Index padded_rows() const { return (product->rows + 1) / 2 * 2; }
+  Index packed_size() const { return blocks.count() * padded_rows() * kernels::packed_stride; }
+  float* block_rows(Index block, Index row) const {
+    return rows + (block * padded_rows() + row) * kernels::packed_stride;
+  }
+};
+
+// Few rows: packing the weights would cost more than it saves; for more than four the sums across lanes must
+// pay off, too.
+inline bool streams(const kernels::Product<float>& p) {
+  return p.rows <= (p.depth >= 512   ? 32
+                    : p.depth >= 128 ? 12
+                                     : 4) &&
+         p.a_col == 1 && p.b_row == 1 && p.b_minus == nullptr && p.twin == nullptr;
+}
+
+// How a list of products is cut: the same for any number of threads.
+class Grid {
+ public:
+  // A part of the columns, counted in panels, and of the rows.
+  struct Part {
+    Index first_panel, last_panel;
+    Index row_block, row_blocks;
+
+    Index row_begin(Index rows) const { return cut(rows, row_block); }
+    Index row_end(Index rows) const { return cut(rows, row_block + 1); }
+
+   private:
+    // At even rows: packed ones go in pairs.
+    Index cut(Index rows, Index block) const {
+      return block == row_blocks ? rows : rows * block / row_blocks / 2 * 2;
+    }
+  };
+
+  // Pieces of 1 M multiplications or more, at most 32. Columns are cut before rows, as a block packs its
+  // columns itself; rows are cut, if all products have the same number, where a block would hold too many for
+  // the cache or columns alone give fewer than 8 pieces.
+  template <class T>
+  Grid(std::span<const kernels::Product<T>> products, Index panels) : panels_(panels) {
+    const auto ceil_div = [](Index a, Index b) { return (a + b - 1) / b; };
+    const Index rows = products[0].rows;
+    bool same_rows = true;
+    Index work = 0;
+    for (const auto& p : products) {
+      work += p.rows * p.cols * p.depth;
+      same_rows = same_rows && p.rows == rows;
+    }
+    const Index pieces = std::clamp<Index>(work >> 20, 1, 32);
+    row_blocks_ = same_rows ? std::max<Index>(1, ceil_div(rows, 256)) : 1;
+    col_blocks_ = std::clamp<Index>(ceil_div(pieces, row_blocks_), 1, std::max<Index>(1, panels / 4));
+    if (same_rows) {
+      row_blocks_ =
+          std::max(row_blocks_, std::min(ceil_div(std::min<Index>(8, pieces), col_blocks_), rows / 56));
+    }
+  }
+
+  Index parts() const { return row_blocks_ * col_blocks_; }
+  Part part(Index i) const {
+    const Index col = i % col_blocks_;
+    return {panels_ * col / col_blocks_, panels_ * (col + 1) / col_blocks_, i / col_blocks_, row_blocks_};
+  }
+
+ private:
+  Index panels_, row_blocks_, col_blocks_;
+};
+
+inline void multiply_part(const kernels::GemmTable& table, const PackedProduct& packed,
+                          const Grid::Part& of) {
+  const auto& product = *packed.product;
+  const Index first_row = of.row_begin(product.rows), last_row = of.row_end(product.rows);
+  const Index width = table.panel_cols, first_col = of.first_panel * width;
+  if (packed.rows == nullptr) {
+    table.stream(product.block(first_row, last_row - first_row, first_col,
+                               std::min(product.cols, of.last_panel * width) - first_col));
+    return;
+  }
+  // Panels that are packed at once: their rows are read in longer pieces.
+  constexpr Index group = 4;
+  Workspace::Scope scope(thread_scratch());
+  float* const scratch = thread_scratch().take<float>(group * kernels::panel_size);
+  for (Index d = 0; d < packed.blocks.count(); ++d) {
+    const Index first = packed.blocks.begin(d), depth = packed.blocks.size(d);
+    const float* const rows = packed.block_rows(d, first_row);
+    for (Index panel = of.first_panel; panel < of.last_panel; ++panel) {
+      const Index col = panel * width, place = (panel - of.first_panel) % group;
+      auto part = product.block(first_row, last_row - first_row, col, std::min(width, product.cols - col));
+      part.accumulate = product.accumulate || d > 0;
+      if (packed.panels == nullptr) {
+        if (place == 0) {
+          const Index end = std::min({product.cols, col + group * width, of.last_panel * width});
+          table.pack_panels(product, col, first, depth, end - col, scratch);
+        }
+        table.multiply_panel(rows, scratch + place * depth * width, depth, part, nullptr);
+      } else if (packed.panels->narrow()) {
+        table.multiply_narrow_panel(rows, packed.panels->narrow_panel(first, depth, panel), depth, part,
+                                    scratch);
+      } else {
+        table.multiply_panel(rows, packed.panels->panel(first, depth, panel), depth, part, nullptr);
+      }
+    }
+  }
+  if (product.twin != nullptr) {
+    const Index last_col = std::min(product.cols, of.last_panel * width);
+    for (Index i = first_row; i < last_row; ++i) {
+      std::copy(product.c + i * product.c_row + first_col, product.c + i * product.c_row + last_col,
+                product.twin + i * product.c_row + first_col);
+    }
   }
 }
 
-// An element's bits do not depend on the block it is computed in, so the split only serves speed: pieces of 1
-// M multiplications or more, at most 32. Columns are cut before rows: a block packs its columns of b itself
-// (slow if that takes a transpose), and its rows of a once more than the blocks beside it. Rows are cut where
-// a block holds too many, or columns alone give fewer than 8 pieces; 56 or more stay together, not to be
-// taken for a product of few rows.
-template <class T>
-void multiply(const Backend& backend, const kernels::Product<T>& product) {
-  const Index rows = product.rows, cols = product.cols;
-  const Index pieces = std::min<Index>(32, rows * cols * product.depth >> 20);
-  if (pieces <= 1 || backend.pool().threads() == 1) {
-    multiply_serial(backend, product);
+// Packs the first factors of products, in the caller's scratch memory. for_each(count, body) runs body(i) for
+// i in [0, count).
+template <class ForEach>
+std::span<const PackedProduct> pack_products(const Backend& backend,
+                                             std::span<const kernels::Product<float>> products, bool always,
+                                             const ForEach& for_each) {
+  auto& scratch = thread_scratch();
+  auto* const packed = scratch.take<PackedProduct>(std::ssize(products));
+  constexpr Index rows_per_task = 64;
+  Index tasks = 0;
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const auto& p = products[i];
+    packed[i] = {&p, {p.depth}, always ? nullptr : backend.packed(p), nullptr};
+    if (always || packed[i].panels != nullptr || !streams(p)) {
+      packed[i].rows = scratch.take<float>(packed[i].packed_size());
+      tasks += packed[i].blocks.count() * ((p.rows + rows_per_task - 1) / rows_per_task);
+    }
+  }
+  for_each(tasks, [&](Index task) {
+    std::size_t i = 0;
+    Index chunks = 0;
+    for (;; ++i) {
+      if (packed[i].rows != nullptr) {
+        chunks = (packed[i].product->rows + rows_per_task - 1) / rows_per_task;
+        const Index of_product = packed[i].blocks.count() * chunks;
+        if (task < of_product) {
+          break;
+        }
+        task -= of_product;
+      }
+    }
+    const auto& p = *packed[i].product;
+    const Index d = task / chunks, row = task % chunks * rows_per_task;
+    backend.gemm_kernels()->pack_rows(p.a + row * p.a_row + packed[i].blocks.begin(d) * p.a_col, p.a_row,
+                                      p.a_col, std::min(rows_per_task, p.rows - row),
+                                      packed[i].blocks.size(d), packed[i].block_rows(d, row));
+  });
+  return {packed, products.size()};
+}
+
+template <class ForEach>
+void multiply_packed(const Backend& backend, std::span<const kernels::Product<float>> products,
+                     const ForEach& for_each) {
+  const auto& table = *backend.gemm_kernels();
+  const Workspace::Scope scope(thread_scratch());
+  const Grid grid(products, (products[0].cols + table.panel_cols - 1) / table.panel_cols);
+  const auto serially = [](Index count, const auto& body) {
+    for (Index i = 0; i < count; ++i) {
+      body(i);
+    }
+  };
+  const auto packed = grid.parts() > 1 ? pack_products(backend, products, false, for_each)
+                                       : pack_products(backend, products, false, serially);
+  for_each(grid.parts(), [&](Index i) {
+    for (std::size_t k = 0; k < products.size(); ++k) {
+      multiply_part(table, packed[k], grid.part(i));
+    }
+  });
+}
+
+// Products with the same number of columns, one after the other for each part of the columns; if all have the
+// same number of rows, then for each part of the rows, too. A product may add to what one before it wrote,
+// row by row.
+template <class T, class ForEach>
+void multiply(const Backend& backend, std::span<const kernels::Product<T>> products,
+              const ForEach& for_each) {
+  if (products.empty() || products[0].cols == 0) {
     return;
   }
-  const auto ceil_div = [](Index a, Index b) { return (a + b - 1) / b; };
-  Index row_blocks = ceil_div(rows, 256);
-  const Index col_blocks = std::clamp<Index>(ceil_div(pieces, row_blocks), 1, std::max<Index>(1, cols / 64));
-  row_blocks = std::max(row_blocks, std::min(ceil_div(std::min<Index>(8, pieces), col_blocks), rows / 56));
-  const Index width = ceil_div(ceil_div(cols, col_blocks), 32) * 32;  // whole panels
-  const Index used_blocks = ceil_div(cols, width);
-  backend.pool().for_each(row_blocks * used_blocks, [&](Index i) {
-    const Index r = i / used_blocks, first_col = i % used_blocks * width;
-    const Index first_row = rows * r / row_blocks, end_row = rows * (r + 1) / row_blocks;
-    multiply_serial(
-        backend, product.block(first_row, end_row - first_row, first_col, std::min(width, cols - first_col)));
+  if constexpr (std::is_same_v<T, float>) {
+    if (backend.gemm_kernels() != nullptr) {
+      multiply_packed(backend, products, for_each);
+      return;
+    }
+  }
+  constexpr Index width = 64;
+  const Grid grid(products, (products[0].cols + width - 1) / width);
+  for_each(grid.parts(), [&](Index i) {
+    const auto part = grid.part(i);
+    for (const auto& p : products) {
+      const Index row = part.row_begin(p.rows), col = part.first_panel * width;
+      kernels::multiply_reference(
+          p.block(row, part.row_end(p.rows) - row, col, std::min(p.cols, part.last_panel * width) - col));
+    }
   });
+}
+
+template <class T>
+void multiply_serial(const Backend& backend, const kernels::Product<T>& product) {
+  // Rows are cut here, so that the packed ones do not outgrow the cache.
+  constexpr Index row_block = 256;
+  const Index blocks = std::max<Index>(1, (product.rows + row_block - 1) / row_block);
+  for (Index i = 0; i < blocks; ++i) {
+    const Index first = product.rows * i / blocks, last = product.rows * (i + 1) / blocks;
+    const auto part = product.block(first, last - first, 0, product.cols);
+    multiply<T>(backend, std::span(&part, 1), [](Index count, const auto& body) {
+      for (Index task = 0; task < count; ++task) {
+        body(task);
+      }
+    });
+  }
+}
+
+template <class T>
+void multiply(const Backend& backend, std::span<const kernels::Product<T>> products) {
+  multiply<T>(backend, products,
+              [&](Index count, const auto& body) { backend.pool().for_each(count, body); });
+}
+
+template <class T>
+void multiply(const Backend& backend, const kernels::Product<T>& product) {
+  // Very many rows in parts, so that the packed ones do not take too much memory.
+  constexpr Index row_block = 4096;
+  const Index blocks = (product.rows + row_block - 1) / row_block;
+  for (Index i = 0; i < blocks; ++i) {
+    const Index first = product.rows * i / blocks, last = product.rows * (i + 1) / blocks;
+    const auto part = product.block(first, last - first, 0, product.cols);
+    multiply<T>(backend, std::span(&part, 1));
+  }
 }
 
 }  // namespace detail

@@ -74,19 +74,5 @@ double chunked_sum(const Backend& backend, Index size, Index chunk, const Part& 
   return sum;
 }
 
-// Columns summed at once: some cache lines of every row.
-inline constexpr Index columns_per_task = 128;
-
-// sums[j] += sum over i of value(i, first + j) for j in [0, count), count <= columns_per_task, in order of
-// the rows.
-template <class T, class Value>
-void add_column_sums(Index rows, Index first, Index count, T* sums, const Value& value) {
-  T block[columns_per_task] = {};
-  for (Index i = 0; i < rows; ++i) {
-    lane_map(count, block, [&](Index j) { return block[j] + value(i, first + j); });
-  }
-  lane_map(count, sums, [&](Index j) { return sums[j] + block[j]; });
-}
-
 }  // namespace cpu::detail
 MAA_NAMESPACE_END

@@ -1,0 +1,14 @@
+// How products treat weights that are prepared for inference, for every backend.
+#pragma once
+
+#include <maa/core/config.hpp>
+
+MAA_NAMESPACE_BEGIN
+
+// bfloat16 keeps 8 significant bits of a float and its range. Sums are always in float.
+enum class Precision {
+  fp32,
+  bf16_weights,  // weights rounded to bfloat16: half the memory and, with few samples, half the time
+};
+
+MAA_NAMESPACE_END
