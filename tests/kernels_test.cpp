@@ -145,35 +145,6 @@ TEST_CASE("activations: odd lengths, in place, nothing written beyond the end") 
   }
 }
 
-TEST_CASE("linear: y = W x + b for odd sizes") {
-  for (const auto isa : test::supported_isas()) {
-    for (const Index in : {1, 7, 16, 39, 128, 200}) {
-      for (const Index out : {1, 4, 5, 33}) {
-        CAPTURE(in);
-        CAPTURE(out);
-        std::vector<float> w(static_cast<std::size_t>(in * out)), x(static_cast<std::size_t>(in)),
-            bias(static_cast<std::size_t>(out)), y(static_cast<std::size_t>(out) + 1, 5.0f);
-        maa::Rng(3).fill_normal<float>(w);
-        maa::Rng(4).fill_normal<float>(x);
-        maa::Rng(5).fill_normal<float>(bias);
-        for (const float* b : {static_cast<const float*>(nullptr), static_cast<const float*>(bias.data())}) {
-          table_for(isa).linear(w.data(), b, x.data(), y.data(), out, in);
-          for (Index i = 0; i < out; ++i) {
-            double expected = b == nullptr ? 0.0 : static_cast<double>(b[i]);
-            for (Index k = 0; k < in; ++k) {
-              expected += static_cast<double>(w[static_cast<std::size_t>(i * in + k)]) *
-                          static_cast<double>(x[static_cast<std::size_t>(k)]);
-            }
-            CHECK(static_cast<double>(y[static_cast<std::size_t>(i)]) ==
-                  doctest::Approx(expected).epsilon(1e-4).scale(10));
-          }
-          CHECK(y.back() == 5.0f);
-        }
-      }
-    }
-  }
-}
-
 TEST_CASE("elementwise ops: the same bits for any number of threads, and checks") {
   std::vector<float> x(50001), once(x.size());
   maa::Rng(6).fill_normal<float>(x);

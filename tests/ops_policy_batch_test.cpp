@@ -155,6 +155,70 @@ TEST_CASE("policy batch: outputs and gradients of all layouts, own and common ob
   }
 }
 
+TEST_CASE("policy batch in float equals that in double for any number of rows") {
+  // With many rows float runs on kernels of its own; double is checked above.
+  const MlpLayout wide = layout_of({39, 127, 33, 4}, {Activation::elu, Activation::relu}, true);
+  const MlpLayout smooth =
+      layout_of({7, 16, 40, 18, 13}, {Activation::gelu, Activation::mish, Activation::tanh}, true);
+  const MlpLayout plain = layout_of({5, 1, 1}, {Activation::identity}, true);
+  for (const auto* layout : {&wide, &smooth, &plain, &none_hidden}) {
+    const Index inputs = layout->hidden.empty() ? layout->mean.in : layout->hidden.front().in;
+    const Index outputs = layout->mean.out, units = layout->mean.in;
+    for (const Index count : {1, 7, 8, 16, 33, 96, 127}) {
+      CAPTURE(layout->hidden.size());
+      CAPTURE(count);
+      const auto run = [&]<class T>(T, const Backend& backend) {
+        const Index stride = layout->parameter_count + 3;
+        const auto numbers = [](Index size, std::uint64_t seed, float scale) {
+          std::vector<T> same;
+          for (const float value : random<float>(size, seed)) {
+            same.push_back(static_cast<T>(scale * value));
+          }
+          return same;
+        };
+        auto storage = numbers(policies * stride, 1, 0.25f);
+        auto values = numbers(policies * count * inputs, 2, 1.0f);
+        auto dmean = numbers(policies * count * outputs, 3, 1.0f);
+        auto dlog_std = numbers(policies * count * outputs, 4, 1.0f);
+        auto dfeatures = numbers(policies * count * units, 5, 1.0f);
+        std::vector<T> mean(dmean.size()), log_std(dmean.size()), features(dfeatures.size());
+        std::vector<T> inferred(dmean.size()), dvalues(values.size()), dstorage(storage.size(), T(1));
+        const MatrixView<T> weights(storage.data(), policies, layout->parameter_count, stride);
+        const auto rows_of = [&](std::vector<T>& v, Index channels) {
+          return SequenceView<T>(v.data(), policies, count, channels);
+        };
+        // A layout without hidden layers has observations for features.
+        const auto optional = [&](std::vector<T>& v) {
+          return layout->hidden.empty() ? SequenceView<T>() : rows_of(v, units);
+        };
+        Workspace workspace;
+        const auto saved =
+            cpu::policy_batch_forward(backend, *layout, weights, rows_of(values, inputs), workspace,
+                                      rows_of(mean, outputs), rows_of(log_std, outputs), optional(features));
+        cpu::policy_batch_infer(backend, *layout, weights, rows_of(values, inputs),
+                                rows_of(inferred, outputs));
+        CHECK(difference(inferred, mean) < 1e-6);
+        cpu::policy_batch_backward(backend, *layout, weights, rows_of(values, inputs), saved,
+                                   rows_of(dmean, outputs), rows_of(dlog_std, outputs),
+                                   MatrixView<T>(dstorage.data(), policies, layout->parameter_count, stride),
+                                   rows_of(dvalues, inputs), optional(dfeatures));
+        return std::array{mean, log_std, features, dvalues, dstorage};
+      };
+      const auto expected = run(double(), Backend(1));
+      const auto found = run(float(), Backend(1));
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        CAPTURE(i);
+        double scale = 1, worst = 0;
+        for (std::size_t k = 0; k < expected[i].size(); ++k) {
+          scale = std::max(scale, std::abs(expected[i][k]));
+          worst = std::max(worst, std::abs(static_cast<double>(found[i][k]) - expected[i][k]));
+        }
+        CHECK(worst < 2e-6 * scale);
+      }
+    }
+  }
+}
+
 TEST_CASE("policy batch does not depend on the number of threads, nor on the other policies") {
   const auto layout = layout_of({39, 128, 128, 4}, {Activation::elu, Activation::relu}, true);
   const Index count = 6;

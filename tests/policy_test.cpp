@@ -4,10 +4,13 @@
 #include <maa/io/policy_file.hpp>
 #include <maa/models/policy.hpp>
 
+#include "supported_isas.hpp"
 #include "temporary_folder.hpp"
 
+#include <atomic>
 #include <cstdlib>
 #include <new>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -71,40 +74,183 @@ std::vector<double> plain_heads(const Policy& policy, std::span<const float> obs
   for (std::size_t i = 0; i < Network::hidden_sizes.size(); ++i) {
     x = linear(weights.layers[i], Network::hidden_sizes[i]);
     for (double& value : x) {
-      const bool elu = Network::hidden_activations[i] == Activation::elu;
-      value = value > 0 ? value : elu ? std::expm1(value) : 0;
+      value = kernels::activate(Network::hidden_activations[i], value);
     }
   }
   return linear(log_std ? weights.log_std : weights.mean, Network::action_size);
 }
 
-template <class Policy>
-void check_act() {
-  const auto policy = Policy::untrained(5);
-  std::array<float, static_cast<std::size_t>(Policy::observation_size)> observation;
-  std::array<float, static_cast<std::size_t>(Policy::action_size)> action;
-  Rng rng(3);
-  for (int repeat = 0; repeat < 20; ++repeat) {
-    rng.fill_normal(std::span<float>(observation));
-    policy.act(observation, action);
-    const auto expected = plain_heads(policy, observation, false);
-    for (std::size_t i = 0; i < action.size(); ++i) {
-      const double squashed = Policy::Network::squash == Squash::tanh ? std::tanh(expected[i]) : expected[i];
-      CHECK(static_cast<double>(action[i]) == doctest::Approx(squashed).epsilon(1e-5));
-    }
+// Runs `body` once per instruction set of this machine; policies made in it use that one.
+template <class Body>
+void for_each_isa(const Body& body) {
+  const char* before = std::getenv("MAA_ISA");
+  const std::string kept = before == nullptr ? "" : before;
+  for (const auto isa : test::supported_isas()) {
+    const std::string isa_name(kernels::name(isa));
+    CAPTURE(isa_name);
+    setenv("MAA_ISA", isa_name.c_str(), 1);
+    body();
   }
+  before == nullptr ? unsetenv("MAA_ISA") : setenv("MAA_ISA", kept.c_str(), 1);
 }
 
-TEST_CASE("act equals a plain evaluation of the network") {
-  SUBCASE("MetaWorld") {
-    check_act<MetaWorldPolicy>();
+template <class Policy>
+std::vector<double> plain_action(const Policy& policy, std::span<const float> observation) {
+  auto mean = plain_heads(policy, observation, false);
+  for (double& value : mean) {
+    value = Policy::Network::squash == Squash::tanh ? std::tanh(value) : value;
   }
-  SUBCASE("robosuite") {
-    check_act<RobosuitePolicy>();
+  return mean;
+}
+
+// act and act_batch against the plain evaluation, which sees the weights in fp32.
+template <class Policy>
+void check_act(double tolerance) {
+  constexpr auto observation_size = static_cast<std::size_t>(Policy::observation_size);
+  constexpr auto action_size = static_cast<std::size_t>(Policy::action_size);
+  for_each_isa([&] {
+    const auto policy = Policy::untrained(5);
+    for (const std::size_t rows : {1, 3, 4, 7, 33, 127}) {
+      std::vector<float> observations(rows * observation_size);
+      Rng(rows).fill_normal(std::span(observations));
+      std::vector<float> actions(rows * action_size + 1, 77.0f);
+      policy.act_batch(observations, std::span(actions).first(rows * action_size));
+      CHECK(actions.back() == 77.0f);
+      double worst = 0;
+      double worst_batch = 0;
+      for (std::size_t r = 0; r < rows; ++r) {
+        const auto observation = std::span(observations).subspan(r * observation_size, observation_size);
+        std::vector<float> action(action_size);
+        policy.act(observation, action);
+        const auto expected = plain_action(policy, observation);
+        for (std::size_t i = 0; i < action_size; ++i) {
+          worst = std::max(worst, std::abs(static_cast<double>(action[i]) - expected[i]));
+          worst_batch = std::max(worst_batch,
+                                 std::abs(static_cast<double>(actions[r * action_size + i]) - expected[i]));
+        }
+      }
+      CAPTURE(rows);
+      CHECK(worst < tolerance);
+      CHECK(worst_batch < tolerance);
+    }
+  });
+}
+
+// Networks whose layers are narrow and wide, of odd sizes, one to three, with all activations.
+using enum Activation;
+using Smallest = MlpNetwork<1, 1, HiddenLayers<Hidden<1, tanh>>>;
+using OneHidden = MlpNetwork<7, 7, HiddenLayers<Hidden<33, gelu>>>;
+using ThreeHidden = MlpNetwork<33, 13, HiddenLayers<Hidden<7, mish>, Hidden<127, elu>, Hidden<33, tanh>>>;
+using WideHead =
+    MlpNetwork<127, 33, HiddenLayers<Hidden<80, relu>, Hidden<200, identity>>, Heads::mean, Squash::none>;
+using ThreeHiddenLarge =
+    MlpNetwork<101, 3, HiddenLayers<Hidden<64, elu>, Hidden<192, mish>, Hidden<9, relu>>>;
+
+template <Storage storage, class... Networks>
+void check_networks(double tolerance) {
+  (check_act<MlpPolicy<Networks, storage>>(tolerance), ...);
+}
+
+TEST_CASE("act and act_batch equal a plain evaluation of the network") {
+  check_networks<Storage::fp32, MetaWorldNetwork, RobosuiteNetwork, QuadrupedNetwork, Smallest, OneHidden,
+                 ThreeHidden, WideHead, ThreeHiddenLarge>(1e-5);
+}
+
+TEST_CASE("bf16 storage: actions within 5e-3 of fp32, weights as given") {
+  check_networks<Storage::bf16, QuadrupedNetwork, OneHidden, ThreeHidden, WideHead>(5e-3);
+  using Fast = MlpPolicy<MetaWorldNetwork, Storage::bf16>;
+  for_each_isa([] {
+    double worst = 0;
+    for (std::uint64_t seed = 0; seed < 50; ++seed) {
+      const auto policy = MetaWorldPolicy::untrained(seed);
+      const Fast fast(policy.weights(), policy.box());
+      CHECK(std::ranges::equal(fast.weights(), policy.weights()));
+      std::array<float, 39> observation;
+      Rng(seed).fill_normal(std::span<float>(observation));
+      std::array<float, 4> a;
+      std::array<float, 4> b;
+      policy.act(observation, a);
+      fast.act(observation, b);
+      for (std::size_t i = 0; i < 4; ++i) {
+        worst = std::max(worst, static_cast<double>(std::abs(a[i] - b[i])));
+      }
+    }
+    CHECK(worst < 5e-3);
+    CHECK(worst > 1e-5);  // the weights are rounded
+  });
+}
+
+TEST_CASE("bf16 pairs: each number within half a unit of its last place, nothing denormal") {
+  Rng rng(8);
+  for (int repeat = 0; repeat < 100'000; ++repeat) {
+    const auto number = [&] {
+      const double size = std::exp(rng.uniform(-40.0, 40.0));
+      return static_cast<float>(rng.below(20) == 0 ? 0.0 : rng.uniform() < 0.5 ? -size : size);
+    };
+    const float upper = number();
+    const float lower = number();
+    const auto word = kernels::pack_pair(upper, lower);
+    const auto error = [](float a, float b) {
+      return std::abs(static_cast<double>(a) - static_cast<double>(b));
+    };
+    const auto half_unit = [](float x) { return std::abs(static_cast<double>(x)) * 0x1p-8 + 0x1.1p-60; };
+    REQUIRE(error(std::bit_cast<float>(word), upper) <= half_unit(upper));
+    REQUIRE(error(std::bit_cast<float>(word << 16), lower) <= half_unit(lower));
+    const auto category = std::fpclassify(std::bit_cast<float>(word));
+    REQUIRE((category == FP_NORMAL || category == FP_ZERO));
   }
-  SUBCASE("quadruped") {
-    check_act<QuadrupedPolicy>();
-  }
+  constexpr float largest = std::numeric_limits<float>::max();
+  CHECK(std::isfinite(std::bit_cast<float>(kernels::pack_pair(largest, -largest))));
+  CHECK(std::isfinite(std::bit_cast<float>(kernels::pack_pair(largest, -largest) << 16)));
+}
+
+TEST_CASE("the same observation gives the same bits, in any row, on any thread") {
+  for_each_isa([] {
+    const auto policy = MetaWorldPolicy::untrained(3);
+    std::array<float, 39> observation;
+    Rng(1).fill_normal(std::span<float>(observation));
+    std::array<float, 4> first;
+    policy.act(observation, first);
+    std::atomic<int> different = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+      threads.emplace_back([&] {
+        for (int repeat = 0; repeat < 2000; ++repeat) {
+          std::array<float, 4> action;
+          policy.act(observation, action);
+          different += action == first ? 0 : 1;
+        }
+      });
+    }
+    for (auto& thread : threads) {
+      thread.join();
+    }
+    CHECK(different == 0);
+
+    std::vector<float> rows(39 * 50);
+    for (std::size_t r = 0; r < 50; ++r) {
+      std::ranges::copy(observation, rows.begin() + static_cast<Index>(39 * r));
+    }
+    std::vector<float> actions(4 * 50);
+    policy.act_batch(rows, actions);
+    for (std::size_t i = 0; i < actions.size(); ++i) {
+      CHECK(actions[i] == actions[i % 4]);
+    }
+  });
+}
+
+TEST_CASE("infinite observations reach only the units that read them") {
+  // Padding must not turn them into NaN: elu(-inf) = -1.
+  using Network = MlpNetwork<3, 2, HiddenLayers<Hidden<18, Activation::elu>>>;
+  for_each_isa([] {
+    std::vector<float> weights(static_cast<std::size_t>(parameter_count<Network>), -1.0f);
+    const MlpPolicy<Network> policy(weights);
+    std::array<float, 3> observation{std::numeric_limits<float>::infinity(), 1, 1};
+    std::array<float, 2> action{};
+    policy.act(observation, action);
+    CHECK(action[0] == doctest::Approx(1.0));  // tanh(18 - 1)
+    CHECK(action[1] == action[0]);
+  });
 }
 
 TEST_CASE("sample is the squashed mean plus noise of the log_std head") {
@@ -155,12 +301,15 @@ TEST_CASE("act and sample are noexcept and do not allocate") {
   const auto policy = MetaWorldPolicy::untrained(1);
   std::array<float, 39> observation{};
   std::array<float, 4> action{};
+  std::array<float, 39 * 50> many{};
+  std::array<float, 4 * 50> many_actions{};
   Rng rng(1);
   static_assert(noexcept(policy.act(observation, action)));
   static_assert(noexcept(policy.sample(observation, action, rng)));
   allocations = 0;
   counting = true;
   policy.act(observation, action);
+  policy.act_batch(many, many_actions);
   policy.sample(observation, action, rng);
   counting = false;
   CHECK(allocations == 0);
@@ -175,6 +324,10 @@ TEST_CASE("wrong sizes and bad numbers are errors that say what came") {
   std::vector<float> observation(38);
   std::vector<float> action(4);
   CHECK_THROWS_WITH_AS(policy.act(observation, action), doctest::Contains("found 38 and 4"), Error);
+  std::vector<float> two(78);
+  CHECK_THROWS_WITH_AS(policy.act_batch(two, action), doctest::Contains("found 78 and 4 numbers"), Error);
+  CHECK_THROWS_WITH_AS(policy.act_batch(two, std::span(action).first(3)), doctest::Contains("found 78 and 3"),
+                       Error);
   std::vector<float> weights(22'664);
   weights[17] = std::numeric_limits<float>::quiet_NaN();
   CHECK_THROWS_WITH_AS(MetaWorldPolicy{weights}, doctest::Contains("at 17"), Error);

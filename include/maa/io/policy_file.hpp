@@ -8,12 +8,12 @@ MAA_NAMESPACE_BEGIN
 
 // Tensors layers.0.weight, layers.0.bias, ..., mean.weight, mean.bias, log_std.*; action_centre and
 // action_half_width [actions] if the action box is not [-1, 1]. Atomic.
-template <class Network>
-void save_policy(const std::filesystem::path& path, const MlpPolicy<Network>& policy) {
+template <class Network, Storage storage>
+void save_policy(const std::filesystem::path& path, const MlpPolicy<Network, storage>& policy) {
   SafetensorsWriter writer;
   writer.set_metadata("format", "maa policy 1");
   add_parameters(writer, tensors_of<Network>(), policy.weights());
-  if (policy.box() != typename MlpPolicy<Network>::Box()) {
+  if (policy.box() != ActionBox<Network::action_size>()) {
     writer.add("action_centre", {Network::action_size}, std::span<const float>(policy.box().centre));
     writer.add("action_half_width", {Network::action_size}, std::span<const float>(policy.box().half_width));
   }

@@ -120,7 +120,3 @@ inline void stream(const Product<float>& p) {
     }
   }
 }
-
-inline void linear(const float* weight, const float* bias, const float* x, float* y, Index out, Index in) {
-  stream_rows<1>(Product<float>{x, in, 1, weight, 1, in, y, out, bias, 1, out, in, false}, 0, out);
-}

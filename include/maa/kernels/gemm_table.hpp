@@ -1,6 +1,7 @@
 // Matrix products of each instruction set; apart from table.hpp because running a single policy needs none.
 #pragma once
 
+#include <maa/kernels/product.hpp>
 #include <maa/kernels/table.hpp>
 
 #include <cstdint>
@@ -24,11 +25,15 @@ struct TileFetches {
 #if MAA_HAS_X86_KERNELS
 MAA_KERNEL_BEGIN_AVX2
 #define MAA_LANES 8
+#include <maa/kernels/dot.inl>
+
 #include <maa/kernels/gemm.inl>
 #undef MAA_LANES
 MAA_KERNEL_END
 MAA_KERNEL_BEGIN_AVX512
 #define MAA_LANES 16
+#include <maa/kernels/dot.inl>
+
 #include <maa/kernels/gemm.inl>
 #undef MAA_LANES
 MAA_KERNEL_END

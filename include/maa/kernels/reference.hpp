@@ -2,7 +2,6 @@
 // tested against.
 #pragma once
 
-#include <maa/kernels/product.hpp>
 #include <maa/kernels/scalar_math.hpp>
 
 MAA_NAMESPACE_BEGIN
@@ -41,11 +40,6 @@ void add(const T* x, T* y, Index count) {
   for (Index i = 0; i < count; ++i) {
     y[i] += x[i];
   }
-}
-
-template <class T>
-void linear(const T* weight, const T* bias, const T* x, T* y, Index out, Index in) {
-  multiply_reference(Product<T>{x, in, 1, weight, 1, in, y, out, bias, 1, out, in, false});
 }
 
 template <class T>

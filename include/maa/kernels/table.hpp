@@ -14,7 +14,6 @@ MAA_KERNEL_BEGIN_AVX2
 #define MAA_LANES 8
 #include <maa/kernels/vector.inl>
 
-#include <maa/kernels/dot.inl>
 #include <maa/kernels/math.inl>
 #include <maa/kernels/optimizer.inl>
 #undef MAA_LANES
@@ -23,7 +22,6 @@ MAA_KERNEL_BEGIN_AVX512
 #define MAA_LANES 16
 #include <maa/kernels/vector.inl>
 
-#include <maa/kernels/dot.inl>
 #include <maa/kernels/math.inl>
 #include <maa/kernels/optimizer.inl>
 #undef MAA_LANES
@@ -38,8 +36,6 @@ struct Table {
   void (*activation_backward)(Activation, const float* x, const float* dy, float* dx, Index count);
   // y += x
   void (*add)(const float* x, float* y, Index count);
-  // y = W x + b; weight [out, in] row-major, bias [out] or null. y overlaps nothing.
-  void (*linear)(const float* weight, const float* bias, const float* x, float* y, Index out, Index in);
   // One AdamW step; ema may be null.
   void (*adamw)(const AdamWFactors<float>&, Index count, float* weights, const float* gradients, float* m,
                 float* v, float* ema);
@@ -52,15 +48,14 @@ inline const Table& table_for(Isa isa) noexcept {
                                 reference::activation_forward<float>,
                                 reference::activation_backward<float>,
                                 reference::add<float>,
-                                reference::linear<float>,
                                 reference::adamw<float>,
                                 reference::sum_of_squares<float>};
 #if MAA_HAS_X86_KERNELS
   static constexpr Table avx2{
-      Isa::avx2,   avx2::activation_forward, avx2::activation_backward, avx2::add, avx2::linear,
+      Isa::avx2,   avx2::activation_forward, avx2::activation_backward, avx2::add,
       avx2::adamw, avx2::sum_of_squares};
   static constexpr Table avx512{
-      Isa::avx512,   avx512::activation_forward, avx512::activation_backward, avx512::add, avx512::linear,
+      Isa::avx512,   avx512::activation_forward, avx512::activation_backward, avx512::add,
       avx512::adamw, avx512::sum_of_squares};
   switch (isa) {
     case Isa::avx512:

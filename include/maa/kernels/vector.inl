@@ -89,3 +89,28 @@ MAA_KERNEL_INLINE float sum(Vec v) {
       __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
+
+// Four floats, repeated.
+MAA_KERNEL_INLINE Vec broadcast_quad(const float* p) {
+  const Quad four = *reinterpret_cast<const UnalignedQuad*>(p);
+#if defined(__clang__) && MAA_LANES == 16
+  return __builtin_shufflevector(four, four, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+#elif MAA_LANES == 16
+  return __builtin_ia32_broadcastf32x4_512(four, Vec{}, static_cast<unsigned short>(-1));
+#else
+  return __builtin_shufflevector(four, four, 0, 1, 2, 3, 0, 1, 2, 3);
+#endif
+}
+// p[i] = the sum of lanes 4 i to 4 i + 3.
+MAA_KERNEL_INLINE void store_quad_sums(float* p, Vec v) {
+#if MAA_LANES == 16
+  v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13);
+  *reinterpret_cast<UnalignedQuad*>(p) = __builtin_shufflevector(v, v, 0, 4, 8, 12);
+#else
+  v += __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6);
+  v += __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+  p[0] = v[0];
+  p[1] = v[4];
+#endif
+}

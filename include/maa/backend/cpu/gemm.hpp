@@ -129,8 +129,17 @@ inline void multiply_part(const kernels::GemmTable& table, const PackedProduct& 
   const Index first_row = of.row_begin(product.rows), last_row = of.row_end(product.rows);
   const Index width = table.panel_cols, first_col = of.first_panel * width;
   if (packed.rows == nullptr) {
-    table.stream(product.block(first_row, last_row - first_row, first_col,
-                               std::min(product.cols, of.last_panel * width) - first_col));
+    // A block of depth at a time, so that the rows stay in the second-level cache.
+    constexpr Index stream_depth = 2048;
+    auto part = product.block(first_row, last_row - first_row, first_col,
+                              std::min(product.cols, of.last_panel * width) - first_col);
+    for (Index first = 0; first < product.depth || first == 0; first += stream_depth) {
+      part.depth = std::min(stream_depth, product.depth - first);
+      part.accumulate = product.accumulate || first > 0;
+      table.stream(part);
+      part.a += part.depth;
+      part.b += part.depth;
+    }
     return;
   }
   // Panels that are packed at once: their rows are read in longer pieces.

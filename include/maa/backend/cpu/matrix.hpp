@@ -32,7 +32,7 @@ template <class T>
 void add_matrix(const Backend& backend, In<T> from, MatrixView<T> to) {
   require_shape(from, to.rows, to.cols, "add_matrix: from");
   for_chunks(backend.pool(), to.rows, detail::moved_rows_per_task(to.cols),
-             [=, &backend](Index, Index first, Index last) {
+             [&](Index, Index first, Index last) {
                for (Index i = first; i < last; ++i) {
                  if constexpr (std::is_same_v<T, float>) {
                    backend.kernels().add(from.row(i), to.row(i), to.cols);
