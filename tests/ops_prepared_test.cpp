@@ -39,17 +39,21 @@ TEST_CASE("prepared weights of any size multiply as plain ones, in bfloat16 as r
         const auto weight = random<float>(out * in, 2), bias = random<float>(out, 3);
         auto rounded = weight;
         std::ranges::transform(rounded, rounded.begin(), to_bf16);
-        for (const bool narrow : {false, true}) {
+        auto rounded_x = x;
+        std::ranges::transform(rounded_x, rounded_x.begin(), to_bf16);
+        for (const auto precision : {Precision::fp32, Precision::bf16_weights, Precision::bf16}) {
           const Backend plain(1);
-          const Backend backend = plain.prepared(weight, narrow ? Precision::bf16_weights : Precision::fp32);
-          const bool rounds = narrow && backend.is_prepared();  // scalar kernels stay in fp32
+          const Backend backend = plain.prepared(weight, precision);
+          // Scalar kernels stay in fp32; without a bfloat16 unit rows do.
+          const bool rounds = precision != Precision::fp32 && backend.is_prepared();
+          const bool rounds_rows = backend.bf16_kernels() != nullptr;
           std::vector<double> expected(static_cast<std::size_t>(rows * out));
           for (Index i = 0; i < rows; ++i) {
             for (Index j = 0; j < out; ++j) {
               double sum = bias[static_cast<std::size_t>(j)];
               for (Index k = 0; k < in; ++k) {
                 sum += double((rounds ? rounded : weight)[static_cast<std::size_t>(j * in + k)]) *
-                       double(x[static_cast<std::size_t>(i * in + k)]);
+                       double((rounds_rows ? rounded_x : x)[static_cast<std::size_t>(i * in + k)]);
               }
               expected[static_cast<std::size_t>(i * out + j)] = sum;
             }
@@ -103,7 +107,7 @@ TEST_CASE("prepared products give the same bits for any number of threads") {
   const Index rows = 130, in = 515, out = 300;
   auto x = random<float>(rows * in, 1);
   const auto weight = random<float>(out * in, 2), bias = random<float>(out, 3);
-  for (const auto precision : {Precision::fp32, Precision::bf16_weights}) {
+  for (const auto precision : {Precision::fp32, Precision::bf16_weights, Precision::bf16}) {
     check_threads([&](const Backend& backend) {
       return linear(backend.prepared(weight, precision), rows, in, out, x, weight, bias);
     });

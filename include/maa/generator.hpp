@@ -249,7 +249,7 @@ class Generator {
 
   void set_state(std::unique_ptr<const State> state) {
     prepared_.clear();
-    for (const auto precision : {Precision::fp32, Precision::bf16_weights}) {
+    for (const auto precision : {Precision::fp32, Precision::bf16_weights, Precision::bf16}) {
       prepared_.push_back(backend_.prepared(state->parameters.span(), precision));
     }
     state_ = std::move(state);

@@ -4,6 +4,7 @@
 
 #include <maa/backend/cpu/packed_weights.hpp>
 #include <maa/core/workspace.hpp>
+#include <maa/kernels/bf16.hpp>
 
 #include <atomic>
 
@@ -54,6 +55,9 @@ class Backend {
   Backend prepared(std::span<const float> weights, Precision precision = Precision::fp32) const {
     Backend result = *this;
     result.packed_ = std::make_shared<PackedWeights>(weights, precision);
+    result.bf16_ = precision == Precision::bf16 && isa() == Isa::avx512
+                       ? kernels::bf16_table_for(kernels::select_bf16_unit())
+                       : nullptr;
     return result;
   }
 
@@ -86,6 +90,8 @@ class Backend {
                ? update_
                : nullptr;
   }
+  // What multiplies prepared weights in bfloat16, else null.
+  const kernels::Bf16Table* bf16_kernels() const noexcept { return bf16_; }
   // Whether products read prepared weights, so that sums of weights cost nothing.
   bool is_prepared() const noexcept { return packed_ != nullptr && gemm_ != nullptr; }
 
@@ -94,6 +100,7 @@ class Backend {
   const kernels::Table* kernels_;
   const kernels::GemmTable* gemm_;
   std::shared_ptr<PackedWeights> packed_;
+  const kernels::Bf16Table* bf16_ = nullptr;
   const WeightUpdate* update_ = nullptr;
 };
 

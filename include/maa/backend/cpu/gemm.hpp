@@ -56,7 +56,9 @@ struct PackedProduct {
   DepthBlocks blocks;
   const PackedMatrix* panels;  // null: packed by each task
   float* rows;                 // [blocks][padded rows][packed_stride]; null: few rows, read as they are
+  std::uint32_t* narrow_rows;  // in place of `rows` for bfloat16 units
 
+  bool is_packed() const { return rows != nullptr || narrow_rows != nullptr; }
   Index padded_rows() const { return (product->rows + 1) / 2 * 2; }
   Index packed_size() const { return blocks.count() * padded_rows() * kernels::packed_stride; }
   float* block_rows(Index block, Index row) const {
@@ -123,16 +125,35 @@ class Grid {
   Index panels_, row_blocks_, col_blocks_;
 };
 
-inline void multiply_part(const kernels::GemmTable& table, const PackedProduct& packed,
-                          const Grid::Part& of) {
+// Rows of c that the products before this one are done with, and their twin.
+template <class T>
+void copy_twin(const kernels::Product<T>& product, Index first_row, Index last_row, Index first_col,
+               Index last_col) {
+  if (product.twin != nullptr) {
+    for (Index i = first_row * product.c_row; i < last_row * product.c_row; i += product.c_row) {
+      std::copy(product.c + i + first_col, product.c + i + last_col, product.twin + i + first_col);
+    }
+  }
+}
+
+inline void multiply_part(const Backend& backend, const PackedProduct& packed, const Grid::Part& of) {
+  const auto& table = *backend.gemm_kernels();
   const auto& product = *packed.product;
   const Index first_row = of.row_begin(product.rows), last_row = of.row_end(product.rows);
   const Index width = table.panel_cols, first_col = of.first_panel * width;
+  const Index last_col = std::min(product.cols, of.last_panel * width);
+  if (packed.narrow_rows != nullptr) {
+    backend.bf16_kernels()->multiply(
+        packed.narrow_rows + first_row * 16, kernels::bf16_step_words(product.rows),
+        packed.panels->narrow_panel(0, of.first_panel),
+        product.block(first_row, last_row - first_row, first_col, last_col - first_col));
+    copy_twin(product, first_row, last_row, first_col, last_col);
+    return;
+  }
   if (packed.rows == nullptr) {
     // A block of depth at a time, so that the rows stay in the second-level cache.
     constexpr Index stream_depth = 2048;
-    auto part = product.block(first_row, last_row - first_row, first_col,
-                              std::min(product.cols, of.last_panel * width) - first_col);
+    auto part = product.block(first_row, last_row - first_row, first_col, last_col - first_col);
     for (Index first = 0; first < product.depth || first == 0; first += stream_depth) {
       part.depth = std::min(stream_depth, product.depth - first);
       part.accumulate = product.accumulate || first > 0;
@@ -155,25 +176,18 @@ inline void multiply_part(const kernels::GemmTable& table, const PackedProduct& 
       part.accumulate = product.accumulate || d > 0;
       if (packed.panels == nullptr) {
         if (place == 0) {
-          const Index end = std::min({product.cols, col + group * width, of.last_panel * width});
+          const Index end = std::min(last_col, col + group * width);
           table.pack_panels(product, col, first, depth, end - col, scratch);
         }
         table.multiply_panel(rows, scratch + place * depth * width, depth, part, nullptr);
       } else if (packed.panels->narrow()) {
-        table.multiply_narrow_panel(rows, packed.panels->narrow_panel(first, depth, panel), depth, part,
-                                    scratch);
+        table.multiply_narrow_panel(rows, packed.panels->narrow_panel(first, panel), depth, part, scratch);
       } else {
         table.multiply_panel(rows, packed.panels->panel(first, depth, panel), depth, part, nullptr);
       }
     }
   }
-  if (product.twin != nullptr) {
-    const Index last_col = std::min(product.cols, of.last_panel * width);
-    for (Index i = first_row; i < last_row; ++i) {
-      std::copy(product.c + i * product.c_row + first_col, product.c + i * product.c_row + last_col,
-                product.twin + i * product.c_row + first_col);
-    }
-  }
+  copy_twin(product, first_row, last_row, first_col, last_col);
 }
 
 // Packs the first factors of products, in the caller's scratch memory. for_each(count, body) runs body(i) for
@@ -188,9 +202,14 @@ std::span<const PackedProduct> pack_products(const Backend& backend,
   Index tasks = 0;
   for (std::size_t i = 0; i < products.size(); ++i) {
     const auto& p = products[i];
-    packed[i] = {&p, {p.depth}, always ? nullptr : backend.packed(p), nullptr};
-    if (always || packed[i].panels != nullptr || !streams(p)) {
+    packed[i] = {&p, {p.depth}, always ? nullptr : backend.packed(p), nullptr, nullptr};
+    if (packed[i].panels != nullptr && packed[i].panels->narrow() && backend.bf16_kernels() != nullptr) {
+      packed[i].narrow_rows =
+          scratch.take<std::uint32_t>(kernels::bf16_steps(p.depth) * kernels::bf16_step_words(p.rows));
+    } else if (always || packed[i].panels != nullptr || !streams(p)) {
       packed[i].rows = scratch.take<float>(packed[i].packed_size());
+    }
+    if (packed[i].is_packed()) {
       tasks += packed[i].blocks.count() * ((p.rows + rows_per_task - 1) / rows_per_task);
     }
   }
@@ -198,7 +217,7 @@ std::span<const PackedProduct> pack_products(const Backend& backend,
     std::size_t i = 0;
     Index chunks = 0;
     for (;; ++i) {
-      if (packed[i].rows != nullptr) {
+      if (packed[i].is_packed()) {
         chunks = (packed[i].product->rows + rows_per_task - 1) / rows_per_task;
         const Index of_product = packed[i].blocks.count() * chunks;
         if (task < of_product) {
@@ -209,9 +228,17 @@ std::span<const PackedProduct> pack_products(const Backend& backend,
     }
     const auto& p = *packed[i].product;
     const Index d = task / chunks, row = task % chunks * rows_per_task;
-    backend.gemm_kernels()->pack_rows(p.a + row * p.a_row + packed[i].blocks.begin(d) * p.a_col, p.a_row,
-                                      p.a_col, std::min(rows_per_task, p.rows - row),
-                                      packed[i].blocks.size(d), packed[i].block_rows(d, row));
+    const Index first = packed[i].blocks.begin(d), depth = packed[i].blocks.size(d);
+    const Index rows = std::min(rows_per_task, p.rows - row);
+    const float* const from = p.a + row * p.a_row + first * p.a_col;
+    if (packed[i].narrow_rows != nullptr) {
+      const Index step_words = kernels::bf16_step_words(p.rows);
+      backend.bf16_kernels()->pack_rows(from, p.a_row, p.a_col, rows, depth,
+                                        packed[i].narrow_rows + first / 32 * step_words + row * 16,
+                                        step_words);
+    } else {
+      backend.gemm_kernels()->pack_rows(from, p.a_row, p.a_col, rows, depth, packed[i].block_rows(d, row));
+    }
   });
   return {packed, products.size()};
 }
@@ -231,7 +258,7 @@ void multiply_packed(const Backend& backend, std::span<const kernels::Product<fl
                                        : pack_products(backend, products, false, serially);
   for_each(grid.parts(), [&](Index i) {
     for (std::size_t k = 0; k < products.size(); ++k) {
-      multiply_part(table, packed[k], grid.part(i));
+      multiply_part(backend, packed[k], grid.part(i));
     }
   });
 }

@@ -23,18 +23,20 @@ struct DepthBlocks {
   Index size(Index block) const { return begin(block + 1) - begin(block); }
 };
 
-// The second factor of a product in panels: for each block of depth one panel after the other.
+// The second factor of a product in panels. In float: for each block of depth one panel after the other; in
+// bfloat16 one panel after the other, each of all depth, filled with zeros to a multiple of 32.
 class PackedMatrix {
  public:
   PackedMatrix(const ThreadPool& pool, const kernels::GemmTable& table,
                const kernels::Product<float>& product, Precision precision)
-      : panel_cols_(table.panel_cols), panels_((product.cols + panel_cols_ - 1) / panel_cols_) {
+      : panel_cols_(table.panel_cols),
+        panels_((product.cols + panel_cols_ - 1) / panel_cols_),
+        pairs_per_panel_((product.depth + 31) / 32 * 16) {
     const DepthBlocks blocks{product.depth};
-    const Index size = product.depth * panels_ * panel_cols_;
     if (precision == Precision::fp32) {
-      floats_ = Buffer<float>(size);
+      floats_ = Buffer<float>(product.depth * panels_ * panel_cols_);
     } else {
-      pairs_ = Buffer<std::uint32_t>((product.depth + 31) / 32 * 16 * panels_ * panel_cols_);
+      words_ = Buffer<std::uint32_t>(pairs_per_panel_ * panels_ * panel_cols_);
     }
     pool.for_each(blocks.count() * panels_, [&](Index task) {
       const Index d = task / panels_, panel = task % panels_;
@@ -45,28 +47,32 @@ class PackedMatrix {
       } else {
         alignas(buffer_alignment) float scratch[kernels::panel_size];
         table.pack_panels(product, col, first, depth, count, scratch);
-        table.narrow_panel(scratch, depth, count, pairs_.data() + offset(first / 2, (depth + 1) / 2, panel));
+        table.narrow_panel(scratch, depth, count, words_.data() + narrow_offset(first, panel));
       }
     });
   }
 
-  bool narrow() const { return !pairs_.empty(); }
-  // The panel of the block of `depth` numbers from `first` on.
+  bool narrow() const { return !words_.empty(); }
+  // The panel's block of `depth` numbers from `first` on.
   const float* panel(Index first, Index depth, Index panel) const {
     return floats_.data() + offset(first, depth, panel);
   }
-  const std::uint32_t* narrow_panel(Index first, Index depth, Index panel) const {
-    return pairs_.data() + offset(first / 2, (depth + 1) / 2, panel);
+  // Words of two numbers, the even one in the low half.
+  const std::uint32_t* narrow_panel(Index first, Index panel) const {
+    return words_.data() + narrow_offset(first, panel);
   }
 
  private:
   Index offset(Index first, Index depth, Index panel) const {
     return (first * panels_ + depth * panel) * panel_cols_;
   }
+  Index narrow_offset(Index first, Index panel) const {
+    return (panel * pairs_per_panel_ + first / 2) * panel_cols_;
+  }
 
-  Index panel_cols_, panels_;
+  Index panel_cols_, panels_, pairs_per_panel_;
   Buffer<float> floats_;
-  Buffer<std::uint32_t> pairs_;
+  Buffer<std::uint32_t> words_;
 };
 
 // The packed matrices of one array of weights, each made when a product first asks for it. The array must

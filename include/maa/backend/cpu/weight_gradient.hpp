@@ -22,17 +22,18 @@ enum class GradientForm {
 struct GradientBlock {
   Index rows, cols;
 
-  GradientBlock(std::span<const kernels::Product<float>> products) {
+  GradientBlock(std::span<const kernels::Product<float>> products, GradientForm form) {
     constexpr Index panels_size = Index{1} << 17, sums_size = Index{1} << 16;  // floats
-    constexpr Index unit = 128, tile = 84;  // whole panels and tiles of every instruction set
+    constexpr Index unit = 128, tile = 14;  // whole panels, and tiles of AVX-512
     Index depth = 0;
     for (const auto& p : products) {
       depth += p.depth;
     }
+    const Index results = form == GradientForm::toeplitz ? 3 : 1;
     const auto whole = [](Index size, Index of) { return (size + of - 1) / of * of; };
     cols = std::clamp<Index>(panels_size / std::max<Index>(1, depth) / unit * unit, unit,
                              whole(products[0].cols, unit));
-    rows = std::clamp<Index>(sums_size / cols / tile * tile, tile, whole(products[0].rows, tile));
+    rows = std::clamp<Index>(sums_size / (cols * results) / tile * tile, tile, whole(products[0].rows, tile));
   }
 };
 
@@ -165,7 +166,7 @@ void weight_gradient(const Backend& backend, std::span<const kernels::Product<T>
       const auto packed = pack_products(backend, products, true, [&](Index count, const auto& body) {
         backend.pool().for_each(count, body);
       });
-      const GradientBlock block(products);
+      const GradientBlock block(products, form);
       const Index col_blocks = (cols + block.cols - 1) / block.cols;
       // Rows of a task: enough to pack the second factor for, few enough for sixteen tasks.
       const Index row_units = (rows + block.rows - 1) / block.rows;
