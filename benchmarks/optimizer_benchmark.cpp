@@ -1,37 +1,39 @@
-// AdamW with its moving average over arrays larger than the caches. Argument: threads.
-#include <maa/backend/cpu/optimizer.hpp>
-#include <maa/core/rng.hpp>
-
-#include <benchmark/benchmark.h>
+// AdamW with its moving average, and the norm for clipping, over arrays larger than the caches. Argument:
+// threads.
+#include "counters.hpp"
 
 namespace {
 
-void adamw_and_ema(benchmark::State& state) {
-  constexpr maa::Index size = maa::Index{1} << 24;
-  const maa::cpu::Backend backend(static_cast<int>(state.range(0)));
-  maa::Buffer<float> weights(size), gradients(size), m(size), v(size), ema(size);
-  maa::Rng(1).fill_normal<float>(gradients.span());
-  maa::AdamWStep step{.weight_decay = 0.01, .ema_decay = 0.999};
+constexpr maa::Index size = maa::Index{1} << 26;
+constexpr double bytes = 4.0 * static_cast<double>(size);
+
+// With average five arrays are read and four written; without, four and three.
+void adamw(benchmark::State& state, bool average) {
+  const auto threads = static_cast<int>(state.range(0));
+  const maa::cpu::Backend backend(threads);
+  maa::Buffer<float> weights(size), gradients(size), m(size), v(size), ema(average ? size : 0);
+  maa::Rng(1).fill_uniform<float>(gradients.span(), -1, 1);
+  maa::AdamWStep step{.weight_decay = 0.01, .ema_decay = average ? 0.999 : -1};
   for (auto _ : state) {
-    adamw(backend, step, weights.span(), gradients.span(), m.span(), v.span(), ema.span());
+    maa::cpu::adamw(backend, step, weights.span(), gradients.span(), m.span(), v.span(), ema.span());
     ++step.step;
   }
-  // Five arrays read, four written.
-  state.SetBytesProcessed(state.iterations() * size * 9 * static_cast<maa::Index>(sizeof(float)));
+  bench::count(state, {0, 0, bytes * (average ? 9 : 7)}, threads);
 }
 
 void sum_of_squares(benchmark::State& state) {
-  constexpr maa::Index size = maa::Index{1} << 24;
-  const maa::cpu::Backend backend(static_cast<int>(state.range(0)));
+  const auto threads = static_cast<int>(state.range(0));
+  const maa::cpu::Backend backend(threads);
   maa::Buffer<float> values(size);
-  maa::Rng(1).fill_normal<float>(values.span());
+  maa::Rng(1).fill_uniform<float>(values.span(), -1, 1);
   for (auto _ : state) {
     benchmark::DoNotOptimize(maa::cpu::sum_of_squares(backend, values.span()));
   }
-  state.SetBytesProcessed(state.iterations() * size * static_cast<maa::Index>(sizeof(float)));
+  bench::count(state, {0, bytes, 0}, threads);
 }
 
-BENCHMARK(adamw_and_ema)->Arg(1)->Arg(2)->UseRealTime();
+BENCHMARK_CAPTURE(adamw, with_average, true)->Arg(1)->Arg(2)->UseRealTime();
+BENCHMARK_CAPTURE(adamw, without_average, false)->Arg(1)->Arg(2)->UseRealTime();
 BENCHMARK(sum_of_squares)->Arg(1)->Arg(2)->UseRealTime();
 
 }  // namespace

@@ -160,6 +160,7 @@ class Generator {
                                       const GenerateOptions& options) const {
     const auto& state = trained_state();
     require(options.count > 0, "generate: expected a positive count, found ", options.count);
+    const auto session = backend_.session();
     const Index count = prompts.rows * options.count;
     Workspace workspace;
     const auto condition = workspace.matrix<float>(count, Model::condition_size);

@@ -9,10 +9,109 @@
 #include <tbb/task_arena.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <thread>
 
 MAA_NAMESPACE_BEGIN
+
+namespace detail {
+
+// Refers to the body of a loop without its type, so that the parallel algorithm is compiled once for all of
+// them.
+struct LoopBody {
+  const void* body;
+  void (*call)(const void* body, Index i);
+
+  void operator()(Index i) const { call(body, i); }
+};
+
+// The loops of one thread, shared with workers that wait for the next one awake: falling asleep and waking up
+// takes longer than many loops of a model's pass. Whoever is free takes the next index, so a worker that
+// comes late or never delays nothing.
+class LoopSharing {
+ public:
+  // On the owner's thread.
+  void run(Index count, LoopBody body) {
+    running_ = true;
+    ++job_;
+    next_.store(job_ << 32 | no_index,
+                std::memory_order_release);  // nobody takes part while the loop changes
+    body_.store(body.body, std::memory_order_relaxed);
+    call_.store(body.call, std::memory_order_relaxed);
+    count_.store(static_cast<std::uint64_t>(count), std::memory_order_relaxed);
+    unfinished_.store(count, std::memory_order_relaxed);
+    next_.store(job_ << 32, std::memory_order_release);
+    next_.notify_all();
+    while (take_index()) {
+    }
+    while (unfinished_.load(std::memory_order_acquire) > 0) {
+      pause();
+    }
+    running_ = false;
+  }
+  bool running() const { return running_; }
+
+  // On a worker's thread, until close().
+  void work() {
+    constexpr int spins = 1 << 14;  // some hundred microseconds
+    for (int idle = 0; !closed_.load(std::memory_order_acquire);) {
+      const auto seen = next_.load(std::memory_order_acquire);
+      if (take_index()) {
+        idle = 0;
+      } else if (++idle < spins) {
+        pause();
+      } else {
+        next_.wait(seen, std::memory_order_acquire);
+        idle = 0;
+      }
+    }
+  }
+  void close() {
+    closed_.store(true, std::memory_order_release);
+    next_.store(++job_ << 32 | no_index, std::memory_order_release);
+    next_.notify_all();
+  }
+
+ private:
+  static constexpr std::uint64_t no_index = 0xffffffff;
+
+  // Runs one index of the current loop; false if none is left.
+  bool take_index() {
+    auto ticket = next_.load(std::memory_order_acquire);
+    for (;;) {
+      const std::uint64_t index = ticket & no_index;
+      if (index == no_index || index >= count_.load(std::memory_order_relaxed)) {
+        return false;
+      }
+      const LoopBody body{body_.load(std::memory_order_relaxed), call_.load(std::memory_order_relaxed)};
+      // Succeeds only if the loop is still the one that was read: it cannot end before this index is done.
+      if (next_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) {
+        body(static_cast<Index>(index));
+        unfinished_.fetch_sub(1, std::memory_order_release);
+        return true;
+      }
+    }
+  }
+  static void pause() {
+#if MAA_HAS_X86_KERNELS
+    __builtin_ia32_pause();
+#else
+    std::this_thread::yield();
+#endif
+  }
+
+  std::atomic<std::uint64_t> next_ = no_index;  // the loop's number and its next index
+  std::atomic<std::uint64_t> count_ = 0;
+  std::atomic<const void*> body_ = nullptr;
+  std::atomic<void (*)(const void*, Index)> call_ = nullptr;
+  std::atomic<Index> unfinished_ = 0;
+  std::atomic<bool> closed_ = false;
+  std::uint64_t job_ = 0;  // the owner's
+  bool running_ = false;
+};
+
+}  // namespace detail
 
 // A pool of threads of a given size. oneTBB ignores container quotas, so the size is the user's to set.
 class ThreadPool {
@@ -35,7 +134,49 @@ class ThreadPool {
   // throw.
   template <class Body>
   void for_each(Index count, const Body& body) const {
-    if (count <= 1 || threads() == 1) {
+    run(count, {&body, [](const void* erased, Index i) { (*static_cast<const Body*>(erased))(i); }});
+  }
+
+  // While it lives, its thread's loops keep the pool's workers awake: for a pass of a model or a run of the
+  // sampler. One within another has no effect.
+  class Session {
+   public:
+    explicit Session(const ThreadPool& pool) {
+      if (pool.threads() == 1 || current != nullptr) {
+        return;
+      }
+      sharing_ = std::make_shared<detail::LoopSharing>();
+      for (int i = 1; i < pool.threads(); ++i) {
+        pool.arena_->enqueue([sharing = sharing_] { sharing->work(); });
+      }
+      current = this;
+      pool_ = &pool;
+    }
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+    ~Session() {
+      if (sharing_ != nullptr) {
+        sharing_->close();
+        current = nullptr;
+      }
+    }
+
+   private:
+    friend ThreadPool;
+    static inline thread_local Session* current = nullptr;
+    std::shared_ptr<detail::LoopSharing> sharing_;
+    const ThreadPool* pool_ = nullptr;
+  };
+
+ private:
+  void run(Index count, detail::LoopBody body) const {
+    const Session* const session = Session::current;
+    const bool shared = session != nullptr && session->pool_ == this;
+    if (shared && count > 1 && !session->sharing_->running()) {
+      session->sharing_->run(count, body);
+      return;
+    }
+    if (count <= 1 || threads() == 1 || shared) {
       for (Index i = 0; i < count; ++i) {
         body(i);
       }
@@ -44,7 +185,6 @@ class ThreadPool {
     arena_->execute([&] { tbb::parallel_for(Index{0}, count, body, tbb::simple_partitioner{}); });
   }
 
- private:
   std::unique_ptr<tbb::task_arena> arena_;
 };
 

@@ -116,8 +116,8 @@ class Fitting {
       const auto loss = [&](const Backend& backend, Weights weights, Gradients gradients) {
         return stage.loss(backend, weights, gradients, rng, step);
       };
-      return trainer.can_fuse() ? trainer.fused_step(loss)
-                                : trainer.step([&](auto w, auto g) { return loss(backend_, w, g); });
+      return trainer.fusing_pays() ? trainer.fused_step(loss)
+                                   : trainer.step([&](auto w, auto g) { return loss(backend_, w, g); });
     } else {
       return trainer.step([&](auto w, auto g) { return stage.loss(w, g, rng, step); });
     }

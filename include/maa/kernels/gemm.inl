@@ -140,6 +140,7 @@ inline void tile(const float* a, const float* b, Index depth, Fetch fetch, const
     MAA_KERNEL_UNROLL
     for (int v = 0; v < Width; ++v) {
       right[v] = load(b + v * lanes);
+      __builtin_prefetch(b + (v + 8 * Width) * lanes, 0, 3);  // from the second-level cache
     }
     fetch.next();
     MAA_KERNEL_UNROLL
@@ -241,7 +242,7 @@ MAA_KERNEL_INLINE Index tile_count(Index rows) {
 // more, each its share of the panel behind this one. `bytes` is the panel's size, `row_bytes` that of a step
 // of depth.
 MAA_KERNEL_INLINE Fetch fetch_for(Index tiles, Index t, const void* panel, Index bytes, Index row_bytes) {
-  constexpr Index distance = 2048;
+  constexpr Index distance = 1024;
   const char* const begin = static_cast<const char*>(panel);
   return tiles == 1 ? Fetch{begin + distance, row_bytes}
                     : Fetch{begin + bytes + bytes * t / tiles / 64 * 64, row_bytes / tiles};

@@ -76,6 +76,7 @@ class Trainer {
   // if loss or gradients are not finite; weights and state are then as before the step.
   template <class Loss>
   TrainProgress step(const Loss& loss) {
+    const auto session = backend_->session();
     fill_zero(*backend_, MatrixView<T>(gradients_.data(), 1, gradients_.size()));
     const double value = loss(std::as_const(weights_).span(), gradients_.span());
     const double norm = std::sqrt(sum_of_squares(*backend_, gradients_.span()));
@@ -101,6 +102,7 @@ class Trainer {
   template <class Loss>
   TrainProgress fused_step(const Loss& loss) {
     require(can_fuse(), "trainer: expected no clipping and vector kernels for a fused step");
+    const auto session = backend_->session();
     for_decay_groups([&](Index first, Index size, bool decays) {
       if (!decays) {
         fill_zero(*backend_, MatrixView<T>(gradients_.data() + first, 1, size));
@@ -128,6 +130,9 @@ class Trainer {
     return finish_step(update, value);
   }
   bool can_fuse() const { return options_.clip_norm == 0 && backend_->can_update(); }
+  // Whether it is faster, too: with large batches a pass of its own reads and writes weights in longer
+  // pieces.
+  bool fusing_pays() const { return can_fuse() && options_.batch <= 64; }
 
   // Writes weights, moments, EMA (tensors named "<prefix>weights.<name>" ...) and the step.
   void save(SafetensorsWriter& writer, const std::string& prefix) const {

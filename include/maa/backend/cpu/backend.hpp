@@ -72,6 +72,9 @@ class Backend {
   }
   bool can_update() const noexcept { return gemm_ != nullptr; }
 
+  // Keeps the threads awake while it lives: worth it where many ops follow one another.
+  ThreadPool::Session session() const { return ThreadPool::Session(*pool_); }
+
   const ThreadPool& pool() const noexcept { return *pool_; }
   Isa isa() const noexcept { return kernels_->isa; }
   // Float kernels.

@@ -103,7 +103,8 @@ class Grid {
     bool same_rows = true;
     Index work = 0;
     for (const auto& p : products) {
-      work += p.rows * p.cols * p.depth;
+      work += std::max<Index>(p.rows, 16) * p.cols * p.depth;  // few rows: the second factor must be read
+
       same_rows = same_rows && p.rows == rows;
     }
     const Index pieces = std::clamp<Index>(work >> 20, 1, 32);
@@ -256,11 +257,10 @@ void multiply_packed(const Backend& backend, std::span<const kernels::Product<fl
   };
   const auto packed = grid.parts() > 1 ? pack_products(backend, products, false, for_each)
                                        : pack_products(backend, products, false, serially);
-  for_each(grid.parts(), [&](Index i) {
-    for (std::size_t k = 0; k < products.size(); ++k) {
-      multiply_part(backend, packed[k], grid.part(i));
-    }
-  });
+  // One product after the other, so that its first factor stays in the second-level cache.
+  for (const auto& product : packed) {
+    for_each(grid.parts(), [&](Index i) { multiply_part(backend, product, grid.part(i)); });
+  }
 }
 
 // Products with the same number of columns, one after the other for each part of the columns; if all have the
