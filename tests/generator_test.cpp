@@ -131,6 +131,12 @@ TEST_CASE("a trained generator writes policies that behave like the prompt, not 
     for (const auto& policy : policies) {
       CHECK(action_error(policy, task) < 0.5 * action_error(policy, 1 - task));
     }
+    for (const auto precision : {Precision::bf16_weights, Precision::bf16}) {
+      const auto rounded =
+          generator.generate(demonstration(task, 777), {.count = 3, .seed = 1, .precision = precision});
+      CHECK(largest_difference(rounded[0], policies[0]) < 0.05);
+      CHECK(action_error(rounded[0], task) < 0.5 * action_error(rounded[0], 1 - task));
+    }
   }
 }
 

@@ -106,6 +106,39 @@ TEST_CASE("a weak ridge fits the prompt, a strong one leaves the policy") {
   CHECK(error(0) < before);
 }
 
+TEST_CASE("the correction solves the normal equations at every size") {
+  for (const auto& size : {std::pair<Index, Index>{1, 1}, {5, 33}, {37, 16}, {64, 40}}) {
+    const Index n = size.first, units = size.second;
+    CAPTURE(n);
+    CAPTURE(units);
+    constexpr double strength = 0.7;
+    Buffer<double> phi(n * units), residual(n * 3), correction(3 * (units + 1));
+    Rng(3).fill_normal(phi.span());
+    Rng(4).fill_normal(residual.span());
+    cpu::ridge_forward(backend, SequenceView<const double>(phi.data(), 1, n, units),
+                       SequenceView<const double>(residual.data(), 1, n, 3), strength,
+                       SequenceView<double>(correction.data(), 1, 3, units + 1));
+    // [Phi 1]' ([Phi 1] D - R) + strength D = 0
+    const auto feature = [&](Index row, Index unit) { return unit == units ? 1.0 : phi[row * units + unit]; };
+    double worst = 0;
+    for (Index action = 0; action < 3; ++action) {
+      const double* d = correction.data() + action * (units + 1);
+      for (Index unit = 0; unit <= units; ++unit) {
+        double sum = strength * d[unit];
+        for (Index row = 0; row < n; ++row) {
+          double error = -residual[row * 3 + action];
+          for (Index other = 0; other <= units; ++other) {
+            error += feature(row, other) * d[other];
+          }
+          sum += feature(row, unit) * error;
+        }
+        worst = std::max(worst, std::abs(sum));
+      }
+    }
+    CHECK(worst <= 1e-10);
+  }
+}
+
 TEST_CASE("wrong shapes are errors") {
   Case<Network<Squash::tanh>> c;
   SequenceView<const double> features(c.observations.data(), batch, rows, 5);

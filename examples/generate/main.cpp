@@ -24,6 +24,12 @@ int main(int argc, char** argv) {
   app.add_option("--count", options.count, "policies per prompt")->capture_default_str();
   app.add_option("--seed", options.seed, "equal seeds give equal policies")->capture_default_str();
   app.add_option("--threads", threads, "0: one per core")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_option("--precision", options.precision, "of the denoiser and the decoder")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, maa::Precision>{{"fp32", maa::Precision::fp32},
+                                                {"bf16_weights", maa::Precision::bf16_weights},
+                                                {"bf16", maa::Precision::bf16}}))
+      ->default_str("fp32");
   app.add_flag("--together", together,
                "all trajectories are demonstrations of one behaviour and make one prompt");
   CLI11_PARSE(app, argc, argv);

@@ -5,6 +5,8 @@
 
 #include <charconv>
 #include <concepts>
+#include <initializer_list>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -20,22 +22,109 @@ class Error : public std::runtime_error {
 
 namespace detail {
 
-inline void append_text(std::string& text, std::string_view part) {
-  text += part;
-}
+// A piece of a message, formatted only when the message is put together. Its type does not depend on that of
+// what it stands for, so that the formatting is compiled once. A text must outlive it.
+class TextPart {
+ public:
+  TextPart(std::string_view value) : TextPart(Kind::text, {.text = value.data()}, value.size()) {}
+  TextPart(const char* value) : TextPart(std::string_view(value)) {}
+  TextPart(const std::string& value) : TextPart(std::string_view(value)) {}
+  template <std::same_as<bool> Flag>  // not from pointers
+  TextPart(Flag value) : TextPart(value ? "true" : "false") {}
+  TextPart(char value) : TextPart(Kind::character, {.character = value}) {}
+  TextPart(float value) : TextPart(Kind::single, {.single = value}) {}  // other digits than as a double
+  TextPart(double value) : TextPart(Kind::real, {.real = value}) {}
+  template <std::signed_integral Number>
+  TextPart(Number value) : TextPart(Kind::integer, {.integer = value}) {}
+  template <std::unsigned_integral Number>
+  requires(!std::same_as<Number, bool>) TextPart(Number value)
+      : TextPart(Kind::natural, {.natural = value}) {}
+  // A text from a file, in quotes and shortened.
+  static TextPart quoted(std::string_view value) {
+    return {Kind::quoted, {.text = value.data()}, value.size()};
+  }
+  // "[2, 3]"
+  static TextPart shape(std::span<const Index> value) {
+    return {Kind::shape, {.sizes = value.data()}, value.size()};
+  }
 
-template <class Number>
-requires std::integral<Number> || std::floating_point<Number>
-void append_text(std::string& text, Number number) {
-  if constexpr (std::same_as<Number, bool>) {
-    text += number ? "true" : "false";
-  } else if constexpr (std::same_as<Number, char>) {
-    text += number;
-  } else {
+  void append_to(std::string& text) const {
+    switch (kind_) {
+      case Kind::text:
+        text.append(value_.text, size_);
+        break;
+      case Kind::quoted:
+        append_quoted(text, {value_.text, size_});
+        break;
+      case Kind::shape:
+        append_shape(text, {value_.sizes, size_});
+        break;
+      case Kind::character:
+        text += value_.character;
+        break;
+      case Kind::integer:
+        append_number(text, value_.integer);
+        break;
+      case Kind::natural:
+        append_number(text, value_.natural);
+        break;
+      case Kind::single:
+        append_number(text, value_.single);
+        break;
+      case Kind::real:
+        append_number(text, value_.real);
+    }
+  }
+
+ private:
+  enum class Kind { text, quoted, shape, character, integer, natural, single, real };
+  union Value {
+    const char* text;
+    const Index* sizes;
+    char character;
+    std::int64_t integer;
+    std::uint64_t natural;
+    float single;
+    double real;
+  };
+
+  TextPart(Kind kind, Value value, std::size_t size = 0) : kind_(kind), size_(size), value_(value) {}
+
+  static void append_quoted(std::string& text, std::string_view value) {
+    constexpr std::size_t limit = 120;
+    text += '\'';
+    text += value.substr(0, limit);
+    text += value.size() > limit ? "...'" : "'";
+  }
+  static void append_shape(std::string& text, std::span<const Index> value) {
+    text += '[';
+    for (std::size_t i = 0; i < value.size(); ++i) {
+      text += i > 0 ? ", " : "";
+      append_number(text, value[i]);
+    }
+    text += ']';
+  }
+  template <class Number>
+  static void append_number(std::string& text, Number number) {
     char digits[64];
     const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
     text.append(digits, end);
   }
+
+  Kind kind_;
+  std::size_t size_;  // of a text or a shape
+  Value value_;
+};
+
+[[gnu::noinline]] inline std::string join(std::initializer_list<TextPart> parts) {
+  std::string text;
+  for (const auto& part : parts) {
+    part.append_to(text);
+  }
+  return text;
+}
+[[noreturn, gnu::cold, gnu::noinline]] inline void throw_error(std::initializer_list<TextPart> parts) {
+  throw Error(join(parts));
 }
 
 }  // namespace detail
@@ -43,22 +132,21 @@ void append_text(std::string& text, Number number) {
 // Joins strings and numbers to one text.
 template <class... Parts>
 std::string concatenate(const Parts&... parts) {
-  std::string text;
-  (detail::append_text(text, parts), ...);
-  return text;
+  return detail::join({parts...});
 }
 
 // Throws Error with the joined parts as message.
 template <class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {
-  throw Error(concatenate(parts...));
+  detail::throw_error({parts...});
 }
 
-// Throws Error with the joined parts unless `condition` holds. The parts are only joined on failure.
+// Throws Error with the joined parts unless `condition` holds. The parts are only gathered and joined on
+// failure.
 template <class... Parts>
-void require(bool condition, const Parts&... parts) {
+[[gnu::always_inline]] inline void require(bool condition, const Parts&... parts) {
   if (!condition) [[unlikely]] {
-    fail(parts...);
+    detail::throw_error({parts...});
   }
 }
 

@@ -11,13 +11,9 @@ MAA_NAMESPACE_BEGIN
 
 namespace detail {
 
-// "[2, 3]"
-inline std::string shape_text(std::span<const Index> shape) {
-  std::string text = "[";
-  for (const auto size : shape) {
-    text += concatenate(text.size() > 1 ? ", " : "", size);
-  }
-  return text + "]";
+// "[2, 3]" for a message; the shape must outlive it.
+inline TextPart shape_text(std::span<const Index> shape) {
+  return TextPart::shape(shape);
 }
 
 // Number of elements times `element_bytes`, or -1 if a size is negative or the product overflows. Zero sizes
@@ -38,10 +34,9 @@ inline Index checked_bytes(std::span<const Index> shape, Index element_bytes) {
   return empty ? 0 : product;
 }
 
-// A text from a file, shortened for messages.
-inline std::string quote(std::string_view text) {
-  constexpr std::size_t limit = 120;
-  return concatenate("'", text.substr(0, limit), text.size() > limit ? "..." : "", "'");
+// A text from a file, shortened for a message, which it must outlive.
+inline TextPart quote(std::string_view text) {
+  return TextPart::quoted(text);
 }
 
 }  // namespace detail

@@ -2,60 +2,125 @@
 #pragma once
 
 #include <maa/backend/cpu/gemm.hpp>
+#include <maa/backend/cpu/loops.hpp>
 
-#include <Eigen/Cholesky>
-
-#include <vector>
+#include <cmath>
 
 MAA_NAMESPACE_BEGIN
 namespace cpu {
 namespace detail {
 
+// out += factor(0) rows.row(0) + factor(1) rows.row(1) + ...
+template <class Factor>
+void add_rows(MatrixView<const double> rows, const Factor& factor, double* out) {
+  Index k = 0;
+  for (; k + 4 <= rows.rows; k += 4) {  // fewer passes over `out`
+    const double f0 = factor(k), f1 = factor(k + 1), f2 = factor(k + 2), f3 = factor(k + 3);
+    const double *r0 = rows.row(k), *r1 = rows.row(k + 1), *r2 = rows.row(k + 2), *r3 = rows.row(k + 3);
+    lane_map(rows.cols, out,
+             [=](Index j) { return out[j] + ((f0 * r0[j] + f1 * r1[j]) + (f2 * r2[j] + f3 * r3[j])); });
+  }
+  for (; k < rows.rows; ++k) {
+    const double f = factor(k);
+    const double* r = rows.row(k);
+    lane_map(rows.cols, out, [=](Index j) { return out[j] + f * r[j]; });
+  }
+}
+
+inline double dot(Index count, const double* a, const double* b) {
+  return lane_sum<double>(count, [=](Index i) { return a[i] * b[i]; });
+}
+
+// Overwrites the upper triangle of a symmetric positive definite matrix A by U with A = U'U.
+inline void cholesky_factor(MatrixView<double> a) {
+  for (Index i = 0; i < a.rows; ++i) {
+    double* const row = a.row(i) + i;
+    const Index count = a.cols - i;
+    add_rows(
+        MatrixView<const double>(a.data + i, i, count, a.stride), [&](Index k) { return -a(k, i); }, row);
+    const double pivot = std::sqrt(row[0]);
+    lane_map(count, row, [=](Index j) { return row[j] / pivot; });
+  }
+}
+
+// Overwrites x by A^-1 x for A = U'U.
+inline void cholesky_solve(MatrixView<const double> u, double* x) {
+  const Index n = u.rows;
+  for (Index i = 0; i < n; ++i) {
+    x[i] /= u(i, i);
+    add_rows(
+        MatrixView<const double>(u.row(i) + i + 1, 1, n - i - 1), [=](Index) { return -x[i]; }, x + i + 1);
+  }
+  for (Index i = n; i-- > 0;) {
+    x[i] = (x[i] - dot(n - i - 1, u.row(i) + i + 1, x + i + 1)) / u(i, i);
+  }
+}
+
+// A copy in double, with room for `extra` more columns.
+template <class T>
+MatrixView<double> to_double(MatrixView<T> view, Workspace& workspace, Index extra = 0) {
+  const auto result = workspace.matrix<double>(view.rows, view.cols + extra);
+  for (Index i = 0; i < view.rows; ++i) {
+    std::copy_n(view.row(i), view.cols, result.row(i));
+  }
+  return result;
+}
+
 // M = [Phi 1]'[Phi 1] + strength I for the features Phi [rows, units] of one sample, kept as the Cholesky
 // factor of the smaller matrix K = [Phi 1][Phi 1]' + strength I: M^-1 G = (G - [Phi 1]' K^-1 [Phi 1] G) /
-// strength (Woodbury).
+// strength (Woodbury). It lies in the workspace, as do its results. Right sides are vectors, one per action.
 class RidgeSystem {
  public:
   template <class T>
-  RidgeSystem(const Backend& backend, MatrixView<const T> features, double strength)
-      : phi_(features.rows, features.cols + 1), strength_(strength) {
-    phi_.leftCols(features.cols) = to_double(features);
-    phi_.col(features.cols).setOnes();
-    auto& scratch = thread_scratch();
-    const Workspace::Scope scope(scratch);
-    const auto products = scratch.matrix<T>(features.rows, features.rows);
+  RidgeSystem(const Backend& backend, MatrixView<const T> features, double strength, Workspace& workspace)
+      : workspace_(workspace), phi_(to_double(features, workspace, 1)), strength_(strength) {
+    const auto products = workspace.matrix<T>(features.rows, features.rows);
     gemm_serial(backend, Strided<T>(features), Strided<T>(features).transposed(), products, Write::overwrite);
-    Eigen::MatrixXd kernel = to_double(MatrixView<const T>(products));
-    kernel.array() += 1;
-    kernel.diagonal().array() += strength;
-    factor_.compute(kernel);
+    const auto kernel = to_double(products, workspace);
+    for (Index i = 0; i < kernel.rows; ++i) {
+      lane_map(kernel.cols, kernel.row(i), [row = kernel.row(i)](Index j) { return row[j] + 1; });
+      kernel(i, i) += strength;
+      phi_(i, features.cols) = 1;
+    }
+    cholesky_factor(kernel);
+    factor_ = kernel;
   }
 
-  const Eigen::MatrixXd& phi() const { return phi_; }  // [rows, units + 1], the last column is one
-  // M^-1 [Phi 1]' r = [Phi 1]' K^-1 r.
-  Eigen::MatrixXd solve_residual(const Eigen::MatrixXd& r) const {
-    return phi_.transpose() * factor_.solve(r);
-  }
-  // M^-1 g.
-  Eigen::MatrixXd solve(const Eigen::MatrixXd& g) const {
-    return (g - phi_.transpose() * factor_.solve(phi_ * g)) / strength_;
-  }
-
-  template <class T>
-  static Eigen::MatrixXd to_double(MatrixView<const T> view) {
-    Eigen::MatrixXd result(view.rows, view.cols);
-    for (Index i = 0; i < view.rows; ++i) {
-      for (Index j = 0; j < view.cols; ++j) {
-        result(i, j) = static_cast<double>(view(i, j));
-      }
+  MatrixView<const double> phi() const { return phi_; }  // [rows, units + 1], the last column is one
+  // [Phi 1] g, for g of units + 1 numbers.
+  double* apply(const double* g) const {
+    auto* result = workspace_.take<double>(phi_.rows);
+    for (Index i = 0; i < phi_.rows; ++i) {
+      result[i] = dot(phi_.cols, phi_.row(i), g);
     }
     return result;
   }
+  // M^-1 [Phi 1]' r = [Phi 1]' K^-1 r for r of `rows` numbers, which are overwritten.
+  double* solve_residual(double* r) const {
+    auto* result = workspace_.take<double>(phi_.cols);
+    std::fill_n(result, phi_.cols, 0.0);
+    cholesky_solve(factor_, r);
+    add_rows(
+        phi(), [=](Index i) { return r[i]; }, result);
+    return result;
+  }
+  // u = M^-1 g, and [Phi 1] u, which is K^-1 [Phi 1] g.
+  struct Solution {
+    const double* u;
+    const double* applied;
+  };
+  Solution solve(const double* g) const {
+    auto* applied = apply(g);
+    auto* u = solve_residual(applied);
+    lane_map(phi_.cols, u, [=, this](Index j) { return (g[j] - u[j]) / strength_; });
+    return {u, applied};
+  }
 
  private:
-  Eigen::MatrixXd phi_;
+  Workspace& workspace_;
+  MatrixView<double> phi_;
   double strength_;
-  Eigen::LLT<Eigen::MatrixXd> factor_;
+  MatrixView<const double> factor_;
 };
 
 template <class T>
@@ -82,12 +147,19 @@ void ridge_forward(const Backend& backend, InSeq<T> features, InSeq<T> residual,
                    SequenceView<T> correction) {
   detail::check_ridge<T>(features, residual, correction, strength, "ridge_forward");
   backend.pool().for_each(features.batch, [&](Index i) {
-    const detail::RidgeSystem system(backend, detail::sample_of(features, i), strength);
-    const auto solution = system.solve_residual(system.to_double(detail::sample_of(residual, i)));
+    auto& scratch = thread_scratch();
+    const Workspace::Scope scope(scratch);
+    const detail::RidgeSystem system(backend, detail::sample_of(features, i), strength, scratch);
+    const auto r = detail::sample_of(residual, i);
     const auto out = detail::sample_of(correction, i);
-    for (Index action = 0; action < out.rows; ++action) {
+    auto* column = scratch.take<double>(r.rows);
+    for (Index action = 0; action < r.cols; ++action) {
+      for (Index row = 0; row < r.rows; ++row) {
+        column[row] = static_cast<double>(r(row, action));
+      }
+      const double* solution = system.solve_residual(column);
       for (Index unit = 0; unit < out.cols; ++unit) {
-        out(action, unit) = static_cast<T>(solution(unit, action));
+        out(action, unit) = static_cast<T>(solution[unit]);
       }
     }
   });
@@ -104,23 +176,34 @@ double ridge_backward(const Backend& backend, InSeq<T> features, InSeq<T> residu
                 "ridge_backward: dcorrection");
   require_shape(dfeatures, features.batch, features.length, features.channels, "ridge_backward: dfeatures");
   require_shape(dresidual, residual.batch, residual.length, residual.channels, "ridge_backward: dresidual");
-  std::vector<double> slopes(static_cast<std::size_t>(features.batch));
+  Buffer<double> slopes(features.batch);
   backend.pool().for_each(features.batch, [&](Index i) {
-    const detail::RidgeSystem system(backend, detail::sample_of(features, i), strength);
-    const auto r = system.to_double(detail::sample_of(residual, i));
-    const Eigen::MatrixXd d = system.to_double(detail::sample_of(correction, i)).transpose();
-    const auto u = system.solve(system.to_double(detail::sample_of(dcorrection, i)).transpose());
-    const Eigen::MatrixXd dr = system.phi() * u;
-    const Eigen::MatrixXd dphi = (r - system.phi() * d) * u.transpose() - dr * d.transpose();
-    slopes[static_cast<std::size_t>(i)] = -strength * u.cwiseProduct(d).sum();
+    auto& scratch = thread_scratch();
+    const Workspace::Scope scope(scratch);
+    const detail::RidgeSystem system(backend, detail::sample_of(features, i), strength, scratch);
+    const auto r = detail::sample_of(residual, i);
+    const auto d = detail::to_double(detail::sample_of(correction, i), scratch);
+    const auto dd = detail::to_double(detail::sample_of(dcorrection, i), scratch);
     const auto dfeatures_here = detail::sample_of(dfeatures, i);
     const auto dresidual_here = detail::sample_of(dresidual, i);
+    const auto dphi = scratch.matrix<double>(system.phi().rows, system.phi().cols);
+    std::fill_n(dphi.data, dphi.size(), 0.0);
+    for (Index action = 0; action < d.rows; ++action) {
+      const auto [u, dr] = system.solve(dd.row(action));
+      const double* fitted = system.apply(d.row(action));
+      slopes[i] -= strength * detail::dot(d.cols, u, d.row(action));
+      for (Index row = 0; row < dphi.rows; ++row) {
+        const double left = static_cast<double>(r(row, action)) - fitted[row];
+        auto* out = dphi.row(row);
+        detail::lane_map(dphi.cols, out, [=, u = u, slope = dr[row], d_here = d.row(action)](Index j) {
+          return out[j] + (left * u[j] - slope * d_here[j]);
+        });
+        dresidual_here(row, action) = static_cast<T>(dr[row]);
+      }
+    }
     for (Index row = 0; row < dfeatures_here.rows; ++row) {
       for (Index unit = 0; unit < dfeatures_here.cols; ++unit) {
         dfeatures_here(row, unit) = static_cast<T>(dphi(row, unit));
-      }
-      for (Index action = 0; action < dresidual_here.cols; ++action) {
-        dresidual_here(row, action) = static_cast<T>(dr(row, action));
       }
     }
   });
