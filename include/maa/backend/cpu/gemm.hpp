@@ -75,58 +75,44 @@ inline bool streams(const kernels::Product<float>& p) {
          p.a_col == 1 && p.b_row == 1 && p.b_minus == nullptr && p.twin == nullptr;
 }
 
-// How a list of products is cut: the same for any number of threads.
+// How a product is cut: the same for any number of threads.
 class Grid {
  public:
-  // A part of the columns, counted in panels, and of the rows.
   struct Part {
-    Index first_panel, last_panel;
-    Index row_block, row_blocks;
-
-    Index row_begin(Index rows) const { return cut(rows, row_block); }
-    Index row_end(Index rows) const { return cut(rows, row_block + 1); }
-
-   private:
-    // At even rows: packed ones go in pairs.
-    Index cut(Index rows, Index block) const {
-      return block == row_blocks ? rows : rows * block / row_blocks / 2 * 2;
-    }
+    Index first_row, last_row;
+    Index first_panel, last_panel;  // of the columns
   };
 
   // Pieces of 1 M multiplications or more, at most 32. Columns are cut before rows, as a block packs its
-  // columns itself; rows are cut, if all products have the same number, where a block would hold too many for
-  // the cache or columns alone give fewer than 8 pieces.
-  template <class T>
-  Grid(std::span<const kernels::Product<T>> products, Index panels) : panels_(panels) {
+  // columns itself; rows are cut where a block holds too many for the cache, or columns alone give fewer than
+  // 8 pieces.
+  Grid(Index rows, Index cols, Index depth, Index panels) : rows_(rows), panels_(panels) {
     const auto ceil_div = [](Index a, Index b) { return (a + b - 1) / b; };
-    const Index rows = products[0].rows;
-    bool same_rows = true;
-    Index work = 0;
-    for (const auto& p : products) {
-      work += std::max<Index>(p.rows, 16) * p.cols * p.depth;  // few rows: the second factor must be read
-
-      same_rows = same_rows && p.rows == rows;
-    }
-    const Index pieces = std::clamp<Index>(work >> 20, 1, 32);
-    row_blocks_ = same_rows ? std::max<Index>(1, ceil_div(rows, 256)) : 1;
+    // With few rows the time goes to reading the second factor.
+    const Index pieces = std::clamp<Index>(std::max<Index>(rows, 16) * cols * depth >> 20, 1, 32);
+    row_blocks_ = std::max<Index>(1, ceil_div(rows, 256));
     col_blocks_ = std::clamp<Index>(ceil_div(pieces, row_blocks_), 1, std::max<Index>(1, panels / 4));
-    if (same_rows) {
-      row_blocks_ =
-          std::max(row_blocks_, std::min(ceil_div(std::min<Index>(8, pieces), col_blocks_), rows / 56));
-    }
+    row_blocks_ =
+        std::max(row_blocks_, std::min(ceil_div(std::min<Index>(8, pieces), col_blocks_), rows / 56));
   }
 
   Index parts() const { return row_blocks_ * col_blocks_; }
   Part part(Index i) const {
-    const Index col = i % col_blocks_;
-    return {panels_ * col / col_blocks_, panels_ * (col + 1) / col_blocks_, i / col_blocks_, row_blocks_};
+    const Index row = i / col_blocks_, col = i % col_blocks_;
+    return {row_begin(row), row_begin(row + 1), panels_ * col / col_blocks_,
+            panels_ * (col + 1) / col_blocks_};
   }
 
  private:
-  Index panels_, row_blocks_, col_blocks_;
+  // Even: packed rows go in pairs.
+  Index row_begin(Index block) const {
+    return block == row_blocks_ ? rows_ : rows_ * block / row_blocks_ / 2 * 2;
+  }
+
+  Index rows_, panels_, row_blocks_, col_blocks_;
 };
 
-// Rows of c that the products before this one are done with, and their twin.
+// Copies a finished part of c to its twin.
 template <class T>
 void copy_twin(const kernels::Product<T>& product, Index first_row, Index last_row, Index first_col,
                Index last_col) {
@@ -140,7 +126,7 @@ void copy_twin(const kernels::Product<T>& product, Index first_row, Index last_r
 inline void multiply_part(const Backend& backend, const PackedProduct& packed, const Grid::Part& of) {
   const auto& table = *backend.gemm_kernels();
   const auto& product = *packed.product;
-  const Index first_row = of.row_begin(product.rows), last_row = of.row_end(product.rows);
+  const Index first_row = of.first_row, last_row = of.last_row;
   const Index width = table.panel_cols, first_col = of.first_panel * width;
   const Index last_col = std::min(product.cols, of.last_panel * width);
   if (packed.narrow_rows != nullptr) {
@@ -200,7 +186,7 @@ std::span<const PackedProduct> pack_products(const Backend& backend,
   auto& scratch = thread_scratch();
   auto* const packed = scratch.take<PackedProduct>(std::ssize(products));
   constexpr Index rows_per_task = 64;
-  Index tasks = 0;
+  Index tasks = 0, numbers = 0;
   for (std::size_t i = 0; i < products.size(); ++i) {
     const auto& p = products[i];
     packed[i] = {&p, {p.depth}, always ? nullptr : backend.packed(p), nullptr, nullptr};
@@ -212,9 +198,10 @@ std::span<const PackedProduct> pack_products(const Backend& backend,
     }
     if (packed[i].is_packed()) {
       tasks += packed[i].blocks.count() * ((p.rows + rows_per_task - 1) / rows_per_task);
+      numbers += p.rows * p.depth;
     }
   }
-  for_each(tasks, [&](Index task) {
+  const auto pack = [&](Index task) {
     std::size_t i = 0;
     Index chunks = 0;
     for (;; ++i) {
@@ -240,54 +227,45 @@ std::span<const PackedProduct> pack_products(const Backend& backend,
     } else {
       backend.gemm_kernels()->pack_rows(from, p.a_row, p.a_col, rows, depth, packed[i].block_rows(d, row));
     }
-  });
+  };
+  constexpr Index worth_sharing = Index{1} << 15;
+  if (numbers >= worth_sharing) {
+    for_each(tasks, pack);
+  } else {
+    for (Index task = 0; task < tasks; ++task) {
+      pack(task);
+    }
+  }
   return {packed, products.size()};
 }
 
-template <class ForEach>
-void multiply_packed(const Backend& backend, std::span<const kernels::Product<float>> products,
-                     const ForEach& for_each) {
-  const auto& table = *backend.gemm_kernels();
-  const Workspace::Scope scope(thread_scratch());
-  const Grid grid(products, (products[0].cols + table.panel_cols - 1) / table.panel_cols);
-  const auto serially = [](Index count, const auto& body) {
-    for (Index i = 0; i < count; ++i) {
-      body(i);
-    }
-  };
-  const auto packed = grid.parts() > 1 ? pack_products(backend, products, false, for_each)
-                                       : pack_products(backend, products, false, serially);
-  // One product after the other, so that its first factor stays in the second-level cache.
-  for (const auto& product : packed) {
-    for_each(grid.parts(), [&](Index i) { multiply_part(backend, product, grid.part(i)); });
-  }
-}
-
-// Products with the same number of columns, one after the other for each part of the columns; if all have the
-// same number of rows, then for each part of the rows, too. A product may add to what one before it wrote,
-// row by row.
+// Products one after the other: each may add to what one before it wrote. Their first factors are packed
+// together.
 template <class T, class ForEach>
 void multiply(const Backend& backend, std::span<const kernels::Product<T>> products,
               const ForEach& for_each) {
-  if (products.empty() || products[0].cols == 0) {
-    return;
-  }
+  const auto panels = [](const kernels::Product<T>& p, Index width) { return (p.cols + width - 1) / width; };
   if constexpr (std::is_same_v<T, float>) {
-    if (backend.gemm_kernels() != nullptr) {
-      multiply_packed(backend, products, for_each);
+    if (const auto* table = backend.gemm_kernels()) {
+      const Workspace::Scope scope(thread_scratch());
+      for (const auto& packed : pack_products(backend, products, false, for_each)) {
+        const auto& p = *packed.product;
+        const Grid grid(p.rows, p.cols, p.depth, panels(p, table->panel_cols));
+        for_each(grid.parts(), [&](Index i) { multiply_part(backend, packed, grid.part(i)); });
+      }
       return;
     }
   }
-  constexpr Index width = 64;
-  const Grid grid(products, (products[0].cols + width - 1) / width);
-  for_each(grid.parts(), [&](Index i) {
-    const auto part = grid.part(i);
-    for (const auto& p : products) {
-      const Index row = part.row_begin(p.rows), col = part.first_panel * width;
-      kernels::multiply_reference(
-          p.block(row, part.row_end(p.rows) - row, col, std::min(p.cols, part.last_panel * width) - col));
-    }
-  });
+  for (const auto& p : products) {
+    constexpr Index width = 64;
+    const Grid grid(p.rows, p.cols, p.depth, panels(p, width));
+    for_each(grid.parts(), [&](Index i) {
+      const auto part = grid.part(i);
+      const Index col = part.first_panel * width;
+      kernels::multiply_reference(p.block(part.first_row, part.last_row - part.first_row, col,
+                                          std::min(p.cols, part.last_panel * width) - col));
+    });
+  }
 }
 
 template <class T>
