@@ -94,6 +94,12 @@ struct Setup {
   static constexpr Index numbers = Model::latent_numbers;
   static constexpr bool is_default = std::is_same_v<Config, maa::FixedConfig>;
 
+  // The same for training with a batch of another size than the preset's.
+  static maa::TrainOptions with_batch(maa::TrainOptions train, Index batch) {
+    train.batch = batch;
+    return train;
+  }
+
   // The preset's options; the number of policies sets only how many steps there are.
   static maa::FitOptions options() {
     auto options = is_default ? maa::FitOptions::fixed() : maa::FitOptions::paper(1000, 1000);
@@ -333,7 +339,7 @@ class Train : public Training<typename SetupT::UNet> {
 
  public:
   Train(Index batch, int threads)
-      : Training<UNet>(threads, SetupT::options().denoiser.train),
+      : Training<UNet>(threads, SetupT::with_batch(SetupT::options().denoiser.train, batch)),
         batch_(batch),
         schedule_(SetupT::options().denoiser.diffusion),
         clean_(normal_numbers(2, batch * SetupT::numbers)),
@@ -452,7 +458,7 @@ class AutoencoderTrain : public Training<typename SetupT::Autoencoder> {
 
  public:
   AutoencoderTrain(Index batch, int threads)
-      : Training<Part>(threads, SetupT::options().autoencoder.train),
+      : Training<Part>(threads, SetupT::with_batch(SetupT::options().autoencoder.train, batch)),
         batch_(batch),
         x_(normal_numbers(2, batch * Part::parameter_size, 0.1)),
         noisy_(x_),
@@ -564,7 +570,7 @@ class EmbedderTrain : public Training<typename SetupT::Embedder> {
 
  public:
   EmbedderTrain(Index batch, int threads)
-      : Training<Part>(threads, SetupT::options().embedder.train),
+      : Training<Part>(threads, SetupT::with_batch(SetupT::options().embedder.train, batch)),
         batch_(batch),
         trajectory_(normal_numbers(2, batch * Part::Phi::in)),
         success_(normal_numbers(3, batch * Part::Psi::in)),

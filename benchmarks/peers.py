@@ -89,8 +89,8 @@ OTHER_CASES = [
     Case("default UNet: 10-step sampling, 100 policies", "sample/default/100", quick=True),
     Case("default UNet: training step, B = 128", "train/default/128", quick=True),
     Case("decode 100 policies", "autoencoder_decode/paper/100"),
-    Case("10-step sampling, 100 policies, bf16 units", "sample_bf16_units/paper/100", tolerance=0.05),
-    Case("10-step sampling, 1 policy, bf16 units", "sample_bf16_units/paper/1", tolerance=0.05),
+    Case("10-step sampling, 100 policies, bf16 units", "sample_bf16_units/paper/100", tolerance=0.1),
+    Case("10-step sampling, 1 policy, bf16 units", "sample_bf16_units/paper/1", tolerance=0.1),
     *(Case(f"product {rows} x {size} x {size}", f"product/{rows}/{size}/{size}", threads, quick=size == 1024)
       for rows, size in ((1, 2048), (128, 1024), (100, 2048)) for threads in (1, 2)),
 ]
