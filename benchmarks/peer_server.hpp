@@ -40,6 +40,8 @@ class PeerServer {
   // them.
   PeerServer(MakeCase make, bool writes) : make_(std::move(make)), writes_(writes) {
     sched_getaffinity(0, sizeof allowed_, &allowed_);
+    // Threads begin here, on all cores: those begun later would share the one core of a case for one thread.
+    maa::ThreadPool().for_each(1 << 12, [](Index) { std::this_thread::yield(); });
   }
 
   int serve() {
