@@ -111,6 +111,129 @@ TEST_CASE("each policy learns its own examples") {
   CHECK(weights[head.bias_offset] == doctest::Approx(-2.3));
 }
 
+TEST_CASE("the likelihood trains the log_std head and leaves the bits of all else") {
+  const Problem problem;
+  const auto start = common_start(2);
+  maa::CloningOptions options{.steps = 60, .batch = 32, .weight_decay = 1e-3, .seed = 2};
+  const auto without = clone(problem, {start.data(), 2, parameters}, options, 1);
+  options.loss = maa::CloningLoss::likelihood;
+  const auto with = clone(problem, {start.data(), 2, parameters}, options, 1);
+  CHECK(same_bits(with, clone(problem, {start.data(), 2, parameters}, options, 3)));
+  const auto head = *Network::layout().log_std;
+  Index changed_of_head = 0, changed_elsewhere = 0;
+  for (Index i = 0; i < with.size(); ++i) {
+    const Index parameter = i % parameters;
+    const bool of_head = parameter >= head.weight_offset && parameter < head.bias_offset + head.out;
+    (of_head ? changed_of_head : changed_elsewhere) += with[i] != without[i];
+  }
+  CHECK(changed_elsewhere == 0);
+  CHECK(changed_of_head > head.out * (head.in + 1));  // of two policies; units that are always 0 give none
+}
+
+TEST_CASE("the likelihood finds the spread of a stochastic demonstrator") {
+  // u ~ N(mean(a), std(a)^2), action = tanh(u); some actions lie beyond the bound of .95.
+  constexpr Index count = 8000;
+  const auto demonstrated_mean = [](double a, Index action) { return action == 0 ? 0.8 * a : 0.5 - 0.3 * a; };
+  const auto demonstrated_log_std = [](double a, Index action) {
+    return action == 0 ? -2 + 0.4 * a : -1.5 - 0.3 * a;
+  };
+  Buffer<float> observations(3 * count), actions(2 * count);
+  Rng rng(6);
+  for (Index i = 0; i < count; ++i) {
+    const double a = rng.uniform(-2, 2);
+    observations[3 * i] = static_cast<float>(3 + a);
+    for (Index j = 0; j < 2; ++j) {
+      const double u = demonstrated_mean(a, j) + std::exp(demonstrated_log_std(a, j)) * rng.normal();
+      actions[2 * i + j] = static_cast<float>(std::tanh(u));
+    }
+  }
+  const MatrixView<const float> seen(observations.data(), count, 3);
+  maa::CloningExamples examples{seen, {actions.data(), count, 2}, {std::vector<Index>(count)}};
+  std::iota(examples.rows[0].begin(), examples.rows[0].end(), Index{0});
+  Buffer<float> weights(parameters);
+  maa::initialize_policy<Network>(weights.span(), Rng(1), 0.0);
+  const maa::cpu::Backend backend(2);
+  const maa::CloningOptions options{.steps = 3000,
+                                    .batch = 128,
+                                    .learning_rate = {.kind = maa::LearningRateKind::cosine, .base = 3e-3},
+                                    .loss = maa::CloningLoss::likelihood};
+  maa::BehaviorCloner<Network> cloner(backend, maa::Normalizer::standard(seen, 1e-3, 0.03),
+                                      {weights.data(), 1, parameters}, options);
+  cloner.step(examples);
+  const double first_loss = cloner.log_std_loss();
+  while (cloner.step_count() < options.steps) {
+    cloner.step(examples);
+  }
+  CHECK(cloner.log_std_loss() < first_loss - 1);
+  cloner.export_weights({weights.data(), 1, parameters});
+
+  Buffer<float> mean(2 * count), log_std(2 * count);
+  maa::cpu::policy_batch_infer(backend, Network::layout(),
+                               MatrixView<const float>(weights.data(), 1, parameters), seen,
+                               maa::SequenceView<float>(mean.data(), 1, count, 2),
+                               maa::SequenceView<float>(log_std.data(), 1, count, 2));
+  for (Index j = 0; j < 2; ++j) {
+    CAPTURE(j);
+    double sum = 0, squares = 0;
+    for (Index i = 0; i < count; ++i) {
+      const double error = log_std[2 * i + j] - demonstrated_log_std(observations[3 * i] - 3.0, j);
+      sum += error;
+      squares += error * error;
+    }
+    MESSAGE("mean error of log_std " << sum / count << ", root mean square " << std::sqrt(squares / count));
+    CHECK(std::abs(sum / count) < 0.03);
+    CHECK(std::sqrt(squares / count) < 0.06);
+  }
+}
+
+TEST_CASE("the gradient of the likelihood's loss") {
+  // Actions within and beyond the bound, means on the right and on the wrong side of it, far out in the tail
+  // too.
+  Rng rng(9);
+  constexpr Index rows = 12, columns = 4;
+  Buffer<double> mean(rows * columns), log_std(rows * columns), actions(rows * columns),
+      gradient(rows * columns);
+  rng.fill_normal(mean.span(), 1.5);
+  rng.fill_normal(log_std.span(), 0.7);
+  rng.fill_uniform(actions.span(), -1.1, 1.1);
+  actions[0] = 1, mean[0] = 3, log_std[0] = -1;
+  actions[1] = -1, mean[1] = 2, log_std[1] = -2.5;  // 47 deviations on the wrong side
+  actions[2] = 0.97, mean[2] = 1.9, log_std[2] = -3;
+  log_std[3] = 2.5, log_std[4] = -20.5;  // clamped
+  mean[4] = actions[4] = 0;
+  const auto view = [](Buffer<double>& values) { return MatrixView<double>(values.data(), rows, columns); };
+  for (const auto squash : {maa::Squash::tanh, maa::Squash::none}) {
+    const auto loss = [&](Buffer<double>& out) {
+      return maa::log_std_loss(squash, MatrixView<const double>(view(mean)), view(log_std), view(actions),
+                               view(out));
+    };
+    loss(gradient);
+    Buffer<double> ignored(gradient.size());
+    const auto result = maa::grad_check(log_std.span(), gradient.span(), [&] { return loss(ignored); });
+    CHECK(result.worst_error <= 1e-6);
+    CHECK(gradient[3] == 0);
+    CHECK(gradient[4] == 0);
+  }
+
+  // Only what is inside the bound or on the wrong side of it pulls at log_std.
+  for (const double far : {4.0, 8.0}) {
+    mean[0] = far;
+    maa::log_std_loss(maa::Squash::tanh, MatrixView<const double>(view(mean)), view(log_std), view(actions),
+                      view(gradient));
+    CHECK(std::abs(gradient[0]) < 1e-4);
+  }
+}
+
+TEST_CASE("the tail of the normal distribution is continuous where its formula changes") {
+  const auto before = maa::detail::log_normal_cdf(-30 - 1e-9);
+  const auto after = maa::detail::log_normal_cdf(-30 + 1e-9);
+  CHECK(std::abs(before.value - after.value) < 1e-6);
+  CHECK(std::abs(before.slope - after.slope) < 1e-6);
+  CHECK(maa::detail::log_normal_cdf(0).value == doctest::Approx(std::log(0.5)));
+  // log P(z < -40): -804.608442...
+  CHECK(maa::detail::log_normal_cdf(-40).value == doctest::Approx(-804.608442).epsilon(1e-8));
+}
+
 TEST_CASE("cloning gives the same bits for any number of threads, and for policies cloned together or not") {
   const Problem problem;
   const auto start = common_start(2);
@@ -218,4 +341,11 @@ TEST_CASE("examples that do not fit are refused and change nothing") {
   CHECK_THROWS_AS(
       maa::BehaviorCloner<Network>(backend, problem.normalizer, {start.data(), 2, parameters - 1}, {}),
       maa::Error);
+  using MeanOnly =
+      maa::MlpNetwork<3, 2, maa::HiddenLayers<maa::Hidden<32, maa::Activation::elu>>, maa::Heads::mean>;
+  Buffer<float> weights(maa::parameter_count<MeanOnly>);
+  CHECK_THROWS_WITH_AS(
+      maa::BehaviorCloner<MeanOnly>(backend, problem.normalizer, {weights.data(), 1, weights.size()},
+                                    {.loss = maa::CloningLoss::likelihood}),
+      doctest::Contains("log_std head"), maa::Error);
 }

@@ -6,6 +6,9 @@
 
 #include "small_config.hpp"
 
+#include <optional>
+#include <set>
+
 namespace {
 
 using namespace maa;
@@ -35,40 +38,57 @@ Dataset dataset() {
   return data;
 }
 
+template <class Config>
+struct Fixture {
+  using Part = typename GeneratorModel<Network, Config>::WithoutEncoders;
+  using Stage = detail::BehaviorStage<Network, Config, cpu::Backend>;
+
+  cpu::Backend backend{2};
+  Dataset data = dataset();
+  FitOptions options = FitOptions::fixed();
+  Buffer<float> weights{parameter_count<Part>};
+  GeneratorState<Network, Config> state;
+  std::optional<detail::TrainingData<Network, Config>> prepared;
+
+  Fixture() {
+    options.behavior.train.batch = 6;
+    options.behavior.queries = 12;
+    // One sampling step from almost pure noise: the first estimate, a constant for the second pass, then has
+    // no weight.
+    options.sampling.steps = 1;
+    prepared.emplace(data, options, state);
+    state.diffusion = options.denoiser.diffusion;
+    state.sampling = options.sampling;
+    state.latent = Normalizer(GeneratorModel<Network, Config>::latent_numbers);
+    std::fill(state.latent.scale.begin(), state.latent.scale.end(), 0.7f);
+    initialize<Part>(weights.span(), Rng(3));
+  }
+  Stage stage(std::vector<Index> demonstrations) {
+    auto chosen = options.behavior;
+    chosen.demonstrations = std::move(demonstrations);
+    return Stage(backend, *prepared, state, chosen);
+  }
+  double loss(Stage& stage, const Buffer<float>& at, Rng rng = Rng(4)) {
+    Buffer<float> ignored(at.size());
+    return stage.loss(at.span(), ignored.span(), rng, 0);
+  }
+};
+
 // Central differences of a float loss along the gradient: the signal there is the largest there is, so that
 // single precision is enough to see a wrong factor or a missing path in any part.
 template <class Config>
-void check_slope() {
-  const cpu::Backend backend(2);
-  const auto data = dataset();
-  auto options = FitOptions::fixed();
-  options.behavior.train.batch = 6;
-  options.behavior.queries = 12;
-  // One sampling step from almost pure noise: the first estimate, a constant for the second pass, then has no
-  // weight.
-  options.sampling.steps = 1;
-  GeneratorState<Network, Config> state;
-  const detail::TrainingData<Network, Config> prepared(data, options, state);
-  state.diffusion = options.denoiser.diffusion;
-  state.sampling = options.sampling;
-  state.latent = Normalizer(GeneratorModel<Network, Config>::latent_numbers);
-  std::fill(state.latent.scale.begin(), state.latent.scale.end(), 0.7f);
-  detail::BehaviorStage<Network, Config, cpu::Backend> stage(backend, prepared, state, options.behavior);
-
-  using Part = typename GeneratorModel<Network, Config>::WithoutEncoders;
-  Buffer<float> weights(parameter_count<Part>);
-  initialize<Part>(weights.span(), Rng(3));
-  const auto loss = [&](const Buffer<float>& at) {
-    Buffer<float> ignored(at.size());
-    return stage.loss(at.span(), ignored.span(), Rng(4), 0);
-  };
+void check_slope(Index demonstrations) {
+  CAPTURE(demonstrations);
+  Fixture<Config> fixture;
+  auto stage = fixture.stage({demonstrations});
+  const auto& weights = fixture.weights;
   Buffer<float> gradients(weights.size());
-  CHECK(stage.loss(weights.span(), gradients.span(), Rng(4), 0) == loss(weights));
-  for (const auto& part : {"autoencoder.", "embedder.phi.", "embedder.psi.", "denoiser.", "head."}) {
+  CHECK(stage.loss(weights.span(), gradients.span(), Rng(4), 0) == fixture.loss(stage, weights));
+  for (const std::string part : {"autoencoder.", "embedder.phi.", "embedder.psi.", "denoiser.", "head."}) {
     CAPTURE(part);
     double square = 0;
     Buffer<float> direction(weights.size());
-    for (const auto& tensor : tensors_of<Part>()) {
+    for (const auto& tensor : tensors_of<typename Fixture<Config>::Part>()) {
       if (tensor.name.starts_with(part)) {
         for (Index i = tensor.offset; i < tensor.offset + tensor.size; ++i) {
           direction[i] = gradients[i];
@@ -76,7 +96,7 @@ void check_slope() {
         }
       }
     }
-    if (std::string_view(part) == "head." && Config::head_correction == HeadCorrection::none) {
+    if (part == "head." && Config::head_correction == HeadCorrection::none) {
       CHECK(square == 0);
       continue;
     }
@@ -88,18 +108,79 @@ void check_slope() {
       ahead[i] += static_cast<float>(reach) * direction[i];
       behind[i] -= static_cast<float>(reach) * direction[i];
     }
-    const double slope = (loss(ahead) - loss(behind)) / (2 * reach * square);
+    const double slope = (fixture.loss(stage, ahead) - fixture.loss(stage, behind)) / (2 * reach * square);
     CHECK(slope == doctest::Approx(1).epsilon(0.005));
   }
 }
 
 TEST_CASE("the behaviour loss's gradient is its slope, part by part") {
   SUBCASE("with the ridge head") {
-    check_slope<SmallConfig>();
+    check_slope<SmallConfig>(1);
   }
   SUBCASE("without") {
-    check_slope<HeadlessConfig>();
+    check_slope<HeadlessConfig>(1);
   }
+  SUBCASE("three demonstrations per prompt, with the ridge head") {
+    check_slope<SmallConfig>(3);
+  }
+  SUBCASE("three demonstrations per prompt, without") {
+    check_slope<HeadlessConfig>(3);
+  }
+}
+
+TEST_CASE("each step draws one number of demonstrations for all its prompts") {
+  Fixture<SmallConfig> fixture;
+  auto one = fixture.stage({1});
+  auto three = fixture.stage({3});
+  auto either = fixture.stage({1, 3});
+  std::array<int, 2> drawn{};
+  for (std::uint64_t step = 0; step < 12; ++step) {
+    const auto loss = [&](auto& stage) { return fixture.loss(stage, fixture.weights, Rng(step)); };
+    const double found = loss(either);
+    REQUIRE(loss(one) != loss(three));
+    drawn[0] += found == loss(one);
+    drawn[1] += found == loss(three);
+  }
+  CHECK(drawn[0] + drawn[1] == 12);
+  CHECK(drawn[0] > 0);
+  CHECK(drawn[1] > 0);
+  CHECK_THROWS_WITH_AS(fixture.stage({}), doctest::Contains("demonstrations per prompt"), Error);
+  CHECK_THROWS_WITH_AS(fixture.stage({1, 0}), doctest::Contains("demonstrations per prompt"), Error);
+}
+
+TEST_CASE("the demonstrations of a prompt share one augmentation with its queries") {
+  Fixture<SmallConfig> fixture;
+  auto options = fixture.options.behavior;
+  options.prompt_action_noise = 0;
+  constexpr Index group = 3;
+  // Marks what it saw: all rows of a sample get the same number.
+  options.augmentation = [](Rng rng, MatrixView<float> observations, MatrixView<float> actions) {
+    const auto mark = static_cast<float>(rng.uniform());
+    for (Index i = 0; i < observations.rows; ++i) {
+      std::fill_n(observations.row(i), observations.cols, mark);
+      std::fill_n(actions.row(i), actions.cols, mark);
+    }
+  };
+  Workspace workspace;
+  const auto& data = *fixture.prepared;
+  const auto only_task = [&](Index, Rng&) -> const auto& {
+    return data.training_tasks.front();
+  };
+  const detail::BehaviorBatch<Network, SmallConfig> batch(data, fixture.state, options, options.train.batch,
+                                                          group, only_task, Rng(1), workspace);
+  constexpr Index pairs = SmallConfig::prompt.pairs();
+  REQUIRE(batch.prompt_actions.length == group * pairs);
+  REQUIRE(batch.trajectory_features.rows == options.train.batch * group);
+  std::set<float> marks;
+  for (Index i = 0; i < options.train.batch; ++i) {
+    std::set<float> seen(batch.prompt_actions.data + i * group * pairs * 2,
+                         batch.prompt_actions.data + (i + 1) * group * pairs * 2);
+    seen.insert(batch.actions.data + i * options.queries * 2,
+                batch.actions.data + (i + 1) * options.queries * 2);
+    CHECK(seen.size() == 1);
+    marks.insert(*seen.begin());
+  }
+  CHECK(marks.size() == static_cast<std::size_t>(options.train.batch));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include "small_config.hpp"
 #include "temporary_folder.hpp"
 
+#include <limits>
+#include <map>
 #include <set>
 #include <thread>
 
@@ -24,6 +26,9 @@ struct SegmentConfig : SmallConfig {
 };
 struct TrajectoryConfig : SmallConfig {
   static constexpr ConditionParts condition = ConditionParts::h;
+};
+struct SetConfig : SmallConfig {
+  static constexpr EmbedderForm phi_form = EmbedderForm::set;
 };
 using SmallGenerator = Generator<Policy, SmallConfig>;
 
@@ -89,19 +94,21 @@ FitOptions options() {
   return result;
 }
 
-double action_error(const Policy& policy, Index task) {
-  const auto fresh = demonstration(task, 9'999);
+double action_error(const Policy& policy, const Trajectory& expected) {
   double sum = 0;
   std::array<float, 2> action;
-  for (Index t = 0; t < fresh.length(); ++t) {
-    policy.act(fresh.observations().row_span(t).first<6>(), action);
+  for (Index t = 0; t < expected.length(); ++t) {
+    policy.act(expected.observations().row_span(t).first<6>(), action);
     for (std::size_t j = 0; j < 2; ++j) {
       const double difference =
-          static_cast<double>(action[j]) - static_cast<double>(fresh.actions()(t, static_cast<Index>(j)));
+          static_cast<double>(action[j]) - static_cast<double>(expected.actions()(t, static_cast<Index>(j)));
       sum += difference * difference;
     }
   }
-  return sum / static_cast<double>(2 * fresh.length());
+  return sum / static_cast<double>(2 * expected.length());
+}
+double action_error(const Policy& policy, Index task) {
+  return action_error(policy, demonstration(task, 9'999));
 }
 
 bool same_bits(std::span<const float> a, std::span<const float> b) {
@@ -138,6 +145,21 @@ TEST_CASE("a trained generator writes policies that behave like the prompt, not 
       CHECK(action_error(rounded[0], task) < 0.5 * action_error(rounded[0], 1 - task));
     }
   }
+}
+
+TEST_CASE("the trajectory's steps may be encoded as a set") {
+  const test::TemporaryFolder folder;
+  Generator<Policy, SetConfig> generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(dataset(), options()));
+  generator.save(folder / "generator.safetensors");
+  const auto loaded = Generator<Policy, SetConfig>::load(folder / "generator.safetensors");
+  for (Index task = 0; task < 2; ++task) {
+    const auto policy = loaded.generate(demonstration(task, 777))[0];
+    CHECK(action_error(policy, task) < 0.5 * action_error(policy, 1 - task));
+    CHECK(same_bits(policy.weights(), generator.generate(demonstration(task, 777))[0].weights()));
+  }
+  CHECK_THROWS_WITH_AS(SmallGenerator::load(folder / "generator.safetensors"),
+                       doctest::Contains("steps x 1, as a set"), Error);
 }
 
 TEST_CASE("bits do not depend on threads, stopping and resuming, batching, or saving") {
@@ -257,6 +279,166 @@ TEST_CASE("several demonstrations make one prompt") {
   // Twice the same is the same condition (up to the order of sums), but twice the pairs for the head.
   CHECK(largest_difference(single[0], generator.generate(twice, plain)[0]) < 1e-4);
   CHECK(largest_difference(single[0], generator.generate(mixed, plain)[0]) > 1e-3);
+}
+
+// A third task with its own policies and trajectories of noise, `scale` times a normal one's size.
+Dataset with_noise_task(float scale, Index trajectories = 4) {
+  auto data = dataset();
+  data.tasks.push_back("noise");
+  Rng rng(77);
+  const auto base = Policy::untrained(1);
+  for (Index step = 0; step < 3; ++step) {
+    Buffer<float> weights{base.weights()};
+    for (float& weight : weights) {
+      weight += scale * static_cast<float>(rng.normal());
+    }
+    data.add_policy({2, 0, step}, weights.span());
+  }
+  for (Index i = 0; i < trajectories; ++i) {
+    Trajectory trajectory(20, 6, 2);
+    rng.fill_normal(trajectory.observations().span(), static_cast<double>(scale));
+    rng.fill_uniform(trajectory.actions().span(), -0.9, 0.9);
+    trajectory.success_step = 14;
+    trajectory.task = "noise";
+    trajectory.run = i % 2 == 0 ? -1 : 0;
+    data.add_trajectory(std::move(trajectory));
+  }
+  return data;
+}
+
+FitOptions validated(Index steps) {
+  auto result = options();
+  result.autoencoder.train.steps = result.embedder.train.steps = result.denoiser.train.steps = 20;
+  result.behavior.train.steps = steps;
+  result.behavior.validation_tasks = {"noise"};
+  result.behavior.demonstrations = {2, 1};
+  result.validation_every = 4;
+  return result;
+}
+
+TEST_CASE("a task named for validation has no part in training") {
+  auto chosen = validated(12);
+  chosen.behavior.keep_best = false;
+  SmallGenerator normal{cpu::Backend(2)}, large{cpu::Backend(2)}, without{cpu::Backend(2)};
+  REQUIRE(normal.fit(with_noise_task(1), chosen));
+  REQUIRE(large.fit(with_noise_task(1e3f, 7), chosen));
+  chosen.behavior.validation_tasks.clear();
+  REQUIRE(without.fit(dataset(), chosen));
+  const auto check_same = [&](const auto& values) {
+    CHECK(same_bits(values(normal.state()), values(without.state())));
+    CHECK(same_bits(values(large.state()), values(without.state())));
+  };
+  check_same([](const auto& state) { return state.parameters.span(); });
+  check_same([](const auto& state) { return state.standardizer.mean().span(); });
+  check_same([](const auto& state) { return state.standardizer.deviation().span(); });
+  check_same([](const auto& state) { return state.standardizer.observations().scale.span(); });
+  check_same([](const auto& state) { return state.prompt_encoder.observation_normalizer().offset.span(); });
+  check_same([](const auto& state) { return state.latent.scale.span(); });
+}
+
+TEST_CASE("the behaviour stage ends with the weights of its best validation") {
+  const test::TemporaryFolder folder;
+  const auto data = with_noise_task(1);
+  auto chosen = validated(60);
+  chosen.behavior.train.learning_rate.base = 2e-2;
+  std::map<Index, double> validations;
+  SmallGenerator kept{cpu::Backend(2)};
+  REQUIRE(kept.fit(data, chosen, [&](const TrainProgress& progress) {
+    if (progress.stage == "behavior" && progress.validation) {
+      validations[progress.step] = *progress.validation;
+    }
+    return true;
+  }));
+  REQUIRE(validations.size() == 15);
+  const auto best = std::ranges::min_element(validations, {}, [](const auto& entry) { return entry.second; });
+  REQUIRE(best->second < validations.at(60));  // it rises again
+
+  // Stopped right after the best one: the checkpoint holds the weights of that moment.
+  chosen.checkpoint = folder / "checkpoint.safetensors";
+  SmallGenerator stopped{cpu::Backend(2)};
+  REQUIRE_FALSE(stopped.fit(data, chosen, [&](const TrainProgress& progress) {
+    return progress.stage != "behavior" || progress.step < best->first;
+  }));
+  using Model = SmallGenerator::Model;
+  using Part = Model::WithoutEncoders;
+  Buffer<float> expected(parameter_count<Part>);
+  const SafetensorsReader reader(chosen.checkpoint);
+  read_parameters(reader, tensors_of<Part>("trainer.average."), expected.span());
+  const auto found = kept.state().parameters.span().last(static_cast<std::size_t>(expected.size()));
+  CHECK(same_bits(found, expected.span()));
+
+  chosen.checkpoint.clear();
+  chosen.behavior.keep_best = false;
+  SmallGenerator last{cpu::Backend(2)};
+  REQUIRE(last.fit(data, chosen));
+  CHECK_FALSE(same_bits(last.state().parameters.span(), kept.state().parameters.span()));
+}
+
+TEST_CASE("the best weights survive stopping and resuming, to the bit") {
+  const test::TemporaryFolder folder;
+  const auto data = with_noise_task(1);
+  auto chosen = validated(60);
+  chosen.behavior.train.learning_rate.base = 2e-2;
+  SmallGenerator whole{cpu::Backend(1)};
+  REQUIRE(whole.fit(data, chosen));
+  chosen.checkpoint = folder / "checkpoint.safetensors";
+  bool finished = false;
+  int attempts = 0;
+  while (!finished && ++attempts < 30) {
+    SmallGenerator resumed{cpu::Backend(2)};
+    int steps = 0;
+    finished = resumed.fit(data, chosen, [&](const TrainProgress&) { return ++steps < 7; });
+    if (finished) {
+      CHECK(same_bits(whole.state().parameters.span(), resumed.state().parameters.span()));
+    }
+  }
+  CHECK(finished);
+  CHECK(attempts > 8);
+  // What validation measures is part of what a checkpoint belongs to.
+  SmallGenerator other{cpu::Backend(2)};
+  REQUIRE_FALSE(other.fit(data, chosen, [](const TrainProgress& progress) { return progress.step < 3; }));
+  chosen.behavior.keep_best = false;
+  CHECK_THROWS_WITH_AS(other.fit(data, chosen), doctest::Contains("same data and options"), Error);
+}
+
+TEST_CASE("validation is the error of what generate() makes") {
+  // One trajectory is all there is of the validation task, so the prompts and states that are drawn are
+  // known.
+  const auto data = with_noise_task(1, 1);
+  auto chosen = validated(40);
+  chosen.behavior.demonstrations = {1};
+  chosen.behavior.queries = 2000;  // each of the 20 steps about equally often
+  double lowest = std::numeric_limits<double>::infinity();
+  SmallGenerator generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(data, chosen, [&](const TrainProgress& progress) {
+    lowest = progress.stage == "behavior" ? std::min(lowest, progress.validation.value_or(lowest)) : lowest;
+    return true;
+  }));
+  const auto& prompt = data.trajectories.back();
+  const auto error = [&](const GenerateOptions& how) {
+    double sum = 0;
+    for (const auto& policy : generator.generate(prompt, how)) {
+      sum += action_error(policy, prompt);
+    }
+    return sum / static_cast<double>(how.count);
+  };
+  const double deployed = error({.count = 20});
+  CAPTURE(deployed);
+  CHECK(lowest == doctest::Approx(deployed).epsilon(0.01));
+  CHECK(error({.count = 20, .correct_head = false}) > 1.1 * deployed);
+}
+
+TEST_CASE("bad choices of validation tasks are errors") {
+  SmallGenerator generator{cpu::Backend(2)};
+  auto chosen = validated(5);
+  const auto check = [&](const Dataset& data, std::vector<std::string> tasks, const char* text) {
+    chosen.behavior.validation_tasks = std::move(tasks);
+    CHECK_THROWS_WITH_AS(generator.fit(data, chosen), doctest::Contains(text), Error);
+  };
+  check(with_noise_task(1), {"nosie"}, "found 'nosie'; the nearest are noise");
+  check(with_noise_task(1), {"plus", "mins"}, "the nearest are minus");
+  check(with_noise_task(1), {"plus", "minus", "noise"}, "not for validation");
+  check(with_noise_task(1, 0), {"noise"}, "usable as prompt for the validation task 'noise'");
 }
 
 TEST_CASE("several threads may generate at once") {

@@ -2,8 +2,13 @@
 #include <doctest/doctest.h>
 
 #include <maa/backend/cpu.hpp>
+#include <maa/io/parameters.hpp>
 #include <maa/models/ridge_head.hpp>
 #include <maa/testing/grad_check.hpp>
+
+#include "temporary_folder.hpp"
+
+#include <numeric>
 
 namespace {
 
@@ -15,26 +20,27 @@ using Network = MlpNetwork<5, 2, HiddenLayers<Hidden<6, Activation::elu>, Hidden
 
 const cpu::Backend backend(2);
 constexpr Index batch = 3;
-constexpr Index rows = 9;
 
 template <class NetworkT>
 struct Case {
   static constexpr Index parameters = parameter_count<NetworkT>;
   using Head = RidgeHead<NetworkT>;
   const MlpLayout layout = NetworkT::layout();
+  Index rows;
   Buffer<double> policies{batch * parameters};
   Buffer<double> observations{batch * rows * 5};
   Buffer<double> actions{batch * rows * 2};
-  Buffer<double> log_strength{1};
+  Buffer<double> strength{2};  // log_strength, row_exponent
   Buffer<double> corrected{batch * parameters};
   Workspace workspace;
 
-  Case() {
+  explicit Case(Index rows_ = 9) : rows(rows_) {
     Rng rng(1);
     rng.fill_normal(policies.span(), 0.5);
     rng.fill_normal(observations.span());
     rng.fill_uniform(actions.span(), -1.2, 1.2);  // some beyond the clipping
-    log_strength[0] = -1;
+    strength[0] = -1;
+    strength[1] = 0.4;
   }
   MatrixView<double> policy_view() { return {policies.data(), batch, parameters}; }
   SequenceView<const double> observation_view() { return {observations.data(), batch, rows, 5}; }
@@ -42,15 +48,16 @@ struct Case {
   MatrixView<double> corrected_view() { return {corrected.data(), batch, parameters}; }
   auto forward() {
     workspace.reset();
-    return Head::forward(backend, layout, bind<Head>(std::as_const(log_strength)),
+    return Head::forward(backend, layout, bind<Head>(std::as_const(strength)),
                          MatrixView<const double>(policy_view()), observation_view(), action_view(),
                          corrected_view(), workspace);
   }
 };
 
 template <class NetworkT>
-void check_gradients() {
-  Case<NetworkT> c;
+void check_gradients(Index rows) {
+  CAPTURE(rows);
+  Case<NetworkT> c(rows);
   Buffer<double> weight(c.corrected.size());
   Rng(2).fill_normal(weight.span());
   const auto value = [&] {
@@ -63,34 +70,70 @@ void check_gradients() {
   };
   const auto saved = c.forward();
   Buffer<double> dpolicies(c.policies.size());
-  Buffer<double> dlog_strength(1);
+  Buffer<double> dstrength(2);
   Case<NetworkT>::Head::backward(
-      backend, c.layout, bind<typename Case<NetworkT>::Head>(std::as_const(c.log_strength)),
+      backend, c.layout, bind<typename Case<NetworkT>::Head>(std::as_const(c.strength)),
       MatrixView<const double>(c.policy_view()), c.observation_view(), c.action_view(), saved,
       MatrixView<const double>(weight.data(), batch, c.parameters),
-      bind<typename Case<NetworkT>::Head>(dlog_strength),
+      bind<typename Case<NetworkT>::Head>(dstrength),
       MatrixView<double>(dpolicies.data(), batch, c.parameters), c.workspace);
   CHECK(grad_check(c.policies.span(), dpolicies.span(), value).worst_error <= 1e-6);
-  CHECK(grad_check(c.log_strength.span(), dlog_strength.span(), value).worst_error <= 1e-6);
+  CHECK(grad_check(c.strength.span(), dstrength.span(), value).worst_error <= 1e-6);
+  CHECK(std::abs(dstrength[0]) > 1e-3);
 }
 
 TEST_CASE("gradients for policies and strength flow through the solve") {
-  SUBCASE("tanh") {
-    check_gradients<Network<Squash::tanh>>();
+  for (const Index rows : {5, 8, 9, 50}) {  // on both sides of units + 1
+    check_gradients<Network<Squash::tanh>>(rows);
+    check_gradients<Network<Squash::none>>(rows);
   }
-  SUBCASE("none") {
-    check_gradients<Network<Squash::none>>();
-  }
+}
+
+TEST_CASE("the strength follows the number of pairs") {
+  using Plain = Network<Squash::none>;
+  const auto corrected = [](Index rows, double log_strength, double row_exponent) {
+    Case<Plain> c(rows);
+    c.strength[0] = log_strength;
+    c.strength[1] = row_exponent;
+    c.forward();
+    return std::move(c.corrected);
+  };
+  const auto distance = [](const Buffer<double>& a, const Buffer<double>& b) {
+    double worst = 0;
+    for (Index i = 0; i < a.size(); ++i) {
+      worst = std::max(worst, std::abs(a[i] - b[i]));
+    }
+    return worst;
+  };
+  CHECK(distance(corrected(180, -1, 0.5), corrected(180, -1 + 0.5 * std::log(3.0), 0)) < 1e-12);
+  CHECK(distance(corrected(180, -1, 0.5), corrected(180, -1, 0)) > 1e-3);
+  CHECK(distance(corrected(60, -1, 0.5), corrected(60, -1, 0)) == 0);
+}
+
+TEST_CASE("a file without one of the strength's numbers is an error that names it") {
+  using Head = RidgeHead<Network<Squash::tanh>>;
+  const test::TemporaryFolder folder;
+  const auto path = folder / "head.safetensors";
+  Buffer<float> strength(2);
+  auto tensors = tensors_of<Head>();
+  REQUIRE(tensors.size() == 2);
+  tensors.pop_back();
+  SafetensorsWriter writer;
+  add_parameters(writer, tensors, strength.span());
+  writer.write(path);
+  const SafetensorsReader reader(path);
+  CHECK_THROWS_WITH_AS(read_parameters(reader, tensors_of<Head>(), strength.span()),
+                       doctest::Contains("row_exponent"), Error);
 }
 
 TEST_CASE("a weak ridge fits the prompt, a strong one leaves the policy") {
   using Plain = Network<Squash::none>;
   Case<Plain> c;
   const auto error = [&](double log_strength) {
-    c.log_strength[0] = log_strength;
+    c.strength[0] = log_strength;
     c.forward();
-    Buffer<double> mean(batch * rows * 2);
-    const SequenceView<double> view(mean.data(), batch, rows, 2);
+    Buffer<double> mean(batch * c.rows * 2);
+    const SequenceView<double> view(mean.data(), batch, c.rows, 2);
     cpu::policy_batch_infer(backend, c.layout, MatrixView<const double>(c.corrected_view()),
                             c.observation_view(), view);
     double sum = 0;
@@ -107,7 +150,14 @@ TEST_CASE("a weak ridge fits the prompt, a strong one leaves the policy") {
 }
 
 TEST_CASE("the correction solves the normal equations at every size") {
-  for (const auto& size : {std::pair<Index, Index>{1, 1}, {5, 33}, {37, 16}, {64, 40}}) {
+  for (const auto& size : {std::pair<Index, Index>{1, 1},
+                           {5, 33},
+                           {37, 16},
+                           {64, 40},
+                           {60, 128},
+                           {129, 128},
+                           {130, 128},
+                           {300, 128}}) {
     const Index n = size.first, units = size.second;
     CAPTURE(n);
     CAPTURE(units);
@@ -139,9 +189,82 @@ TEST_CASE("the correction solves the normal equations at every size") {
   }
 }
 
+// One ridge problem and what a fixed gradient dD gives.
+struct RidgeProblem {
+  static constexpr Index actions = 3;
+  Index rows, units;
+  double strength;
+  Buffer<double> phi{rows * units}, residual{rows * actions};
+  Buffer<double> correction{actions * (units + 1)}, weight{correction.size()};
+  Buffer<double> dphi{phi.size()}, dresidual{residual.size()};
+  double dlog_strength = 0;
+
+  RidgeProblem(Index rows_, Index units_, double strength_)
+      : rows(rows_), units(units_), strength(strength_) {
+    Rng(3).fill_normal(phi.span());
+    Rng(4).fill_normal(residual.span());
+    Rng(5).fill_normal(weight.span());
+  }
+  SequenceView<double> view(Buffer<double>& values, Index length, Index channels) const {
+    return {values.data(), 1, length, channels};
+  }
+  double forward() {
+    cpu::ridge_forward(backend, SequenceView<const double>(view(phi, rows, units)),
+                       SequenceView<const double>(view(residual, rows, actions)), strength,
+                       view(correction, actions, units + 1));
+    return std::inner_product(weight.begin(), weight.end(), correction.begin(), 0.0);
+  }
+  void backward() {
+    forward();
+    dlog_strength = cpu::ridge_backward(backend, SequenceView<const double>(view(phi, rows, units)),
+                                        SequenceView<const double>(view(residual, rows, actions)), strength,
+                                        SequenceView<const double>(view(correction, actions, units + 1)),
+                                        SequenceView<const double>(view(weight, actions, units + 1)),
+                                        view(dphi, rows, units), view(dresidual, rows, actions));
+  }
+};
+
+TEST_CASE("the ridge's gradients on both sides of units + 1 rows") {
+  for (const Index rows : {60, 129, 130, 300}) {
+    CAPTURE(rows);
+    RidgeProblem p(rows, 128, 0.7);
+    p.backward();
+    const auto value = [&] { return p.forward(); };
+    const GradCheckOptions some{.samples = 12};
+    CHECK(grad_check(p.phi.span(), p.dphi.span(), value, some).worst_error <= 1e-6);
+    CHECK(grad_check(p.residual.span(), p.dresidual.span(), value, some).worst_error <= 1e-6);
+  }
+}
+
+// Every pair twice under twice the strength is the same problem, solved by the other matrix.
+TEST_CASE("both matrices give the same results") {
+  for (const Index rows : {65, 100, 129}) {
+    CAPTURE(rows);
+    RidgeProblem once(rows, 128, 0.7), twice(2 * rows, 128, 1.4);
+    std::copy(once.phi.begin(), once.phi.end(), twice.phi.begin());
+    std::copy(once.phi.begin(), once.phi.end(), twice.phi.begin() + once.phi.size());
+    std::copy(once.residual.begin(), once.residual.end(), twice.residual.begin());
+    std::copy(once.residual.begin(), once.residual.end(), twice.residual.begin() + once.residual.size());
+    once.backward();
+    twice.backward();
+    double worst = std::abs(once.dlog_strength - twice.dlog_strength);
+    for (Index i = 0; i < once.correction.size(); ++i) {
+      worst = std::max(worst, std::abs(once.correction[i] - twice.correction[i]));
+    }
+    for (Index i = 0; i < once.dphi.size(); ++i) {
+      worst = std::max(worst, std::abs(once.dphi[i] - twice.dphi[i] - twice.dphi[i + once.dphi.size()]));
+    }
+    for (Index i = 0; i < once.dresidual.size(); ++i) {
+      worst = std::max(worst, std::abs(once.dresidual[i] - twice.dresidual[i] -
+                                       twice.dresidual[i + once.dresidual.size()]));
+    }
+    CHECK(worst <= 1e-10);
+  }
+}
+
 TEST_CASE("wrong shapes are errors") {
   Case<Network<Squash::tanh>> c;
-  SequenceView<const double> features(c.observations.data(), batch, rows, 5);
+  SequenceView<const double> features(c.observations.data(), batch, c.rows, 5);
   SequenceView<double> correction(c.corrected.data(), batch, 2, 6);
   CHECK_THROWS_WITH_AS(cpu::ridge_forward(backend, features, c.action_view(), 0.0, correction),
                        doctest::Contains("positive strength"), Error);

@@ -13,4 +13,5 @@
 #include <maa/backend/cpu/norm.hpp>
 #include <maa/backend/cpu/optimizer.hpp>
 #include <maa/backend/cpu/policy_batch.hpp>
+#include <maa/backend/cpu/pooling.hpp>
 #include <maa/backend/cpu/ridge.hpp>

@@ -1,13 +1,18 @@
 // What a generator learns from: the weights of many policies and trajectories of what they do.
 #pragma once
 
+#include <maa/core/nearest_names.hpp>
 #include <maa/core/rng.hpp>
 #include <maa/data/trajectory.hpp>
 
+#include <map>
 #include <set>
 #include <vector>
 
 MAA_NAMESPACE_BEGIN
+namespace detail {
+inline const std::string provenance_prefix = "provenance.";
+}
 
 // Where a policy comes from: a snapshot at training step `step` of run `run` on task number `task`.
 struct PolicyRecord {
@@ -34,8 +39,9 @@ struct Dataset {
   std::vector<std::string> tasks;
   // [N, P], row i belongs to policies[i]. May have more rows than policies: room for add_policy.
   Buffer<float> weights;
-  std::vector<PolicyRecord> policies;    // N
-  std::vector<Trajectory> trajectories;  // each one's task is one of `tasks`
+  std::vector<PolicyRecord> policies;             // N
+  std::vector<Trajectory> trajectories;           // each one's task is one of `tasks`
+  std::map<std::string, std::string> provenance;  // free text on where all this comes from
 
   Dataset() = default;
   Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
@@ -65,7 +71,7 @@ struct Dataset {
   // policy_run, policy_step [N]; int64 trajectory_length, trajectory_task, trajectory_run, trajectory_success
   // (-1: none), trajectory_has_targets (0 or 1) [M]; float32 observations [sum of lengths, O], actions [..,
   // A], target_actions [sum of lengths that have them, A], one trajectory after the other; metadata format =
-  // maa.dataset, task_count, task.0, task.1, ... Both validate.
+  // maa.dataset, task_count, task.0, task.1, ..., and provenance.KEY. Both validate.
   void save(const std::filesystem::path& path) const;
   static Dataset load(const std::filesystem::path& path);
 
@@ -90,8 +96,10 @@ inline Dataset::Dataset(Index observation_size_, Index action_size_, Index param
 
 inline Index Dataset::task_index(const std::string& task) const {
   const auto found = std::find(tasks.begin(), tasks.end(), task);
-  require(found != tasks.end(), "dataset: expected one of its ", tasks.size(), " tasks, found ",
-          detail::quote(task));
+  if (found == tasks.end()) {
+    fail("dataset: expected one of its ", tasks.size(), " tasks, found ", detail::quote(task),
+         "; the nearest are ", nearest_names(task, tasks));
+  }
   return found - tasks.begin();
 }
 
@@ -161,10 +169,6 @@ inline void Dataset::validate() const {
   }
 }
 
-// The file: weights [N, P]; policy_task, policy_run, policy_step [N]; the trajectories one after the other as
-// observations [sum T, O], actions [sum T, A], target_actions (of those that have them); per trajectory [M]
-// trajectory_length, trajectory_task, trajectory_run, trajectory_success (-1: none), trajectory_has_targets
-// (0 or 1); metadata: format, task_count and the names as task.0, task.1, ...
 inline void Dataset::save(const std::filesystem::path& path) const {
   validate();
   const auto policy_column = [&](auto member) {
@@ -182,6 +186,9 @@ inline void Dataset::save(const std::filesystem::path& path) const {
   writer.set_metadata("task_count", concatenate(tasks.size()));
   for (std::size_t i = 0; i < tasks.size(); ++i) {
     writer.set_metadata(concatenate("task.", i), tasks[i]);
+  }
+  for (const auto& [key, text] : provenance) {
+    writer.set_metadata(detail::provenance_prefix + key, text);
   }
   writer.add("weights", {policy_count(), parameter_count},
              weights.span().first(static_cast<std::size_t>(policy_count() * parameter_count)));
@@ -242,6 +249,11 @@ inline Dataset Dataset::load(const std::filesystem::path& path) {
   dataset.parameter_count = columns_of("weights")[1];
   dataset.observation_size = columns_of("observations")[1];
   dataset.action_size = columns_of("actions")[1];
+  for (const auto& [key, text] : reader.metadata()) {
+    if (key.starts_with(detail::provenance_prefix)) {
+      dataset.provenance[key.substr(detail::provenance_prefix.size())] = text;
+    }
+  }
   const auto task_count = metadata("task_count");
   for (std::size_t i = 0; concatenate(i) != task_count; ++i) {
     dataset.tasks.push_back(metadata(concatenate("task.", i)));  // ends at the first that is missing

@@ -11,52 +11,55 @@ template <class Network, class Config>
 struct BehaviorBatch {
   using Data = TrainingData<Network, Config>;
 
-  MatrixView<float> trajectory_features;  // [batch * segments, ...]
+  Index demonstrations = 1;               // per prompt
+  MatrixView<float> trajectory_features;  // [batch * demonstrations * segments, ...]
   MatrixView<float> success_features;
-  SequenceView<float> prompt_observations;  // [batch, pairs, O], normalised like the queries'
-  SequenceView<float> prompt_actions;       // [batch, pairs, A]
-  SequenceView<float> observations;  // [batch, queries, O], normalised as the standardised policies expect
-  SequenceView<float> actions;       // [batch, queries, A]
+  SequenceView<float>
+      prompt_observations;             // [batch, demonstrations * pairs, O], normalised like the queries'
+  SequenceView<float> prompt_actions;  // [batch, demonstrations * pairs, A]
+  SequenceView<float> observations;    // [batch, queries, O], normalised as the standardised policies expect
+  SequenceView<float> actions;         // [batch, queries, A]
 
-  // Draws tasks, prompts and query steps from `rng`; prompt and queries of a sample undergo the same
+  // Sample i is of the task task_for(i, rng). Draws prompts and query steps; the demonstrations of a prompt
+  // are drawn one by one (two may be the same). Demonstrations and queries of a sample undergo the same
   // augmentation.
+  template <class TaskFor>
   BehaviorBatch(const Data& data, const GeneratorState<Network, Config>& state,
-                const BehaviorOptions& options, const Rng& rng, Workspace& workspace) {
-    const Index batch = options.train.batch;
-    constexpr Index segments = Data::segments;
-    trajectory_features = workspace.matrix<float>(batch * segments, Data::h_size);
-    success_features = workspace.matrix<float>(batch * segments, Data::v_size);
-    prompt_observations = workspace.sequence<float>(batch, Config::prompt.pairs(), Network::observation_size);
-    prompt_actions = workspace.sequence<float>(batch, Config::prompt.pairs(), Network::action_size);
+                const BehaviorOptions& options, Index batch, Index demonstrations_per_prompt,
+                const TaskFor& task_for, const Rng& rng, Workspace& workspace)
+      : demonstrations(demonstrations_per_prompt) {
+    const Index windows = batch * demonstrations * Data::segments;
+    const Index pairs = demonstrations * Config::prompt.pairs();
+    trajectory_features = workspace.matrix<float>(windows, Data::h_size);
+    success_features = workspace.matrix<float>(windows, Data::v_size);
+    prompt_observations = workspace.sequence<float>(batch, pairs, Network::observation_size);
+    prompt_actions = workspace.sequence<float>(batch, pairs, Network::action_size);
     observations = workspace.sequence<float>(batch, options.queries, Network::observation_size);
     actions = workspace.sequence<float>(batch, options.queries, Network::action_size);
-    std::vector<Index> tasks;
-    for (std::size_t task = 0; task < data.prompts_of_task.size(); ++task) {
-      if (!data.prompts_of_task[task].empty()) {
-        tasks.push_back(static_cast<Index>(task));
-      }
-    }
     for (Index i = 0; i < batch; ++i) {
       auto draw = rng.fork(static_cast<std::uint64_t>(i));
-      const auto task = static_cast<std::size_t>(
-          tasks[static_cast<std::size_t>(draw.below(static_cast<Index>(tasks.size())))]);
-      const auto& candidates = data.prompts_of_task[task];
-      const auto position = static_cast<std::size_t>(
-          candidates[static_cast<std::size_t>(draw.below(static_cast<Index>(candidates.size())))]);
+      const TaskTrajectories& task = task_for(i, draw);
       const auto transform = draw.fork(0);
-      write_prompt(data.trajectory(data.prompts[position]), state.prompt_encoder, options, transform, draw,
-                   i);
-      write_queries(data, data.trajectories_of_task[task], options, transform, draw, i);
+      for (Index k = 0; k < demonstrations; ++k) {
+        write_demonstration(data.trajectory(pick(task.prompts, draw)), state.prompt_encoder, options,
+                            transform, draw, i * demonstrations + k);
+      }
+      write_queries(data, task.all, options, transform, draw, i);
     }
     state.standardizer.observations().apply(observations.flat());
     state.standardizer.observations().apply(prompt_observations.flat());
   }
 
  private:
-  void write_prompt(const Trajectory& prompt, const PromptEncoder& encoder, const BehaviorOptions& options,
-                    const Rng& transform, Rng& draw, Index i) {
+  static Index pick(const std::vector<Index>& from, Rng& draw) {
+    return from[static_cast<std::size_t>(draw.below(static_cast<Index>(from.size())))];
+  }
+
+  // The i-th demonstration of the batch.
+  void write_demonstration(const Trajectory& demonstration, const PromptEncoder& encoder,
+                           const BehaviorOptions& options, const Rng& transform, Rng& draw, Index i) {
     constexpr Index segments = Data::segments;
-    auto changed = prompt;
+    auto changed = demonstration;
     if (options.augmentation) {
       options.augmentation(transform, changed.observations(), changed.actions());
     }
@@ -77,8 +80,7 @@ struct BehaviorBatch {
     const MatrixView<float> done(actions.data + i * options.queries * actions.channels, options.queries,
                                  actions.channels);
     for (Index q = 0; q < options.queries; ++q) {
-      const auto& trajectory = data.trajectory(
-          trajectories[static_cast<std::size_t>(draw.below(static_cast<Index>(trajectories.size())))]);
+      const auto& trajectory = data.trajectory(pick(trajectories, draw));
       const Index step = draw.below(trajectory.length());
       const auto labels =
           trajectory.has_target_actions() ? trajectory.target_actions() : trajectory.actions();

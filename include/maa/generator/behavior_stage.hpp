@@ -2,6 +2,7 @@
 #pragma once
 
 #include <maa/generator/behavior_batch.hpp>
+#include <maa/generator/sampling.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
@@ -25,22 +26,35 @@ class BehaviorStage {
         options_(options),
         schedule_(state.diffusion),
         visited_(schedule_.timesteps(state.sampling.steps, state.sampling.spacing)),
-        layout_(Network::layout()) {}
+        layout_(Network::layout()) {
+    require(!options.demonstrations.empty() &&
+                std::ranges::all_of(options.demonstrations, [](Index k) { return k > 0; }),
+            "fit: expected positive numbers of demonstrations per prompt");
+    require(options.validation_prompts > 0, "fit: expected validation prompts, found ",
+            options.validation_prompts);
+  }
 
   const TrainOptions& options() const { return options_.train; }
 
   // The sum over the two estimates.
   double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index) {
     workspace_.reset();
-    const BehaviorBatch<Network, Config> batch(data_, state_, options_, rng.fork(1), workspace_);
+    auto choice = rng.fork(3);
+    const auto& choices = options_.demonstrations;
+    const Index group = choices[static_cast<std::size_t>(choice.below(static_cast<Index>(choices.size())))];
+    const Index count = options_.train.batch;
+    const auto& tasks = data_.training_tasks;
+    const auto any_task = [&](Index, Rng& draw) -> const TaskTrajectories& {
+      return tasks[static_cast<std::size_t>(draw.below(static_cast<Index>(tasks.size())))];
+    };
+    const BehaviorBatch<Network, Config> batch(data_, state_, options_, count, group, any_task, rng.fork(1),
+                                               workspace_);
     const auto w = bind<Part>(weights);
     const auto g = bind<Part>(gradients);
-    const Index count = options_.train.batch;
     const auto embedded = Model::EmbedderModel::forward(
         backend_, w.embedder, MatrixView<const float>(batch.trajectory_features),
         MatrixView<const float>(batch.success_features), workspace_);
-    const auto condition = workspace_.template matrix<float>(count, Model::condition_size);
-    state_.condition_from(backend_, embedded.h(), embedded.v(), condition);
+    const auto condition = conditions(embedded, count);
     std::vector<bool> dropped;
     auto drop = rng.fork(2);
     for (Index i = 0; i < count; ++i) {
@@ -71,18 +85,90 @@ class BehaviorStage {
       }
     }
 
+    const auto deach = workspace_.template matrix<float>(count * group, Model::condition_size);
+    State::mean_conditions_backward(dcondition, deach);
     const auto dh = workspace_.template matrix<float>(embedded.h().rows, Config::embedding_size);
     const auto dv = workspace_.template matrix<float>(embedded.v().rows, Config::embedding_size);
-    state_.condition_backward(backend_, dcondition, dh, dv);
+    state_.condition_backward(backend_, deach, dh, dv);
     Model::EmbedderModel::backward(backend_, w.embedder, embedded, MatrixView<const float>(),
                                    MatrixView<const float>(dh), MatrixView<const float>(dv), g.embedder,
                                    workspace_);
     return loss;
   }
 
-  std::optional<double> validation(std::span<const float>) { return std::nullopt; }
+  // Mean squared error of the actions of policies sampled for prompts of the validation tasks, as deployment
+  // samples them; none without such tasks.
+  std::optional<double> validation(std::span<const float> weights) {
+    const auto& tasks = data_.validation_tasks;
+    if (tasks.empty()) {
+      return std::nullopt;
+    }
+    workspace_.reset();
+    const auto session = backend_.session();
+    const Rng rng(0x76616c6964u);  // the same prompts and noise for every fit, so that fits compare
+    auto options = options_;
+    options.augmentation = {};
+    options.prompt_action_noise = 0;
+    const Index group = options_.demonstrations.front();
+    const Index count = options_.validation_prompts * static_cast<Index>(tasks.size());
+    const auto in_turn = [&](Index i, Rng&) -> const TaskTrajectories& {
+      return tasks[static_cast<std::size_t>(i) % tasks.size()];
+    };
+    const BehaviorBatch<Network, Config> batch(data_, state_, options, count, group, in_turn, rng.fork(0),
+                                               workspace_);
+    const auto w = bind<Part>(weights);
+    const auto embedded = Model::EmbedderModel::forward(
+        backend_, w.embedder, MatrixView<const float>(batch.trajectory_features),
+        MatrixView<const float>(batch.success_features), workspace_);
+    const auto condition = conditions(embedded, count);
+    const auto latent = workspace_.template sequence<float>(count, Network::token_count, Config::latent_size);
+    auto streams = sample_streams(rng, 1, count);
+    sample_latents<Network, Config>(backend_, w.denoiser, state_.diffusion, state_.sampling, 1, condition,
+                                    streams, latent, workspace_);
+    const auto decoded = decode(w, latent.per_sample());
+    auto policies = standard_to_policies(decoded.parameters);
+    if constexpr (Model::has_head) {
+      const auto corrected = workspace_.template matrix<float>(policies.rows, policies.cols);
+      Model::HeadModel::forward(backend_, layout_, w.head, MatrixView<const float>(policies),
+                                SequenceView<const float>(batch.prompt_observations),
+                                SequenceView<const float>(batch.prompt_actions), corrected, workspace_);
+      policies = corrected;
+    }
+    return action_loss(policies, batch, MatrixView<float>());
+  }
+  // Whether the stage is to end with the weights of its best validation.
+  bool keep_best() const { return options_.keep_best; }
 
  private:
+  // [prompts, condition_size]
+  MatrixView<float> conditions(const typename Model::EmbedderModel::template Saved<float>& embedded,
+                               Index prompts) {
+    const auto each =
+        workspace_.template matrix<float>(embedded.h().rows / Data::segments, Model::condition_size);
+    state_.condition_from(backend_, embedded.h(), embedded.v(), each);
+    const auto result = workspace_.template matrix<float>(prompts, Model::condition_size);
+    State::mean_conditions(each, result);
+    return result;
+  }
+  // Of normalised latents [policies, latent_numbers].
+  auto decode(const typename Model::template Weights<const float>& w, MatrixView<const float> latents) {
+    const auto unscaled =
+        workspace_.template sequence<float>(latents.rows, Network::token_count, Config::latent_size);
+    copy_matrix(backend_, latents, unscaled.per_sample());
+    state_.latent.invert(unscaled.per_sample());
+    return Model::AutoencoderModel::decode(backend_, w.autoencoder, SequenceView<const float>(unscaled),
+                                           workspace_);
+  }
+  // Standardised weights as weights for normalised observations.
+  MatrixView<float> standard_to_policies(MatrixView<const float> standardized) {
+    const auto policies = workspace_.template matrix<float>(standardized.rows, standardized.cols);
+    copy_matrix(backend_, standardized, policies);
+    for (Index i = 0; i < policies.rows; ++i) {
+      state_.standardizer.to_normalized(policies.row(i));
+    }
+    return policies;
+  }
+
   // One estimate from `noisy` and its gradients (dcondition overwritten); leaves the estimate in `clean`.
   double pass(const typename Model::template Weights<const float>& w,
               const typename Model::template Weights<float>& g, const BehaviorBatch<Network, Config>& batch,
@@ -94,7 +180,6 @@ class BehaviorStage {
     const Index count = noisy.rows;
     const SequenceView<const float> x(noisy.data, count, Network::token_count, Config::latent_size);
     const auto denoised = Denoiser::forward(backend_, w.denoiser, x, timesteps, condition, workspace_);
-    const auto unscaled = workspace_.template sequence<float>(count, x.length, x.channels);
     for (Index i = 0; i < count; ++i) {
       const auto map = schedule_.prediction_map(timesteps[static_cast<std::size_t>(i)]);
       for (Index j = 0; j < Model::latent_numbers; ++j) {
@@ -103,15 +188,8 @@ class BehaviorStage {
         clean(i, j) = static_cast<float>(std::clamp(estimate, -clip(), clip()));
       }
     }
-    copy_matrix(backend_, clean, unscaled.per_sample());
-    state_.latent.invert(unscaled.per_sample());
-    const auto decoded =
-        Codec::decode(backend_, w.autoencoder, SequenceView<const float>(unscaled), workspace_);
-    const auto policies = workspace_.template matrix<float>(count, Codec::parameter_size);
-    copy_matrix(backend_, decoded.parameters, policies);
-    for (Index i = 0; i < count; ++i) {
-      state_.standardizer.to_normalized(policies.row(i));
-    }
+    const auto decoded = decode(w, clean);
+    const auto policies = standard_to_policies(decoded.parameters);
 
     const auto dpolicies = workspace_.template matrix<float>(count, Codec::parameter_size);
     double loss = 0;
@@ -152,8 +230,7 @@ class BehaviorStage {
     return loss;
   }
 
-  // Mean squared error of the squashed actions, and its gradient for the
-  // policies' weights.
+  // Mean squared error of the squashed actions, and its gradient for the policies' weights, if wanted.
   double action_loss(MatrixView<const float> policies, const BehaviorBatch<Network, Config>& batch,
                      MatrixView<float> dpolicies) {
     const Workspace::Scope scope(workspace_);
@@ -164,6 +241,9 @@ class BehaviorStage {
     const auto saved = policy_batch_forward(backend_, layout_, policies, batch.observations, workspace_, raw);
     constexpr auto squash = Network::squash == Squash::tanh ? Activation::tanh : Activation::identity;
     activation_forward(backend_, squash, raw.span(), action.span());
+    if (dpolicies.data == nullptr) {
+      return mse_loss(backend_, action.flat(), target.flat(), MatrixView<float>());
+    }
     const double loss = mse_loss(backend_, action.flat(), target.flat(), daction.flat());
     activation_backward(backend_, squash, raw.span(), daction.span(), daction.span());
     fill_zero(backend_, dpolicies);

@@ -62,6 +62,8 @@ class Fitting {
 
  private:
   static constexpr Index stage_count = 4;
+  static constexpr const char* best_prefix = "best.";
+  static constexpr const char* best_loss = "best_loss";
   static constexpr Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
   static constexpr Index denoiser_offset = embedder_offset + parameter_count<typename Model::EmbedderModel>;
 
@@ -70,6 +72,12 @@ class Fitting {
     return state_.parameters.span().subspan(static_cast<std::size_t>(offset),
                                             static_cast<std::size_t>(parameter_count<Part>));
   }
+
+  // What a stage with keep_best() ends with: the best result() so far; no loss: none was measured.
+  struct Best {
+    std::optional<double> loss;
+    Buffer<float> weights;
+  };
 
   // Trains one stage from `offset` in the parameters on; skips it if the checkpoint is past it.
   template <class Stage>
@@ -82,8 +90,14 @@ class Fitting {
     auto target = part<Part>(offset);
     Trainer<float, Backend> trainer(backend_, tensors_of<Part>(), stage.options(),
                                     std::span<const float>(target));
+    Best best;
     if (resume_reader_) {
       trainer.load(*resume_reader_, "trainer.");
+      if (resume_reader_->contains(best_loss)) {
+        best.loss = resume_reader_->template read<double>(best_loss, {})[0];
+        best.weights = Buffer<float>(parameter_count<Part>);
+        read_parameters(*resume_reader_, tensors_of<Part>(best_prefix), best.weights.span());
+      }
       resume_reader_.reset();
     }
     while (!trainer.finished()) {
@@ -91,17 +105,24 @@ class Fitting {
       progress.stage = Stage::name;
       if (trainer.step_count() % options_.validation_every == 0 || trainer.finished()) {
         progress.validation = stage.validation(trainer.result().span());
+        if constexpr (requires { stage.keep_best(); }) {
+          const auto found = progress.validation;
+          if (stage.keep_best() && found && (best.loss ? *found < *best.loss : is_finite(*found))) {
+            best = {found, trainer.result()};
+          }
+        }
       }
       const bool go_on = !callback_ || callback_(progress);
       const bool due = trainer.step_count() % options_.checkpoint_every == 0;
       if (!options_.checkpoint.empty() && (!go_on || due)) {
-        write_checkpoint(number, trainer);
+        write_checkpoint<Part>(number, trainer, best);
       }
       if (!go_on) {
         return false;
       }
     }
-    std::copy(trainer.result().begin(), trainer.result().end(), target.begin());
+    const auto& result = best.loss ? best.weights : trainer.result();
+    std::copy(result.begin(), result.end(), target.begin());
     return true;
   }
 
@@ -152,14 +173,34 @@ class Fitting {
     return concatenate("maa ", parameter_count<Model>, " parameters, ", data_.dataset.policy_count(),
                        " policies, ", data_.dataset.trajectories.size(), " trajectories, ",
                        text(options_.autoencoder.train), text(options_.embedder.train),
-                       text(options_.denoiser.train), text(options_.behavior.train));
+                       text(options_.denoiser.train), text(options_.behavior.train), validation_text());
   }
-  void write_checkpoint(Index stage, const Trainer<float, Backend>& trainer) const {
+  std::string validation_text() const {
+    const auto& behavior = options_.behavior;
+    std::string text = "demonstrations";
+    for (const Index count : behavior.demonstrations) {
+      text += concatenate(" ", count);
+    }
+    if (!behavior.validation_tasks.empty()) {
+      text += concatenate(behavior.keep_best ? ", best" : ", last", " by ", behavior.validation_prompts,
+                          " prompts every ", options_.validation_every, " steps of");
+      for (const auto& task : behavior.validation_tasks) {
+        text += " " + task;
+      }
+    }
+    return text;
+  }
+  template <class Part>
+  void write_checkpoint(Index stage, const Trainer<float, Backend>& trainer, const Best& best) const {
     SafetensorsWriter writer;
     writer.set_metadata("fingerprint", fingerprint());
     writer.add_scalar("stage", static_cast<std::int64_t>(stage));
     add_parameters(writer, tensors_of<Model>("parameters."), state_.parameters.span());
     trainer.save(writer, "trainer.");
+    if (best.loss) {
+      writer.add_scalar(best_loss, *best.loss);
+      add_parameters(writer, tensors_of<Part>(best_prefix), best.weights.span());
+    }
     writer.write(options_.checkpoint);
   }
   void read_checkpoint() {

@@ -53,6 +53,16 @@ using Augmentation = std::function<void(Rng rng, MatrixView<float> observations,
 struct BehaviorOptions {
   TrainOptions train;  // batch: prompts per step; steps = 0 leaves the stage out
   Index queries = 96;  // observations per prompt and step
+  // Demonstrations per prompt: each step draws one of these numbers for all its prompts. More than one act as
+  // in Generator::generate: the condition is the mean of theirs, the head sees the pairs of all.
+  std::vector<Index> demonstrations = {1};
+  // Names of whole tasks to validate on: no stage and no normaliser sees their trajectories, and policies of
+  // these tasks are ignored. The stage's validation is the error of the actions of policies sampled for
+  // `validation_prompts` prompts of each (without augmentation, of demonstrations[0] demonstrations), always
+  // the same ones and with the same noise. Error for a name that the dataset lacks.
+  std::vector<std::string> validation_tasks;
+  Index validation_prompts = 8;
+  bool keep_best = true;  // end with the weights of the best validation, if there are validation tasks
   double prompt_action_noise = 0.05;
   double condition_dropout = 0;  // share of samples with a zero condition, as in DenoiserOptions
   Augmentation augmentation;
@@ -65,7 +75,7 @@ struct FitOptions {
   BehaviorOptions behavior;
   SamplingOptions sampling;          // the default of generate()
   double validation_fraction = 0.1;  // of the (task, run) pairs
-  Index validation_every = 100;      // steps
+  Index validation_every = 100;      // steps; and after a stage's last
   std::uint64_t seed = 0;
   // If set, training state is written here every `checkpoint_every` steps and when stopped; if the file
   // exists, training goes on from it, to the same bits as without the stop.

@@ -44,7 +44,32 @@ struct GeneratorState {
     }
     condition.apply(out);
   }
-  // Its backward: dcondition (changed) -> dh, dv (overwritten).
+  // One condition per prompt of several demonstrations: the means over groups of equal size, rows
+  // [prompts * group, condition_size] -> out [prompts, condition_size].
+  static void mean_conditions(MatrixView<const float> rows, MatrixView<float> out) {
+    const Index group = group_size(rows.rows, out.rows);
+    const auto share = static_cast<float>(group);
+    for (Index i = 0; i < out.rows; ++i) {
+      std::fill_n(out.row(i), out.cols, 0.0f);
+      for (Index k = 0; k < group; ++k) {
+        const float* from = rows.row(i * group + k);
+        for (Index j = 0; j < out.cols; ++j) {
+          out(i, j) += from[j] / share;
+        }
+      }
+    }
+  }
+  // Its backward: dmean [prompts, condition_size] -> drows (overwritten).
+  static void mean_conditions_backward(MatrixView<const float> dmean, MatrixView<float> drows) {
+    const Index group = group_size(drows.rows, dmean.rows);
+    const auto share = static_cast<float>(group);
+    for (Index i = 0; i < drows.rows; ++i) {
+      for (Index j = 0; j < drows.cols; ++j) {
+        drows(i, j) = dmean(i / group, j) / share;
+      }
+    }
+  }
+  // The backward of condition_from: dcondition (changed) -> dh, dv (overwritten).
   template <class Backend>
   void condition_backward(const Backend& backend, MatrixView<float> dcondition, MatrixView<float> dh,
                           MatrixView<float> dv) const {
@@ -66,6 +91,13 @@ struct GeneratorState {
         }
       }
     }
+  }
+
+ private:
+  static Index group_size(Index rows, Index groups) {
+    require(groups > 0 && rows % groups == 0, "conditions: expected rows in ", groups,
+            " groups of one size, found ", rows);
+    return rows / groups;
   }
 };
 

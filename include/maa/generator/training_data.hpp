@@ -7,17 +7,23 @@
 MAA_NAMESPACE_BEGIN
 namespace detail {
 
+// A task's trajectories: demonstrations to be prompts, and all to take states from.
+struct TaskTrajectories {
+  std::vector<Index> prompts;
+  std::vector<Index> all;
+};
+
 template <class Network, class Config>
 struct TrainingData {
   const Dataset& dataset;
-  RunSplit split;
-  std::vector<Index> prompts;             // trajectories usable as prompts in training
-  std::vector<Index> validation_prompts;  // and of held-out runs
+  RunSplit split;              // of the tasks not held out
+  std::vector<Index> prompts;  // trajectories usable as prompts in training
   std::vector<Index> task_of_trajectory;
-  std::vector<std::vector<Index>> prompts_of_task;       // positions in `prompts`
-  std::vector<std::vector<Index>> trajectories_of_task;  // training trajectories, usable as prompt or not
-  Buffer<float> standardized;                            // [policies, parameters]
-  Buffer<float> trajectory_features;                     // [prompts * segments, ...]
+  std::vector<std::vector<Index>> prompts_of_task;  // positions in `prompts`
+  std::vector<TaskTrajectories> training_tasks;  // those with prompts, without trajectories of held-out runs
+  std::vector<TaskTrajectories> validation_tasks;  // options.behavior.validation_tasks
+  Buffer<float> standardized;                      // [policies, parameters]
+  Buffer<float> trajectory_features;               // [prompts * segments, ...]
   Buffer<float> success_features;
 
   static constexpr Index segments = Config::prompt.segments;
@@ -28,24 +34,45 @@ struct TrainingData {
   // Fits the normalisers of `state`. Error if the dataset does not suit the network or holds too little.
   TrainingData(const Dataset& data, const FitOptions& options, GeneratorState<Network, Config>& state)
       : dataset(data), split(checked(data).split_by_run(options.validation_fraction, options.seed)) {
+    std::vector<bool> held_out(data.tasks.size());
+    for (const auto& name : options.behavior.validation_tasks) {
+      held_out[static_cast<std::size_t>(data.task_index(name))] = true;
+    }
     // Trajectories that belong to no run serve all policies of their task and stay in training.
     for (Index i = 0; i < static_cast<Index>(data.trajectories.size()); ++i) {
       task_of_trajectory.push_back(data.task_index(trajectory(i).task));
     }
+    remove_tasks(held_out);
     fit_normalizers(options, state);
     prompts_of_task.resize(data.tasks.size());
-    trajectories_of_task.resize(data.tasks.size());
+    std::vector<TaskTrajectories> tasks(data.tasks.size());
+    const auto add = [&](Index i) {
+      auto& task = tasks[static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)])];
+      const bool usable = state.prompt_encoder.usable(trajectory(i), true);
+      task.all.push_back(i);
+      if (usable) {
+        task.prompts.push_back(i);
+      }
+      return usable;
+    };
     for (const Index i : split.train.trajectories) {
-      const auto task = static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)]);
-      trajectories_of_task[task].push_back(i);
-      if (state.prompt_encoder.usable(trajectory(i), true)) {
+      if (add(i)) {
+        const auto task = static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)]);
         prompts_of_task[task].push_back(static_cast<Index>(prompts.size()));
         prompts.push_back(i);
       }
     }
-    for (const Index i : split.validation.trajectories) {
-      if (state.prompt_encoder.usable(trajectory(i), true)) {
-        validation_prompts.push_back(i);
+    for (Index i = 0; i < static_cast<Index>(data.trajectories.size()); ++i) {
+      if (held_out[static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)])]) {
+        add(i);
+      }
+    }
+    for (std::size_t task = 0; task < tasks.size(); ++task) {
+      require(!held_out[task] || !tasks[task].prompts.empty(),
+              "fit: expected a trajectory usable as prompt for the validation task ", quote(data.tasks[task]),
+              ", found none");
+      if (!tasks[task].prompts.empty()) {
+        (held_out[task] ? validation_tasks : training_tasks).push_back(std::move(tasks[task]));
       }
     }
     require(!prompts.empty(), "fit: expected trajectories usable as prompts (", Config::prompt.steps,
@@ -99,6 +126,19 @@ struct TrainingData {
             "fit: expected policies and trajectories, found ", data.policy_count(), " and ",
             data.trajectories.size());
     return data;
+  }
+  void remove_tasks(const std::vector<bool>& held_out) {
+    for (auto* side : {&split.train, &split.validation}) {
+      std::erase_if(side->policies, [&](Index i) {
+        return held_out[static_cast<std::size_t>(dataset.policies[static_cast<std::size_t>(i)].task)];
+      });
+      std::erase_if(side->trajectories, [&](Index i) {
+        return held_out[static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)])];
+      });
+    }
+    require(!split.train.policies.empty() && !split.train.trajectories.empty(),
+            "fit: expected policies and trajectories of tasks that are not for validation, found ",
+            split.train.policies.size(), " and ", split.train.trajectories.size());
   }
   bool belongs(Index position, const PolicyRecord& record) const {
     const auto run = trajectory(prompts[static_cast<std::size_t>(position)]).run;

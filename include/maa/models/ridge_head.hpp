@@ -16,15 +16,22 @@ template <class Network>
 struct RidgeHead {
   static constexpr Index units = Network::last_hidden;
   static constexpr Index actions = Network::action_size;
-  static constexpr double base_strength = 10;  // strength = base_strength * exp(log_strength)
+  // strength = base_strength exp(log_strength) (rows / reference_rows)^row_exponent for a prompt of `rows`
+  // pairs: a sum over more pairs may bear more shrinkage. To tell the two numbers apart takes training
+  // prompts of several lengths; at reference_rows, one demonstration, row_exponent gets no gradient and stays
+  // 0.
+  static constexpr double base_strength = 10;
+  static constexpr double reference_rows = 60;
 
   template <class T>
   struct Weights {
     T* log_strength;
+    T* row_exponent;
   };
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
     visit.template tensor<1>("log_strength", Init::zeros(), Role::bias, w.log_strength...);
+    visit.template tensor<1>("row_exponent", Init::zeros(), Role::bias, w.row_exponent...);
   }
 
   template <class T, class PolicySaved>
@@ -55,15 +62,15 @@ struct RidgeHead {
     for (Index i = 0; i < mean.size(); ++i) {
       saved.residual.data[i] = wanted(mean.data[i], prompt_actions.data[i]).residual;
     }
-    ridge_forward(backend, features, saved.residual, strength(w), saved.correction);
+    ridge_forward(backend, features, saved.residual, strength(w, rows), saved.correction);
     copy_matrix(backend, policies, corrected);
     for_head(layout, saved.correction,
              [&](Index i, Index parameter, T& value) { corrected(i, parameter) += value; });
     return saved;
   }
 
-  // dcorrected [batch, parameters] -> dpolicies (overwritten) and the gradient for log_strength
-  // (accumulated).
+  // dcorrected [batch, parameters] -> dpolicies (overwritten) and the gradients for log_strength and
+  // row_exponent (accumulated).
   template <class Backend, class T, class PolicySaved>
   static void backward(const Backend& backend, const MlpLayout& layout, const Weights<const T>& w,
                        MatrixView<const T> policies, SequenceView<const T> prompt_observations,
@@ -80,8 +87,11 @@ struct RidgeHead {
     const auto dmean = like(residual);
     for_head(layout, dcorrection,
              [&](Index i, Index parameter, T& value) { value = dcorrected(i, parameter); });
-    gradients.log_strength[0] += static_cast<T>(
-        ridge_backward(backend, features, residual, strength(w), correction, dcorrection, dfeatures, dmean));
+    const Index rows = prompt_observations.length;
+    const double dlog = ridge_backward(backend, features, residual, strength(w, rows), correction,
+                                       dcorrection, dfeatures, dmean);
+    gradients.log_strength[0] += static_cast<T>(dlog);
+    gradients.row_exponent[0] += static_cast<T>(dlog * log_rows(rows));
     for (Index i = 0; i < dmean.size(); ++i) {
       dmean.data[i] *= wanted(mean.data[i], prompt_actions.data[i]).slope;
     }
@@ -115,9 +125,11 @@ struct RidgeHead {
     }
   }
   template <class T>
-  static double strength(const Weights<const T>& w) {
-    return base_strength * std::exp(static_cast<double>(w.log_strength[0]));
+  static double strength(const Weights<const T>& w, Index rows) {
+    return base_strength * std::exp(static_cast<double>(w.log_strength[0]) +
+                                    static_cast<double>(w.row_exponent[0]) * log_rows(rows));
   }
+  static double log_rows(Index rows) { return std::log(static_cast<double>(rows) / reference_rows); }
   // Calls body(sample, index of the head's parameter, entry of the correction).
   template <class T, class Body>
   static void for_head(const MlpLayout& layout, SequenceView<T> correction, const Body& body) {

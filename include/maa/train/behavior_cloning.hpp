@@ -10,9 +10,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <vector>
 
 MAA_NAMESPACE_BEGIN
+
+// What is learned. The mean head and the hidden layers learn the same in both cases, to the bit: least
+// squares of the squashed action, which is the likelihood with its variance taken out of the weights of the
+// examples (beta-NLL with beta = 1; Seitzer et al., ICLR 2022), so that easy examples do not drown the rest.
+enum class CloningLoss {
+  squared_error,  // the log_std head gets no gradient
+  likelihood,     // the log_std head learns the spread around the mean: see log_std_loss
+};
 
 struct CloningOptions {
   Index steps = 1000;  // what the learning rate's schedule counts on
@@ -20,6 +29,7 @@ struct CloningOptions {
   LearningRate learning_rate{.kind = LearningRateKind::constant, .base = 1e-3};
   double weight_decay = 0;
   std::uint64_t seed = 0;
+  CloningLoss loss = CloningLoss::squared_error;
 };
 
 // One table of examples and, for every policy, the rows that it learns from. The views must outlive the call.
@@ -30,7 +40,9 @@ struct CloningExamples {
 };
 
 // A network's random weights for training in normalised space, drawn as described by the network; a log_std
-// head, which cloning leaves alone, gives the constant `log_std` whatever the observation.
+// head gives the constant `log_std` whatever the observation, until CloningLoss::likelihood trains it. For
+// that, 0 is a better start than a small std: per example the gradient of too large a std is at most 1, that
+// of too small a one has no bound, and Adam's second moment then slows what follows.
 template <class Network>
 void initialize_policy(std::span<float> weights, const Rng& rng, double log_std = -2.3) {
   initialize<Network>(weights, rng);
@@ -55,6 +67,71 @@ double cloning_loss(Squash squash, cpu::In<T> mean, cpu::In<T> actions, MatrixVi
       const T error = action - actions(i, j);
       sum += static_cast<double>(error) * static_cast<double>(error);
       dmean(i, j) = static_cast<T>(2 * scale) * error * slope;
+    }
+  }
+  return scale * sum;
+}
+
+namespace detail {
+
+// log P(z < t) of a standard normal z, and its derivative for t.
+struct LogNormalCdf {
+  double value;
+  double slope;
+};
+inline LogNormalCdf log_normal_cdf(double t) {
+  constexpr double log_root_two_pi = 0.91893853320467274;
+  const double log_density = -0.5 * t * t - log_root_two_pi;
+  if (t < -30) {  // Both factors of the ratio are near underflow: the first terms of Mills' ratio.
+    const double inverse = 1 / (t * t);
+    const double series = 1 - inverse * (1 - inverse * (3 - inverse * 15));
+    return {log_density - std::log(-t) + std::log(series), -t / series};
+  }
+  const double probability = 0.5 * std::erfc(-t / std::numbers::sqrt2);
+  return {std::log(probability), std::exp(log_density) / probability};
+}
+
+}  // namespace detail
+
+// Negative log-likelihood of one policy's actions before squashing, u ~ N(mean, std^2), as MlpPolicy::sample
+// draws them: mean over rows and actions of ((u - mean) / std)^2 / 2 + log std + log(2 pi) / 2, where log std
+// is log_std clamped to [-20, 2]. Its gradient is for log_std alone (overwritten; zero where clamped): the
+// mean is taken as given. All [rows, actions].
+//
+// With tanh, u = atanh(action) up to |action| = .95. Nearer to the bounds small errors of the action are
+// large ones of u, and an action on the bound has none: of these it counts only that u lies beyond atanh(.95)
+// on the action's side. The term is minus the log of that probability (censored regression; Tobin, 1958): a
+// mean far out on that side says nothing about std, one on the other side asks for a wider one.
+template <class T>
+double log_std_loss(Squash squash, cpu::In<T> mean, cpu::In<T> log_std, cpu::In<T> actions,
+                    MatrixView<T> dlog_std) {
+  require_shape(log_std, mean.rows, mean.cols, "log_std_loss: log_std");
+  require_shape(actions, mean.rows, mean.cols, "log_std_loss: actions");
+  require_shape(dlog_std, mean.rows, mean.cols, "log_std_loss: dlog_std");
+  constexpr double bound = 0.95;
+  constexpr double censored_from = 1.8317808230648232;  // atanh(bound)
+  const double log_root_two_pi = 0.5 * std::log(2 * std::numbers::pi);
+  const double scale = 1.0 / static_cast<double>(mean.size());
+  double sum = 0;
+  for (Index i = 0; i < mean.rows; ++i) {
+    for (Index j = 0; j < mean.cols; ++j) {
+      const double raw = log_std(i, j);
+      const double clamped = std::clamp(raw, -20.0, 2.0);
+      const double inverse = std::exp(-clamped);
+      const double centre = mean(i, j);
+      const double action = actions(i, j);
+      double slope = 0;
+      if (squash == Squash::tanh && std::abs(action) > bound) {
+        const double margin = (std::copysign(1.0, action) * centre - censored_from) * inverse;
+        const auto beyond = detail::log_normal_cdf(margin);
+        sum -= beyond.value;
+        slope = margin * beyond.slope;
+      } else {
+        const double z = ((squash == Squash::tanh ? std::atanh(action) : action) - centre) * inverse;
+        sum += 0.5 * z * z + clamped + log_root_two_pi;
+        slope = 1 - z * z;
+      }
+      dlog_std(i, j) = raw == clamped ? static_cast<T>(scale * slope) : T(0);
     }
   }
   return scale * sum;
@@ -97,38 +174,57 @@ class BehaviorCloner {
     mean_ = Buffer<float>(actions_.size());
     dmean_ = Buffer<float>(actions_.size());
     losses_ = Buffer<double>(policies_);
+    if (learns_log_std()) {
+      require(layout_.log_std.has_value(),
+              "behavior cloning: expected a network with a log_std head for the likelihood, found none");
+      log_std_ = Buffer<float>(actions_.size());
+      dlog_std_ = Buffer<float>(actions_.size());
+      features_ = Buffer<float>(policies_ * options_.batch * Network::last_hidden);
+      log_std_losses_ = Buffer<double>(policies_);
+    }
   }
 
   const CloningOptions& options() const { return options_; }
   Index policy_count() const { return policies_; }
   Index step_count() const { return step_; }
+  // With CloningLoss::likelihood, the mean over policies of log_std_loss before the last step; else 0.
+  double log_std_loss() const { return log_std_loss_; }
 
-  // One optimizer step of every policy; returns the mean over policies of the loss before it. Error for
-  // examples that do not fit, and for a loss that is not finite; the weights are then as before.
+  // One optimizer step of every policy; returns the mean over policies of the squared error before it. Error
+  // for examples that do not fit, and for a loss that is not finite; the weights are then as before.
   double step(const CloningExamples& examples) {
     check(examples);
     const Index batch = options_.batch;
-    const SequenceView<float> observations(observations_.data(), policies_, batch, Network::observation_size);
-    const SequenceView<float> mean(mean_.data(), policies_, batch, Network::action_size);
+    const auto per_policy = [&](Buffer<float>& values, Index channels) {  // without data if not used
+      return values.size() == 0 ? SequenceView<float>()
+                                : SequenceView<float>(values.data(), policies_, batch, channels);
+    };
+    const auto observations = per_policy(observations_, Network::observation_size);
+    const auto mean = per_policy(mean_, Network::action_size);
+    const auto dmean = per_policy(dmean_, Network::action_size);
+    const auto log_std = per_policy(log_std_, Network::action_size);
+    const auto dlog_std = per_policy(dlog_std_, Network::action_size);
+    const auto features = per_policy(features_, Network::last_hidden);
     backend_->pool().for_each(policies_, [&](Index g) { draw_batch(examples, g); });
     workspace_.reset();
-    const auto saved =
-        policy_batch_forward(*backend_, layout_, matrix(weights_), observations, workspace_, mean);
-    backend_->pool().for_each(policies_, [&](Index g) {
-      const Index first = g * batch * Network::action_size;
-      const auto part = [&](Buffer<float>& values) {
-        return MatrixView<float>(values.data() + first, batch, Network::action_size);
-      };
-      losses_[g] = cloning_loss(Network::squash, part(mean_), part(actions_), part(dmean_));
-    });
-    double loss = 0;
-    for (const double part : losses_) {
-      loss += part;
-    }
-    require(is_finite(loss), "behavior cloning: the loss is not finite at step ", step_,
-            "; lower the learning rate or check the examples");
+    const auto saved = policy_batch_forward(*backend_, layout_, matrix(weights_), observations, workspace_,
+                                            mean, log_std, features);
     std::fill(gradients_.begin(), gradients_.end(), 0.0f);
-    const SequenceView<float> dmean(dmean_.data(), policies_, batch, Network::action_size);
+    backend_->pool().for_each(policies_, [&](Index g) {
+      const auto of = [g](SequenceView<float> view) {
+        return MatrixView<float>(view.data + g * view.length * view.channels, view.length, view.channels);
+      };
+      const auto actions = of(per_policy(actions_, Network::action_size));
+      losses_[g] = cloning_loss(Network::squash, of(mean), actions, of(dmean));
+      if (learns_log_std()) {
+        log_std_losses_[g] = maa::log_std_loss(Network::squash, of(mean), of(log_std), actions, of(dlog_std));
+        log_std_backward(of(features), of(dlog_std), matrix(gradients_).row(g));
+      }
+    });
+    const double loss = mean_over_policies(losses_);
+    const double spread_loss = learns_log_std() ? mean_over_policies(log_std_losses_) : 0;
+    require(is_finite(loss) && is_finite(spread_loss), "behavior cloning: the loss is not finite at step ",
+            step_, "; lower the learning rate or check the examples");
     policy_batch_backward(*backend_, layout_, matrix(weights_), observations, saved, dmean,
                           SequenceView<float>(), matrix(gradients_));
     AdamWStep update;
@@ -137,7 +233,8 @@ class BehaviorCloner {
     update.step = ++step_;
     adamw(*backend_, update, weights_.span(), gradients_.span(), first_moment_.span(), second_moment_.span(),
           std::span<float>());
-    return loss / static_cast<double>(policies_);
+    log_std_loss_ = spread_loss;
+    return loss;
   }
 
   // The policies for raw observations: [G, P].
@@ -153,6 +250,26 @@ class BehaviorCloner {
  private:
   MatrixView<float> matrix(Buffer<float>& values) const {
     return {values.data(), policies_, layout_.parameter_count};
+  }
+
+  bool learns_log_std() const { return options_.loss == CloningLoss::likelihood; }
+
+  double mean_over_policies(const Buffer<double>& losses) const {
+    double sum = 0;
+    for (const double part : losses) {
+      sum += part;
+    }
+    return sum / static_cast<double>(policies_);
+  }
+
+  // The head's own gradient; none goes on to the hidden layers.
+  void log_std_backward(MatrixView<const float> features, MatrixView<const float> dlog_std,
+                        float* gradient) const {
+    const auto& head = *layout_.log_std;
+    cpu::gemm_serial(*backend_, cpu::Strided<float>(dlog_std).transposed(), cpu::Strided<float>(features),
+                     MatrixView<float>(gradient + head.weight_offset, head.out, head.in),
+                     cpu::Write::accumulate);
+    cpu::add_column_sums(*backend_, dlog_std, gradient + head.bias_offset);
   }
 
   void check(const CloningExamples& examples) const {
@@ -203,6 +320,12 @@ class BehaviorCloner {
   Buffer<float> mean_;
   Buffer<float> dmean_;
   Buffer<double> losses_;
+  // Empty unless the log_std head learns.
+  Buffer<float> log_std_;  // [G, batch, A]
+  Buffer<float> dlog_std_;
+  Buffer<float> features_;  // [G, batch, last hidden layer]
+  Buffer<double> log_std_losses_;
+  double log_std_loss_ = 0;
 };
 
 MAA_NAMESPACE_END

@@ -56,34 +56,69 @@ inline void cholesky_solve(MatrixView<const double> u, double* x) {
   }
 }
 
-// A copy in double, with room for `extra` more columns.
+// A copy in double, with room for more columns and rows.
 template <class T>
-MatrixView<double> to_double(MatrixView<T> view, Workspace& workspace, Index extra = 0) {
-  const auto result = workspace.matrix<double>(view.rows, view.cols + extra);
+MatrixView<double> to_double(MatrixView<T> view, Workspace& workspace, Index more_columns = 0,
+                             Index more_rows = 0) {
+  const auto result = workspace.matrix<double>(view.rows + more_rows, view.cols + more_columns);
   for (Index i = 0; i < view.rows; ++i) {
     std::copy_n(view.row(i), view.cols, result.row(i));
   }
   return result;
 }
 
+// [Phi 1][Phi 1]' for features Phi [rows, units]: [rows, rows].
+template <class T>
+MatrixView<double> kernel_matrix(const Backend& backend, MatrixView<const T> features, Workspace& workspace) {
+  const auto products = workspace.matrix<T>(features.rows, features.rows);
+  gemm_serial(backend, Strided<T>(features), Strided<T>(features).transposed(), products, Write::overwrite);
+  const auto result = to_double(products, workspace);
+  for (Index i = 0; i < result.rows; ++i) {
+    lane_map(result.cols, result.row(i), [row = result.row(i)](Index j) { return row[j] + 1; });
+  }
+  return result;
+}
+
+// [Phi 1]'[Phi 1]: [units + 1, units + 1]. phi [rows, units + 1] is [Phi 1] in double.
+template <class T>
+MatrixView<double> gram_matrix(const Backend& backend, MatrixView<const T> features,
+                               MatrixView<const double> phi, Workspace& workspace) {
+  const Index units = features.cols;
+  const auto products = workspace.matrix<T>(units, units);
+  gemm_serial(backend, Strided<T>(features).transposed(), Strided<T>(features), products, Write::overwrite);
+  const auto result = to_double(products, workspace, 1, 1);
+  double* const sums = result.row(units);  // the product with the column of ones
+  std::fill_n(sums, units + 1, 0.0);
+  add_rows(
+      phi, [](Index) { return 1.0; }, sums);
+  for (Index i = 0; i < units; ++i) {
+    result(i, units) = sums[i];
+  }
+  return result;
+}
+
 // M = [Phi 1]'[Phi 1] + strength I for the features Phi [rows, units] of one sample, kept as the Cholesky
-// factor of the smaller matrix K = [Phi 1][Phi 1]' + strength I: M^-1 G = (G - [Phi 1]' K^-1 [Phi 1] G) /
-// strength (Woodbury). It lies in the workspace, as do its results. Right sides are vectors, one per action.
+// factor of M itself or of K = [Phi 1][Phi 1]' + strength I, whichever is smaller; with K,
+// M^-1 G = (G - [Phi 1]' K^-1 [Phi 1] G) / strength (Woodbury). It lies in the workspace, as do its results.
+// Right sides are vectors, one per action.
 class RidgeSystem {
  public:
   template <class T>
   RidgeSystem(const Backend& backend, MatrixView<const T> features, double strength, Workspace& workspace)
-      : workspace_(workspace), phi_(to_double(features, workspace, 1)), strength_(strength) {
-    const auto products = workspace.matrix<T>(features.rows, features.rows);
-    gemm_serial(backend, Strided<T>(features), Strided<T>(features).transposed(), products, Write::overwrite);
-    const auto kernel = to_double(products, workspace);
-    for (Index i = 0; i < kernel.rows; ++i) {
-      lane_map(kernel.cols, kernel.row(i), [row = kernel.row(i)](Index j) { return row[j] + 1; });
-      kernel(i, i) += strength;
+      : workspace_(workspace),
+        phi_(to_double(features, workspace, 1)),
+        strength_(strength),
+        by_kernel_(phi_.rows <= phi_.cols) {
+    for (Index i = 0; i < phi_.rows; ++i) {
       phi_(i, features.cols) = 1;
     }
-    cholesky_factor(kernel);
-    factor_ = kernel;
+    const auto system = by_kernel_ ? kernel_matrix(backend, features, workspace)
+                                   : gram_matrix(backend, features, phi(), workspace);
+    for (Index i = 0; i < system.rows; ++i) {
+      system(i, i) += strength;
+    }
+    cholesky_factor(system);
+    factor_ = system;
   }
 
   MatrixView<const double> phi() const { return phi_; }  // [rows, units + 1], the last column is one
@@ -95,13 +130,18 @@ class RidgeSystem {
     }
     return result;
   }
-  // M^-1 [Phi 1]' r = [Phi 1]' K^-1 r for r of `rows` numbers, which are overwritten.
+  // M^-1 [Phi 1]' r = [Phi 1]' K^-1 r for r of `rows` numbers, which may be overwritten.
   double* solve_residual(double* r) const {
     auto* result = workspace_.take<double>(phi_.cols);
     std::fill_n(result, phi_.cols, 0.0);
-    cholesky_solve(factor_, r);
+    if (by_kernel_) {
+      cholesky_solve(factor_, r);
+    }
     add_rows(
         phi(), [=](Index i) { return r[i]; }, result);
+    if (!by_kernel_) {
+      cholesky_solve(factor_, result);
+    }
     return result;
   }
   // u = M^-1 g, and [Phi 1] u, which is K^-1 [Phi 1] g.
@@ -110,16 +150,23 @@ class RidgeSystem {
     const double* applied;
   };
   Solution solve(const double* g) const {
-    auto* applied = apply(g);
-    auto* u = solve_residual(applied);
-    lane_map(phi_.cols, u, [=, this](Index j) { return (g[j] - u[j]) / strength_; });
-    return {u, applied};
+    if (by_kernel_) {
+      auto* applied = apply(g);
+      auto* u = solve_residual(applied);
+      lane_map(phi_.cols, u, [=, this](Index j) { return (g[j] - u[j]) / strength_; });
+      return {u, applied};
+    }
+    auto* u = workspace_.take<double>(phi_.cols);
+    std::copy_n(g, phi_.cols, u);
+    cholesky_solve(factor_, u);
+    return {u, apply(u)};
   }
 
  private:
   Workspace& workspace_;
   MatrixView<double> phi_;
   double strength_;
+  bool by_kernel_;  // the factor is K's, not M's
   MatrixView<const double> factor_;
 };
 
