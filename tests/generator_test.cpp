@@ -274,7 +274,7 @@ TEST_CASE("several demonstrations make one prompt") {
   const auto prompt = demonstration(0, 1);
   const std::vector<Trajectory> twice{prompt, prompt};
   const std::vector<Trajectory> mixed{prompt, demonstration(0, 2)};
-  const GenerateOptions plain{.correct_head = false};
+  const GenerateOptions plain{.guidance = {1}, .correct_head = false};
   const auto single = generator.generate(prompt, plain);
   // Twice the same is the same condition (up to the order of sums), but twice the pairs for the head.
   CHECK(largest_difference(single[0], generator.generate(twice, plain)[0]) < 1e-4);
@@ -311,6 +311,7 @@ FitOptions validated(Index steps) {
   result.autoencoder.train.steps = result.embedder.train.steps = result.denoiser.train.steps = 20;
   result.behavior.train.steps = steps;
   result.behavior.validation_tasks = {"noise"};
+  result.behavior.keep = Keep::best;
   result.behavior.demonstrations = {2, 1};
   result.validation_every = 4;
   return result;
@@ -318,7 +319,7 @@ FitOptions validated(Index steps) {
 
 TEST_CASE("a task named for validation has no part in training") {
   auto chosen = validated(12);
-  chosen.behavior.keep_best = false;
+  chosen.behavior.keep = Keep::last;
   SmallGenerator normal{cpu::Backend(2)}, large{cpu::Backend(2)}, without{cpu::Backend(2)};
   REQUIRE(normal.fit(with_noise_task(1), chosen));
   REQUIRE(large.fit(with_noise_task(1e3f, 7), chosen));
@@ -368,10 +369,61 @@ TEST_CASE("the behaviour stage ends with the weights of its best validation") {
   CHECK(same_bits(found, expected.span()));
 
   chosen.checkpoint.clear();
-  chosen.behavior.keep_best = false;
+  chosen.behavior.keep = Keep::last;
   SmallGenerator last{cpu::Backend(2)};
   REQUIRE(last.fit(data, chosen));
   CHECK_FALSE(same_bits(last.state().parameters.span(), kept.state().parameters.span()));
+}
+
+TEST_CASE("the fallback is the unconditioned policy of the best validation, and a candidate") {
+  const test::TemporaryFolder folder;
+  const auto data = with_noise_task(1);
+  auto chosen = validated(60);
+  chosen.behavior.train.learning_rate.base = 2e-2;
+  chosen.behavior.keep = Keep::best_fallback;
+  chosen.guidance = {1};
+  std::map<Index, double> validations;
+  SmallGenerator generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(data, chosen, [&](const TrainProgress& progress) {
+    if (progress.stage == "behavior" && progress.validation) {
+      validations[progress.step] = *progress.validation;
+    }
+    return true;
+  }));
+  const auto best = std::ranges::min_element(validations, {}, [](const auto& entry) { return entry.second; });
+  REQUIRE(best->first < 60);
+
+  // The same training, ended there by its own choice of the best, without a condition.
+  auto ended = chosen;
+  ended.behavior.keep = Keep::best;
+  ended.guidance = {0};
+  SmallGenerator early{cpu::Backend(2)};
+  REQUIRE(early.fit(data, ended));
+  const auto head = early.state().parameters.span().last(2);
+  CHECK(same_bits(head, generator.state().fallback_head.span()));
+
+  // Each prompt gets the generated policy or the fallback, and both occur among prompts of all kinds.
+  std::vector<Trajectory> prompts;
+  for (std::uint64_t i = 0; i < 8; ++i) {
+    prompts.push_back(demonstration(static_cast<Index>(i % 2), 700 + i));
+    prompts.push_back(data.trajectories[data.trajectories.size() - 1 - i % 4]);
+  }
+  const auto picked = generator.generate_each(prompts);
+  const auto generated = generator.generate_each(prompts, {.guidance = {1}});
+  Index kept = 0;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    kept += same_bits(picked[i].weights(), generated[i].weights()) ? 1 : 0;
+  }
+  CHECK(kept > 0);
+  CHECK(kept < static_cast<Index>(prompts.size()));
+
+  generator.save(folder / "generator.safetensors");
+  const auto loaded = SmallGenerator::load(folder / "generator.safetensors");
+  CHECK(same_bits(loaded.state().fallback_policy.span(), generator.state().fallback_policy.span()));
+  const auto again = loaded.generate_each(prompts);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    CHECK(same_bits(again[i].weights(), picked[i].weights()));
+  }
 }
 
 TEST_CASE("the best weights survive stopping and resuming, to the bit") {
@@ -397,7 +449,7 @@ TEST_CASE("the best weights survive stopping and resuming, to the bit") {
   // What validation measures is part of what a checkpoint belongs to.
   SmallGenerator other{cpu::Backend(2)};
   REQUIRE_FALSE(other.fit(data, chosen, [](const TrainProgress& progress) { return progress.step < 3; }));
-  chosen.behavior.keep_best = false;
+  chosen.behavior.keep = Keep::last;
   CHECK_THROWS_WITH_AS(other.fit(data, chosen), doctest::Contains("same data and options"), Error);
 }
 
@@ -439,6 +491,50 @@ TEST_CASE("bad choices of validation tasks are errors") {
   check(with_noise_task(1), {"plus", "mins"}, "the nearest are minus");
   check(with_noise_task(1), {"plus", "minus", "noise"}, "not for validation");
   check(with_noise_task(1, 0), {"noise"}, "usable as prompt for the validation task 'noise'");
+}
+
+TEST_CASE("of several guidances the policy is returned that agrees best with the prompt") {
+  SmallGenerator generator{cpu::Backend(2)};
+  auto chosen = options();
+  chosen.behavior.train.steps = 20;
+  generator.fit(dataset(), chosen);
+  const std::vector<double> guidances{1, 0.5, 0};
+  std::vector<Trajectory> prompts;
+  for (std::uint64_t i = 0; i < 12; ++i) {
+    prompts.push_back(demonstration(static_cast<Index>(i % 2), 700 + i));
+  }
+  const auto with = [&](std::vector<double> guidance, bool head) {
+    return generator.generate_each(prompts, {.guidance = std::move(guidance), .correct_head = head});
+  };
+  for (const bool head : {false, true}) {
+    CAPTURE(head);
+    const auto best = with(guidances, head);
+    std::vector<std::vector<Policy>> each;
+    for (const double guidance : guidances) {
+      each.push_back(with({guidance}, head));
+    }
+    std::set<std::size_t> used;
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      const auto same = std::ranges::find_if(each, [&](const std::vector<Policy>& policies) {
+        return std::ranges::equal(policies[i].weights(), best[i].weights());
+      });
+      REQUIRE(same != each.end());
+      used.insert(static_cast<std::size_t>(same - each.begin()));
+      if (!head) {  // measured on the pairs that a head would see
+        const auto error = [&](const Policy& policy) {
+          constexpr Index pairs = SmallConfig::prompt.pairs();
+          Trajectory seen(pairs, 6, 2);
+          generator.state().prompt_encoder.write_pairs(prompts[i], seen.observations(), seen.actions());
+          return action_error(policy, seen);
+        };
+        for (const auto& policies : each) {
+          CHECK(error(best[i]) <= error(policies[i]) * (1 + 1e-5));
+        }
+      }
+    }
+    CHECK(used.size() > 1);
+  }
+  CHECK(std::ranges::equal(with({}, true).front().weights(), with(chosen.guidance, true).front().weights()));
 }
 
 TEST_CASE("several threads may generate at once") {
@@ -502,7 +598,7 @@ TEST_CASE("the presets of paper and code train, and segments stand in for succes
     chosen.autoencoder.train.steps = chosen.embedder.train.steps = chosen.denoiser.train.steps = 3;
     SmallGenerator generator{cpu::Backend(2)};
     CHECK(generator.fit(dataset(), chosen));
-    CHECK(generator.generate(demonstration(0, 1), {.guidance = 2}).size() == 1);
+    CHECK(generator.generate(demonstration(0, 1), {.guidance = {2}}).size() == 1);
   }
   SUBCASE("segments") {
     Generator<Policy, SegmentConfig> generator{cpu::Backend(2)};

@@ -8,6 +8,7 @@
 #include <maa/backend/cpu.hpp>
 #include <maa/generator/file.hpp>
 #include <maa/generator/fitting.hpp>
+#include <maa/generator/generation.hpp>
 #include <maa/io/policy_file.hpp>
 #include <maa/models/policy.hpp>
 
@@ -79,11 +80,8 @@ class Generator {
             ", found ", total);
     const auto rows = embed(demonstrations);
     Buffer<float> conditions(total / share * Model::condition_size);
-    for (Index i = 0; i < rows.size(); ++i) {
-      const Index prompt = i / Model::condition_size / share;
-      conditions[prompt * Model::condition_size + i % Model::condition_size] +=
-          rows[i] / static_cast<float>(share);
-    }
+    trained_state().mean_conditions(MatrixView<const float>(rows.data(), total, Model::condition_size),
+                                    {conditions.data(), total / share, Model::condition_size});
     return from_conditions(MatrixView<const float>(conditions.data(), total / share, Model::condition_size),
                            demonstrations, options);
   }
@@ -125,11 +123,14 @@ class Generator {
       state.prompt_encoder.require_usable(demonstration, false);
     }
     Workspace workspace;
-    const auto weights = workspace.matrix<float>(static_cast<Index>(policies.size()), Policy::parameter_size);
-    for (std::size_t i = 0; i < policies.size(); ++i) {
-      state.standardizer.unfold(policies[i].weights().data(), weights.row(static_cast<Index>(i)));
+    const auto count = static_cast<Index>(policies.size());
+    const auto weights = workspace.matrix<float>(count, Policy::parameter_size);
+    for (Index i = 0; i < count; ++i) {
+      state.standardizer.unfold(policies[static_cast<std::size_t>(i)].weights().data(), weights.row(i));
     }
-    return to_policies(correct_heads(weights, demonstrations, 1, workspace));
+    const auto w = bind<Model>(state.parameters);
+    Generation generation(backend_, state, w, workspace);
+    return to_policies(generation.fit_heads(weights, generation.pairs(demonstrations, count, 1), w.head));
   }
 
   // The latents of policies as the denoiser sees them, [policies, latent_numbers].
@@ -149,6 +150,8 @@ class Generator {
   }
 
  private:
+  using Generation = detail::Generation<Network, Config, Backend>;
+
   const State& trained_state() const {
     require(state_ != nullptr, "generator: expected a trained generator; call fit() or load() first");
     return *state_;
@@ -164,51 +167,16 @@ class Generator {
     const Index count = prompts.rows * options.count;
     Workspace workspace;
     const auto condition = workspace.matrix<float>(count, Model::condition_size);
-    const auto none = workspace.matrix<float>(count, Model::condition_size);
-    fill_zero(backend_, none);
     for (Index i = 0; i < count; ++i) {
       copy_matrix(backend_, prompts.row_range(i / options.count, 1), condition.row_range(i, 1));
     }
-    const auto latent = workspace.sequence<float>(count, Network::token_count, Config::latent_size);
     const auto w = bind<Model>(state.parameters);
-    const Backend& backend = prepared_[static_cast<std::size_t>(options.precision)];
-    const DiffusionSchedule schedule(state.diffusion);
-    const auto sampling = options.sampling.value_or(state.sampling);
-    const auto visited = schedule.timesteps(sampling.steps, sampling.spacing);
-    const auto denoiser = [&](MatrixView<const float> with) {
-      const auto modulation = Model::DenoiserModel::modulation(backend, w.denoiser, visited, with, workspace);
-      return [&, modulation](MatrixView<const float> x, std::span<const Index> timesteps,
-                             MatrixView<float> prediction) {
-        const Workspace::Scope scope(workspace);
-        const SequenceView<const float> noisy(x.data, x.rows, Network::token_count, Config::latent_size);
-        const Index step = std::ranges::find(visited, timesteps[0]) - visited.begin();
-        const auto output =
-            Model::DenoiserModel::infer(backend, w.denoiser, noisy, modulation, step, workspace);
-        copy_matrix(backend, output.per_sample(), prediction);
-      };
-    };
-    auto streams = sample_streams(Rng(options.seed), 0, count);
-    const auto sample = [&](auto&& denoise) {
-      return draw_samples<float>(schedule, sampling, streams, latent.per_sample(), denoise, options.progress);
-    };
-    const bool finished =
-        options.guidance == 1
-            ? sample(denoiser(condition))
-            : sample(guided_denoiser<float>(denoiser(condition), denoiser(none), options.guidance));
-    require(finished, "generate: stopped by the progress callback");
-    state.latent.invert(latent.per_sample());
-    const auto decoded =
-        Model::AutoencoderModel::decode(backend, w.autoencoder, SequenceView<const float>(latent), workspace);
-    auto weights = decoded.parameters;
-    for (Index i = 0; i < count; ++i) {
-      state.standardizer.to_normalized(weights.row(i));
-    }
-    if constexpr (Model::has_head) {
-      if (options.correct_head) {
-        weights = correct_heads(weights, demonstrations, options.count, workspace);
-      }
-    }
-    return to_policies(weights);
+    Generation generation(prepared_[static_cast<std::size_t>(options.precision)], state, w, workspace);
+    return to_policies(generation.generate(
+        condition, generation.pairs(demonstrations, count, options.count),
+        options.guidance.empty() ? state.guidance : options.guidance, options.guidance.empty(),
+        sample_streams(Rng(options.seed), 0, count), options.sampling.value_or(state.sampling),
+        options.correct_head, options.progress));
   }
 
   // Policies for raw observations from weights for normalised ones, which are changed.
@@ -220,32 +188,6 @@ class Generator {
       policies.emplace_back(std::span<const float>(weights.row_span(i)));
     }
     return policies;
-  }
-
-  // policies [prompts * per_prompt, parameters] for normalised observations; the result lies in `workspace`.
-  MatrixView<float> correct_heads(MatrixView<float> policies, std::span<const Trajectory> demonstrations,
-                                  Index per_prompt, Workspace& workspace) const {
-    const auto& state = trained_state();
-    const Index prompts = policies.rows / per_prompt;
-    const Index share = static_cast<Index>(demonstrations.size()) / prompts;
-    constexpr Index pairs = Config::prompt.pairs();
-    const auto observations =
-        workspace.sequence<float>(policies.rows, share * pairs, Network::observation_size);
-    const auto actions = workspace.sequence<float>(policies.rows, share * pairs, Network::action_size);
-    for (Index i = 0; i < policies.rows; ++i) {
-      for (Index k = 0; k < share; ++k) {
-        const Index row = (i * share + k) * pairs;
-        state.prompt_encoder.write_pairs(demonstrations[static_cast<std::size_t>(i / per_prompt * share + k)],
-                                         observations.flat().row_range(row, pairs),
-                                         actions.flat().row_range(row, pairs));
-      }
-    }
-    state.standardizer.observations().apply(observations.flat());
-    const auto corrected = workspace.matrix<float>(policies.rows, policies.cols);
-    Model::HeadModel::forward(backend_, Network::layout(), bind<Model>(state.parameters).head,
-                              MatrixView<const float>(policies), SequenceView<const float>(observations),
-                              SequenceView<const float>(actions), corrected, workspace);
-    return corrected;
   }
 
   void set_state(std::unique_ptr<const State> state) {

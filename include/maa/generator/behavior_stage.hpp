@@ -2,7 +2,7 @@
 #pragma once
 
 #include <maa/generator/behavior_batch.hpp>
-#include <maa/generator/sampling.hpp>
+#include <maa/generator/generation.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
@@ -96,8 +96,8 @@ class BehaviorStage {
     return loss;
   }
 
-  // Mean squared error of the actions of policies sampled for prompts of the validation tasks, as deployment
-  // samples them; none without such tasks.
+  // Mean squared error of the actions of policies generated for prompts of the validation tasks, as
+  // deployment generates them, or without their condition for Keep::best_fallback; none without such tasks.
   std::optional<double> validation(std::span<const float> weights) {
     const auto& tasks = data_.validation_tasks;
     if (tasks.empty()) {
@@ -121,23 +121,33 @@ class BehaviorStage {
         backend_, w.embedder, MatrixView<const float>(batch.trajectory_features),
         MatrixView<const float>(batch.success_features), workspace_);
     const auto condition = conditions(embedded, count);
-    const auto latent = workspace_.template sequence<float>(count, Network::token_count, Config::latent_size);
-    auto streams = sample_streams(rng, 1, count);
-    sample_latents<Network, Config>(backend_, w.denoiser, state_.diffusion, state_.sampling, 1, condition,
-                                    streams, latent, workspace_);
-    const auto decoded = decode(w, latent.per_sample());
-    auto policies = standard_to_policies(decoded.parameters);
-    if constexpr (Model::has_head) {
-      const auto corrected = workspace_.template matrix<float>(policies.rows, policies.cols);
-      Model::HeadModel::forward(backend_, layout_, w.head, MatrixView<const float>(policies),
-                                SequenceView<const float>(batch.prompt_observations),
-                                SequenceView<const float>(batch.prompt_actions), corrected, workspace_);
-      policies = corrected;
-    }
+    static constexpr std::array<double, 1> unconditioned{0};
+    const auto guidance = options_.keep == Keep::best_fallback ? std::span<const double>(unconditioned)
+                                                               : std::span<const double>(state_.guidance);
+    const auto policies =
+        Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
+            .generate(condition, {batch.prompt_observations, batch.prompt_actions}, guidance, false,
+                      sample_streams(rng, 1, count), state_.sampling, true);
     return action_loss(policies, batch, MatrixView<float>());
   }
-  // Whether the stage is to end with the weights of its best validation.
-  bool keep_best() const { return options_.keep_best; }
+  // What is kept of the best validation.
+  Keep keep() const { return options_.keep; }
+
+  // The policy that `weights` make without a condition, and their head.
+  void write_fallback(std::span<const float> weights, State& state) {
+    workspace_.reset();
+    const auto w = bind<Part>(weights);
+    const auto none = workspace_.template matrix<float>(1, Model::condition_size);
+    fill_zero(backend_, none);
+    std::vector<Rng> stream{Rng(0x66616c6c)};
+    const auto policy = Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
+                            .sample(none, 1, stream, state_.sampling, {});
+    state.fallback_policy = Buffer<float>(std::span<const float>(policy.row_span(0)));
+    if constexpr (Model::has_head) {
+      constexpr auto size = static_cast<std::size_t>(parameter_count<typename Model::HeadModel>);
+      state.fallback_head = Buffer<float>(weights.last(size));  // the last of the description
+    }
+  }
 
  private:
   // [prompts, condition_size]

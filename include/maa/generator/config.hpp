@@ -23,6 +23,7 @@ struct PaperConfig {
   static constexpr Index autoencoder_hidden = 1024;
   static constexpr Index encoder_depth = 1;
   static constexpr Index decoder_depth = 1;
+  static constexpr Start decoder_start = Start::random;
   static constexpr PromptShape prompt{};
   static constexpr ConditionParts condition = ConditionParts::both;
   static constexpr Index embedding_size = 128;
@@ -47,6 +48,7 @@ struct FixedConfig : PaperConfig {
   static constexpr PromptShape prompt{.from = PromptSteps::whole};
   static constexpr Index latent_size = 64;
   static constexpr Index autoencoder_hidden = 256;
+  static constexpr Start decoder_start = Start::zero;
   static constexpr Index embedding_size = 64;
   static constexpr Index embedder_hidden = 256;
   static constexpr EmbedderForm phi_form = EmbedderForm::mlp_normed;
@@ -63,7 +65,7 @@ struct GeneratorModel {
   static constexpr Index condition_size = condition_parts * Config::embedding_size * Config::prompt.segments;
 
   using AutoencoderModel = Autoencoder<Network, Config::latent_size, Config::autoencoder_hidden,
-                                       Config::encoder_depth, Config::decoder_depth>;
+                                       Config::encoder_depth, Config::decoder_depth, Config::decoder_start>;
   using EmbedderModel =
       BehaviorEmbedder<Config::prompt.trajectory_features(Network::observation_size, Network::action_size),
                        Config::prompt.success_features(Network::observation_size), Config::embedding_size,

@@ -118,6 +118,7 @@ void save_generator(const std::filesystem::path& path, const GeneratorState<Netw
   OptionWriter options{writer};
   describe_options(options, state.diffusion, state.sampling);
   options("prompt.limit", state.prompt_encoder.limit());
+  writer.add("sampling.guidance", {static_cast<Index>(state.guidance.size())}, std::span(state.guidance));
   add_parameters(writer, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
   const auto add = [&](const std::string& name, const Buffer<float>& values) {
     writer.add(name, {values.size()}, values.span());
@@ -129,6 +130,8 @@ void save_generator(const std::filesystem::path& path, const GeneratorState<Netw
   describe_normalizer(add, "normalizer.condition", state.condition);
   add("standardizer.mean", state.standardizer.mean());
   add("standardizer.deviation", state.standardizer.deviation());
+  add("fallback.policy", state.fallback_policy);
+  add("fallback.head", state.fallback_head);
   writer.write(path);
 }
 
@@ -155,6 +158,10 @@ GeneratorState<Network, Config> load_generator(const std::filesystem::path& path
       DiffusionSchedule(state.diffusion).timesteps(state.sampling.steps, state.sampling.spacing));
   require(state.sampling.eta >= 0 && state.sampling.eta <= 1, reader.path(),
           ": expected a sampling.eta from 0 to 1, found ", state.sampling.eta);
+  const auto guidance = reader.template read<double>("sampling.guidance");
+  require(!guidance.empty() && first_nonfinite(guidance.span()) < 0, reader.path(),
+          ": expected finite numbers as sampling.guidance, found ", guidance.size());
+  state.guidance.assign(guidance.begin(), guidance.end());
   read_parameters(reader, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
   const auto read = [&](const std::string& name, Index size, bool may_be_absent) {
     const auto& shape = reader.info(name).shape;
@@ -179,6 +186,10 @@ GeneratorState<Network, Config> load_generator(const std::filesystem::path& path
       read_normalizer("normalizer.policy_observation", Network::observation_size, true),
       read("standardizer.mean", parameters, false), read("standardizer.deviation", parameters, false));
   state.latent = read_normalizer("normalizer.latent", State::Model::latent_numbers, false);
+  state.fallback_policy = read("fallback.policy", parameters, true);
+  state.fallback_head =
+      read("fallback.head",
+           state.fallback_policy.empty() ? 0 : parameter_count<typename State::Model::HeadModel>, true);
   state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
   const std::string prefix = "provenance.";
   for (const auto& [key, value] : reader.metadata()) {

@@ -22,6 +22,7 @@ class Fitting {
     initialize<Model>(state_.parameters.span(), Rng(options.seed));
     state_.diffusion = options.denoiser.diffusion;
     state_.sampling = options.sampling;
+    state_.guidance = options.guidance;
     for (auto* train : {&options_.autoencoder.train, &options_.embedder.train, &options_.denoiser.train,
                         &options_.behavior.train}) {
       train->seed = Rng(options.seed).fork(0x7261696eu + static_cast<std::uint64_t>(seeds_++)).next_u64();
@@ -73,7 +74,7 @@ class Fitting {
                                             static_cast<std::size_t>(parameter_count<Part>));
   }
 
-  // What a stage with keep_best() ends with: the best result() so far; no loss: none was measured.
+  // The best result() of a stage so far, by its validation; no loss: none was measured.
   struct Best {
     std::optional<double> loss;
     Buffer<float> weights;
@@ -105,9 +106,9 @@ class Fitting {
       progress.stage = Stage::name;
       if (trainer.step_count() % options_.validation_every == 0 || trainer.finished()) {
         progress.validation = stage.validation(trainer.result().span());
-        if constexpr (requires { stage.keep_best(); }) {
+        if constexpr (requires { stage.keep(); }) {
           const auto found = progress.validation;
-          if (stage.keep_best() && found && (best.loss ? *found < *best.loss : is_finite(*found))) {
+          if (stage.keep() != Keep::last && found && (best.loss ? *found < *best.loss : is_finite(*found))) {
             best = {found, trainer.result()};
           }
         }
@@ -121,8 +122,15 @@ class Fitting {
         return false;
       }
     }
-    const auto& result = best.loss ? best.weights : trainer.result();
-    std::copy(result.begin(), result.end(), target.begin());
+    const auto* result = &trainer.result();
+    if constexpr (requires { stage.keep(); }) {
+      if (best.loss && stage.keep() == Keep::best) {
+        result = &best.weights;
+      } else if (best.loss && Model::has_head) {
+        stage.write_fallback(best.weights.span(), state_);
+      }
+    }
+    std::copy(result->begin(), result->end(), target.begin());
     return true;
   }
 
@@ -182,7 +190,7 @@ class Fitting {
       text += concatenate(" ", count);
     }
     if (!behavior.validation_tasks.empty()) {
-      text += concatenate(behavior.keep_best ? ", best" : ", last", " by ", behavior.validation_prompts,
+      text += concatenate(", keeping ", static_cast<int>(behavior.keep), " by ", behavior.validation_prompts,
                           " prompts every ", options_.validation_every, " steps of");
       for (const auto& task : behavior.validation_tasks) {
         text += " " + task;

@@ -47,6 +47,11 @@ struct DenoiserOptions {
 // generators mean the same transform. Domain knowledge of the caller.
 using Augmentation = std::function<void(Rng rng, MatrixView<float> observations, MatrixView<float> actions)>;
 
+// What the last stage ends with. last: its last weights. best: those of the best validation. best_fallback:
+// the last weights, and as a fallback the policy made without a condition at the best validation: training on
+// makes generated policies better where a task resembles those trained on, and worse elsewhere.
+enum class Keep { last, best, best_fallback };
+
 // The last stage trains all models through the generated weights: prompt -> condition -> the denoiser's
 // estimate of the clean latent -> weights -> actions, against the demonstrator's actions in other scenes of
 // the task.
@@ -62,7 +67,7 @@ struct BehaviorOptions {
   // the same ones and with the same noise. Error for a name that the dataset lacks.
   std::vector<std::string> validation_tasks;
   Index validation_prompts = 8;
-  bool keep_best = true;  // end with the weights of the best validation, if there are validation tasks
+  Keep keep = Keep::best_fallback;  // without validation tasks: last
   double prompt_action_noise = 0.05;
   double condition_dropout = 0;  // share of samples with a zero condition, as in DenoiserOptions
   Augmentation augmentation;
@@ -73,7 +78,8 @@ struct FitOptions {
   EmbedderOptions embedder;
   DenoiserOptions denoiser;
   BehaviorOptions behavior;
-  SamplingOptions sampling;          // the default of generate()
+  SamplingOptions sampling;  // the defaults of generate()
+  std::vector<double> guidance = {1};
   double validation_fraction = 0.1;  // of the (task, run) pairs
   Index validation_every = 100;      // steps; and after a stage's last
   std::uint64_t seed = 0;
@@ -136,7 +142,8 @@ struct FitOptions {
       result.ema = EmaOptions{.maximum = 0.999};
       return result;
     };
-    options.autoencoder.train = train(300, 64, 2e-3);
+    // Weights and latents of the zoo are not what these two learn from (HACKING.md, "Presets").
+    options.autoencoder.train = train(0, 64, 2e-3);
     options.autoencoder.train.weight_decay = 1e-4;
     options.autoencoder.input_noise = 0;
     options.autoencoder.latent_noise = 0.1;
@@ -146,7 +153,7 @@ struct FitOptions {
     options.embedder.symmetric = true;
     options.embedder.same_task_positives = true;
     options.embedder.feature_noise = 0.05;
-    options.denoiser.train = train(400, 128, 5e-4);
+    options.denoiser.train = train(0, 128, 5e-4);
     options.denoiser.train.beta1 = 0.95;
     options.denoiser.train.weight_decay = 5e-4;
     options.denoiser.diffusion.prediction_type = PredictionType::sample;
@@ -157,6 +164,7 @@ struct FitOptions {
     options.behavior.train.weight_decay = 1e-4;
     options.behavior.condition_dropout = 0.2;
     options.sampling.spacing = TimestepSpacing::linspace;
+    options.guidance = {1, 0.5, 0};
     return options;
   }
 };
@@ -165,8 +173,11 @@ struct GenerateOptions {
   Index count = 1;                      // policies per prompt
   Index demonstrations_per_prompt = 1;  // for generate_each(): so many in a row make one prompt
   std::uint64_t seed = 0;               // equal seeds give equal policies
-  double guidance =
-      1;  // 0: without the condition; above 1: classifier-free guidance (both want condition_dropout)
+  // How much the condition counts: 0 not at all, above 1 more than trained (all but 1 want
+  // condition_dropout). Of several, a candidate is made with each, and the one is returned that agrees best
+  // with parts of the prompt that its head was not fitted to. Empty: the generator's own choice
+  // (FitOptions::guidance).
+  std::vector<double> guidance = {};
   bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
   // made at its first use.

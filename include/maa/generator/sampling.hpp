@@ -38,6 +38,9 @@ bool sample_latents(
   }
   const auto none = workspace.matrix<float>(condition.rows, condition.cols);
   fill_zero(backend, none);
+  if (guidance == 0) {
+    return sample(denoiser(none));
+  }
   return sample(guided_denoiser<float>(denoiser(condition), denoiser(none), guidance));
 }
 

@@ -20,6 +20,11 @@ struct GeneratorState {
   Normalizer condition;  // condition_size features, or none
   DiffusionOptions diffusion;
   SamplingOptions sampling;
+  std::vector<double> guidance = {1};  // GenerateOptions::guidance
+  // Keep::best_fallback: a policy for normalised observations and the head's parameters that go with it, or
+  // none.
+  Buffer<float> fallback_policy;
+  Buffer<float> fallback_head;
   std::map<std::string, std::string> provenance;
 
   // The embedder's output as the denoiser's condition: [prompts * segments] rows of h and v -> [prompts,

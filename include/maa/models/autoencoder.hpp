@@ -7,35 +7,37 @@ MAA_NAMESPACE_BEGIN
 
 namespace detail {
 
-// Depth linear layers without bias with GELU between: In -> Middle -> ... -> Middle -> Out.
-template <Index Depth, Index In, Index Middle, Index Out, class... Done>
+// Depth linear layers without bias with GELU between: In -> Middle -> ... -> Middle -> Out. `start` is the
+// last one's.
+template <Index Depth, Index In, Index Middle, Index Out, Start start, class... Done>
 struct LinearStack {
   static_assert(Depth >= 1, "an encoder or decoder has at least one linear layer");
-  using type = typename LinearStack<Depth - 1, Middle, Middle, Out, Done..., LinearNoBias<In, Middle>,
+  using type = typename LinearStack<Depth - 1, Middle, Middle, Out, start, Done..., LinearNoBias<In, Middle>,
                                     Activate<Middle, Activation::gelu>>::type;
 };
-template <Index In, Index Middle, Index Out, class... Done>
-struct LinearStack<1, In, Middle, Out, Done...> {
-  using type = Sequential<Done..., LinearNoBias<In, Out>>;
+template <Index In, Index Middle, Index Out, Start start, class... Done>
+struct LinearStack<1, In, Middle, Out, start, Done...> {
+  using type = Sequential<Done..., LinearNoBias<In, Out, start>>;
 };
 
 }  // namespace detail
 
 // One encoder, LayerNorm and decoder per token of the policy network. Depth 1 is one linear map (the paper's
-// Table 1 and the public code).
+// Table 1 and the public code). A decoder that starts at zero gives every latent the same policy at first; it
+// is for decoders that learn from behaviour (the encoders would get no gradient in their first step).
 template <class Network, Index Latent = 1024, Index HiddenSize = 1024, Index EncoderDepth = 1,
-          Index DecoderDepth = 1>
+          Index DecoderDepth = 1, Start decoder_start = Start::random>
 struct Autoencoder {
   static constexpr Index token_count = Network::token_count;
   static constexpr Index latent_size = Latent;
   static constexpr Index parameter_size = parameter_count<Network>;
 
   template <std::size_t Token>
-  using Encoder =
-      typename detail::LinearStack<EncoderDepth, Network::token_sizes[Token], HiddenSize, Latent>::type;
+  using Encoder = typename detail::LinearStack<EncoderDepth, Network::token_sizes[Token], HiddenSize, Latent,
+                                               Start::random>::type;
   template <std::size_t Token>
-  using Decoder =
-      typename detail::LinearStack<DecoderDepth, Latent, HiddenSize, Network::token_sizes[Token]>::type;
+  using Decoder = typename detail::LinearStack<DecoderDepth, Latent, HiddenSize, Network::token_sizes[Token],
+                                               decoder_start>::type;
   using Norm = LayerNorm<Latent>;
   using TokenIndices = std::make_index_sequence<static_cast<std::size_t>(token_count)>;
 

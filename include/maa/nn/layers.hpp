@@ -53,8 +53,10 @@ struct Linear {
   }
 };
 
-// y = x W'.
-template <Index In, Index Out>
+enum class Start { random, zero };
+
+// y = x W'; `start`: what W is before training.
+template <Index In, Index Out, Start start = Start::random>
 struct LinearNoBias {
   static constexpr Index in = In;
   static constexpr Index out = Out;
@@ -67,7 +69,8 @@ struct LinearNoBias {
 
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
-    visit.template tensor<Out, In>("weight", Init::uniform_fan_in(In), Role::weight, w.weight...);
+    visit.template tensor<Out, In>("weight", start == Start::zero ? Init::zeros() : Init::uniform_fan_in(In),
+                                   Role::weight, w.weight...);
   }
   template <class Backend, class T>
   static NothingSaved forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
