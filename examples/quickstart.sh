@@ -41,6 +41,6 @@ stage 'packages' install_packages "${build_packages[@]}" "${library_packages[@]}
 stage 'configure' cmake --preset quickstart -G Ninja
 stage 'build' cmake --build --preset quickstart --parallel "$jobs"
 stage 'train, generate, measure' build/quickstart/examples/quickstart/quickstart "${arguments[@]}"
-stage 'report' /usr/bin/python3 examples/quickstart/report.py "$out"
+stage 'report' /usr/bin/python3 examples/study/report.py "$out"
 print_times
 echo "Report: $out/report.html"

@@ -1,36 +1,51 @@
 #!/usr/bin/env python3
-"""Checks that a quick-start's results.json is valid and complete: check_results.py RESULTS.JSON
+"""Checks that a study's results.json is valid and complete: check_results.py RESULTS.JSON
 
-The report's reader checks every value; here, that every task was measured with every method.
+The report's reader checks every value; here, that every task was measured with every method, and that figures agree
+with each other.
 """
 import sys
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "quickstart"))
-from report_files import GENERATED, SPLITS, ReportError, Results, need
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples" / "study"))
+from report_files import GENERATED, RATES, REFERENCES, SPLITS, STEPS, ReportError, Results, need
 
-LEAST_TASKS = {"seen": 5, "unseen": 2}
-LEAST_BASELINES = 6  # nearest, mean of the k nearest, nearest plus noise, cloning from two starts, untrained
+LEAST_TASKS = {"seen": 3, "unseen": 1}
+BASELINES = ("nearest training policy", "nearest by action", "nearest + head", "mean of 5 nearest", "nearest + noise",
+             "zoo mean + head", "no condition + head", "multi-task cloning", "cloned from random start",
+             "cloned from zoo mean", "untrained policy")
+SELECTED = ("top5", "top10")  # by selection scenes: of generated policies only
+ROUNDING = 1e-9
 
 
 def check(path):
     results = Results(path)
     for name in ("seeds", "versions", "wall_seconds"):
         need(getattr(results, name), path, name, "at least one entry", "none")
-    need(GENERATED in results.compared and len(results.compared) > LEAST_BASELINES, path, "methods",
-         f"{GENERATED} and at least {LEAST_BASELINES} baselines", results.compared)
-    need(results.references, path, "methods", "the zoo's own rate", results.methods)
+    missing = [method for method in (GENERATED, *BASELINES, *REFERENCES) if method not in results.methods]
+    need(not missing, path, "methods", f"also {', '.join(missing)}", results.methods)
+    known = [task for split in SPLITS for task in results.tasks[split]]
+    known += results.extra + results.validation
+    need(len(set(known)) == len(known), path, "tasks", "each task in one of seen, unseen, extra, validation", known)
     for split in SPLITS:
         tasks = results.tasks[split]
         need(len(tasks) >= LEAST_TASKS[split], path, f"tasks.{split}", f"at least {LEAST_TASKS[split]}", tasks)
         for task in [*tasks, "mean"]:
-            for method in results.compared:
+            for method in (*results.compared, "expert"):
                 need(results.row(task, split, method), path, "rows", f"a row for {task}, {split}, {method}", "none")
     for key, row in results.rows.items():
         low, high = row["ci95"]
-        need(low - 1e-9 <= row["qualified"] <= high + 1e-9, path, f"row {key}, ci95",
-             f"an interval around {row['qualified']}", row["ci95"])
+        rate, where = row["qualified"], f"row {key}"
+        need(low - ROUNDING <= rate <= high + ROUNDING, path, f"{where}, ci95", f"an interval around {rate}",
+             row["ci95"])
+        for name in (*RATES, STEPS):
+            need(name in row or (name in SELECTED and key[2] != GENERATED), path, where, f"the figure {name}", "none")
+        for name in ("mean_success", "rank_wise"):
+            need(row[name] >= rate - ROUNDING, path, f"{where}, {name}", f"no less than qualified, {rate}", row[name])
+        need(row["top5_same_scenes"] >= row["top10_same_scenes"] - ROUNDING and
+             row["top10_same_scenes"] >= row["mean_success"] - ROUNDING, path, where,
+             "top5_same_scenes >= top10_same_scenes >= mean_success", row)
     print(f"{path}: valid, {len(results.rows)} rows, methods: {', '.join(results.methods)}")
 
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Tests examples/quickstart/report.py on synthetic data.
+"""Tests examples/study/report.py and summarize.py, and check_results.py, on synthetic data.
 
 Usage: report_test.py, or report_test.py --write FOLDER to look at a page made from that data.
 """
 import base64
 import contextlib
 import copy
+import html
 import importlib.util
 import io
 import json
@@ -19,18 +20,25 @@ import unittest
 from html.parser import HTMLParser
 from pathlib import Path
 
-REPORT = Path(__file__).resolve().parent.parent / "examples" / "quickstart" / "report.py"
+REPORT = Path(__file__).resolve().parent.parent / "examples" / "study" / "report.py"
 if not all(importlib.util.find_spec(name) for name in ("matplotlib", "numpy", "PIL")):
     print("skipped: needs Debian's package python3-matplotlib")
     sys.exit(77)  # SKIP_RETURN_CODE
 import numpy
 from PIL import Image, ImageDraw
 
-sys.path.insert(0, str(REPORT.parent))
+sys.path[:0] = [str(REPORT.parent), str(Path(__file__).resolve().parent)]
+import check_results
+import paper_results
 import report
+import report_files
+import report_parts
+import summarize
 
 SEEN = ["reach", "push", "plate-slide", "drawer-open", "drawer-close", "door-open", "door-close", "button-press",
         "button-press-topdown", "handle-press", "faucet-open", "window-open"]
+# Of MetaWorld's tasks: the last of each is not in the paper's table.
+SEEN_METAWORLD, UNSEEN_METAWORLD = ["window-open", "dial-turn", "reach"], ["drawer-close", "door-close"]
 UNSEEN = ["button-press-wall", "dial-turn", "faucet-close", "window-close"]
 # Chance of one scene on seen and on unseen tasks; one baseline is ahead of "generated" on seen tasks.
 METHODS = {"generated": (.97, .9), "nearest training policy": (.98, .45), "mean of 5 nearest": (.9, .4),
@@ -45,33 +53,43 @@ def wilson(successes, count):
     return [max(0.0, middle - half), min(1.0, middle + half)]
 
 
-def synthetic_results(seen, unseen):
+def figures(policies, draw):
+    """The figures of a row for policies of scenes (True for success)."""
+    prompts, scenes = len(policies), len(policies[0])
+    best = sorted((sum(policy) / scenes for policy in policies), reverse=True)
+    return {"qualified": sum(map(all, policies)) / prompts, "mean_success": sum(best) / prompts,
+            "rank_wise": min(map(sum, zip(*policies))) / prompts, "top5_same_scenes": sum(best[:5]) / 5,
+            "top10_same_scenes": sum(best[:10]) / 10,
+            "steps_to_success": draw.uniform(30, 90) if any(map(any, policies)) else 0}
+
+
+def synthetic_results(seen, unseen, methods=METHODS, simulator="tabletop"):
     draw = random.Random(5)
     prompts, scenes, rows = 20, 5, []
     for split, tasks in (("seen", seen), ("unseen", unseen)):
-        for method, chances in METHODS.items():
+        for method, chances in methods.items():
             of_tasks = []
             for task in tasks:
                 chance = min(.999, max(0, chances[split == "unseen"] + draw.uniform(-.06, .04)))
-                policies = [sum(draw.random() < chance for _ in range(scenes)) for _ in range(prompts)]
-                qualified = sum(count == scenes for count in policies)
-                of_tasks.append((qualified, sum(policies)))
+                policies = [[draw.random() < chance for _ in range(scenes)] for _ in range(prompts)]
+                own = figures(policies, draw)
+                if method == "generated":
+                    own |= {"top5": draw.uniform(.9, 1), "top10": draw.uniform(.8, .9)}
+                of_tasks.append(own)
                 rows.append({"task": task, "split": split, "method": method, "prompts": prompts, "scenes": scenes,
-                             "qualified": qualified / prompts, "ci95": wilson(qualified, prompts),
-                             "mean_success": sum(policies) / (prompts * scenes)})
-            qualified, successes = map(sum, zip(*of_tasks))
+                             **own, "ci95": wilson(own["qualified"] * prompts, prompts)})
             count = prompts * len(tasks)
-            rows.append({"task": "mean", "split": split, "method": method, "prompts": count, "scenes": scenes,
-                         "qualified": qualified / count, "ci95": wilson(qualified, count),
-                         "mean_success": successes / (count * scenes)})
+            means = {key: sum(own[key] for own in of_tasks) / len(of_tasks) for key in of_tasks[0]}
+            rows.append({"task": "mean", "split": split, "method": method, "prompts": count, "scenes": scenes, **means,
+                         "ci95": wilson(means["qualified"] * count, count)})
     return {
-        "protocol": {"prompts_per_task": prompts, "scenes_per_policy": scenes, "episode_steps": 150,
-                     "success": "any step, joint over all scenes", "prompt_trajectories": 1, "ddim_steps": 10,
-                     "neighbours": 5},
+        "protocol": {"simulator": simulator, "prompts_per_task": prompts, "scenes_per_policy": scenes,
+                     "episode_steps": 150, "success": "any step, joint over all scenes", "prompt_trajectories": 1,
+                     "ddim_steps": 10, "neighbours": 5},
         "seeds": {"master": 7, "collect": 101, "zoo": 102, "fit": 103, "evaluate": 104},
         "versions": {"maa": "0.1.0", "mujoco": "2.2.2", "compiler": "g++ 12.2.0", "isa": "avx512"},
         "wall_seconds": {"collect": 11.4, "zoo": 84.2, "fit": 63.9, "evaluate": 41.3, "render": 9.7},
-        "tasks": {"seen": seen, "unseen": unseen}, "rows": rows}
+        "tasks": {"seen": seen, "unseen": unseen, "mirror_images": unseen[:1]}, "rows": rows}
 
 
 def synthetic_training():
@@ -123,7 +141,8 @@ def write_folder(folder, seen=tuple(SEEN), unseen=tuple(UNSEEN), frames=60):
                             ).astype(numpy.float32), embedding_split=embedding_split)
     for index, task in enumerate(tasks):
         reached = index % 5 != 4
-        numpy.savez(folder / "clips" / f"{task}.npz", frames_expert=synthetic_frames(task, frames, True),
+        prompt = {} if index % 2 else dict(frames_prompt=synthetic_frames(task, frames + 5, True), success_prompt=[50])
+        numpy.savez(folder / "clips" / f"{task}.npz", **prompt, frames_expert=synthetic_frames(task, frames, True),
                     frames_generated=synthetic_frames(task, frames - 5, reached), success_expert=numpy.int64(48),
                     success_generated=numpy.int64(52 if reached else -1))
 
@@ -167,8 +186,21 @@ def run_report(folder):
     return code, out.getvalue(), err.getvalue()
 
 
+def lines_of(table):
+    """The text of each cell of a table's lines."""
+    return [[visible(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line)]
+            for line in re.findall(r"<tr.*?</tr>", table, re.S)]
+
+
+def figure_tables(page):
+    """The tables of the section "Other figures"."""
+    section = page[page.index("<h2>Other figures</h2>"):]
+    return [lines_of(table)
+            for table in re.findall(r"<table.*?</table>", section[:section.index("</section>")], re.S)]
+
+
 def visible(text):
-    return " ".join(re.sub(r"<[^>]*>", "", re.sub(r"(?s)<style>.*?</style>", "", text)).split())
+    return " ".join(re.sub(r"<[^>]*>", "", re.sub(r"(?s)<style>.*?</style>", "", text)).replace("&#8239;", " ").split())
 
 
 class Page(unittest.TestCase):
@@ -207,6 +239,25 @@ class Page(unittest.TestCase):
             digits = len(shown.partition(".")[2])
             self.assertAlmostEqual(100 * float(exact), float(shown), delta=.5 * 10 ** -digits + 1e-9)
 
+    def test_figures_of_every_method_are_shown(self):
+        tables = dict(zip(("generated", *(m for m in METHODS if m != "generated")), figure_tables(self.page)))
+        self.assertEqual(list(tables), ["generated", *list(METHODS)[1:]])
+        keys = ("qualified", "mean_success", "top5", "top10", "top5_same_scenes", "top10_same_scenes", "rank_wise",
+                "steps_to_success")
+        for method, table in tables.items():
+            shown = [key for key in keys if method == "generated" or key not in ("top5", "top10")]
+            self.assertEqual([cell for cell in table[0][1:]], [report.FIGURES[key] for key in shown])
+            for row in self.results["rows"]:
+                if row["method"] == method:
+                    title = f"all {row['split']} tasks" if row["task"] == "mean" else row["task"]
+                    self.assertEqual(next(line for line in table if line[0] == title)[1:-1],
+                                     [f"{100 * row[key]:.0f} %" for key in shown[:-1]])
+
+    def test_the_simulator_is_named(self):
+        self.assertIn("<title>maa on tabletop tasks in MuJoCo: results</title>", self.page)
+        self.assertIn("The tasks are our own and not MetaWorld", visible(self.page))
+        self.assertNotIn("Beside the paper", self.page)
+
     def test_best_of_each_row_is_marked_among_compared_methods(self):
         compared = [method for method in METHODS if method not in ("zoo (ceiling)", "expert")]
         for cells in Table(self.page).rows.values():
@@ -240,10 +291,15 @@ class Page(unittest.TestCase):
         self.assertEqual(self.page.count("<picture>"), 6)
         text = visible(self.page)
         self.assertEqual(text.count("✗ no success"), 1)
-        self.assertEqual(text.count("✓ success at step 52"), 5)
+        self.assertEqual(text.count("✓ at step 52"), 5)
+        self.assertEqual(text.count("✓ at step 50"), 3)  # every second task has its prompt's clip
+        self.assertEqual(self.page.count('alt="From the left: prompt, generated, expert"'), 3)
+        self.assertEqual(self.page.count('alt="From the left: generated, expert"'), 3)
+        self.assertIn("Nothing is picked: of every task it is the first prompt", text)
         data = re.search(r'<img src="data:image/\w+;base64,([^"]*)"', self.page).group(1)
         with Image.open(io.BytesIO(base64.b64decode(data))) as image:
-            self.assertEqual(image.n_frames, 12)
+            self.assertEqual(image.n_frames, 17)  # of the longest of the three
+            self.assertEqual(image.size, (3 * 240 + 2 * 4, 180))
 
     def test_provenance_comes_from_the_file(self):
         text = visible(self.page)
@@ -332,6 +388,80 @@ class Variants(unittest.TestCase):
         self.write()
         self.assertIn("A shortened run", self.page())
 
+    def test_steps_leave_out_tasks_without_success(self):
+        for row in self.results["rows"]:
+            if (row["split"], row["method"]) == ("seen", "generated"):
+                row["steps_to_success"] = {"reach": 41.5, "push": 0, "mean": 20.75}[row["task"]]
+                row["mean_success"] = row["mean_success"] if row["task"] != "push" else 0
+        self.write()
+        steps = {line[0]: line[-1] for line in figure_tables(self.page())[0]}
+        self.assertEqual((steps["reach"], steps["push"], steps["all seen tasks"]), ("41.5", "–", "41.5"))
+
+    def test_metaworld_stands_beside_the_paper(self):
+        methods = {**METHODS, "a method of <tomorrow>": (.5, .5)}
+        self.results = synthetic_results(SEEN_METAWORLD, UNSEEN_METAWORLD, methods, "MetaWorld")
+        self.results["tasks"]["validation"] = ["sweep"]
+        for row in self.results["rows"]:
+            if row["method"] == "generated" and row["task"] in ("window-open", "dial-turn"):
+                row.update(qualified=.75, ci95=[.5, .9], rank_wise=.8, top5=.95, top10=.9, top5_same_scenes=1,
+                           top10_same_scenes=.97)
+        self.write()
+        page = self.page()
+        self.assertIn("<title>maa on MetaWorld tasks: results</title>", page)
+        section = page[page.index("<h2>Beside the paper</h2>"):page.index("<h2>Other figures</h2>")]
+        lines = {line[0]: line[1:] for line in lines_of(section)}
+        self.assertEqual(lines["window-open"], ["33 %", "100 %", "100 %", "75 % 50 – 90", "95 %", "90 %", "80 %",
+                                                "100 %", "97 %"])
+        self.assertEqual(lines["these 2 tasks"][:4], ["28 %", "91 %", "86 %", "75 %"])  # .28 .91 .865 .75
+        self.assertIn("drawer-close", lines)
+        self.assertFalse({"reach", "door-close"} & set(lines))
+        self.assertIn("Not in the paper's table: reach, door-close.", visible(section))
+        self.assertIn("the paper made 100 policies a task, this run 20.", visible(section))
+        text = visible(page)
+        self.assertIn("a method of &lt;tomorrow&gt;", text)
+        self.assertIn("in no reported set: sweep.", text)
+        self.assertNotIn("The tasks are our own", text)
+
+    def test_metaworld_tasks_that_the_paper_does_not_print(self):
+        self.results = synthetic_results(["reach"], ["door-close"], METHODS, "MetaWorld")
+        self.write()
+        self.assertIn("Left out: the paper's numbers, as no task of this run is in its table.",
+                      visible(html.unescape(self.page())))
+
+    def test_extra_tables(self):
+        good = {"title": "Noise <1>", "note": "How it was made.", "columns": ["method", "0", "0.5"],
+                "rows": [["generated", .91234, None], ["a & b", 1, "-"]]}
+        path = self.folder / "noise.json"
+        path.write_text(json.dumps(good))
+        page = self.page()
+        section = page[page.index("<h2>Noise &lt;1&gt;</h2>"):]
+        self.assertEqual(lines_of(section[:section.index("</section>")]),
+                         [good["columns"], ["generated", "0.9123", "–"], ["a &amp; b", "1", "-"]])
+        (self.folder / "report.html").unlink()
+        for key, value, words in (
+                ("title", "", ("title",)), ("note", None, ("note",)), ("columns", [], ("columns",)),
+                ("columns", ["one", 2], ("columns", "a list of names")), ("rows", [], ("rows",)),
+                ("rows", [["generated", 1]], ("rows[0]", "a list of 3 cells")),
+                ("rows", [["generated", 1, [2]]], ("rows[0][2]", "text, a finite number or null", "[2]")),
+                ("rows", [["generated", 1, math.nan]], ("rows[0][2]", "finite"))):
+            with self.subTest(key=key, value=value):
+                path.write_text(json.dumps({**good, key: value}))
+                self.fails("noise.json", "expected", *words)
+        path.write_text("[1]")
+        self.fails("noise.json", "expected an object, found list")
+        path.rename(self.folder / "ablation.json")
+        self.fails("ablation.json", "expected an object, found list")
+
+    def test_validation_is_shown(self):
+        (self.folder / "training.jsonl").write_text("".join(
+            json.dumps({"stage": stage, "step": step, "loss": loss, **more}) + "\n"
+            for stage, step, loss, more in (
+                ("behavior", 10, .5, {"validation": .25}), ("behavior", 20, .4, {"validation": .75}),
+                ("autoencoder", 1, .1, {}))))
+        text = visible(self.page())
+        self.assertIn("last loss 0.4; validation: last 0.75, lowest 0.25 at step 10", text)
+        self.assertLess(text.index("last loss 0.4"), text.index("last loss 0.1"))  # stages in the file's order
+
     def test_names_are_escaped(self):
         self.results["seeds"]["<script>"] = "<b>&"
         self.write()
@@ -350,6 +480,11 @@ class Variants(unittest.TestCase):
                 (("rows", 0, "qualified", 1.5), ("rows[0].qualified", "rate in [0, 1]", "1.5")),
                 (("rows", 0, "qualified", True), ("rows[0].qualified", "True")),
                 (("rows", 1, "mean_success", None), ("rows[1].mean_success", "None")),
+                (("rows", 0, "top5", 2), ("rows[0].top5", "rate in [0, 1]")),
+                (("rows", 0, "rank_wise", "all"), ("rows[0].rank_wise", "all")),
+                (("rows", 0, "steps_to_success", -1), ("rows[0].steps_to_success", "-1")),
+                (("rows", 0, "ci95", [.5, 1 + 1e-6]), ("rows[0].ci95[1]", "rate in [0, 1]")),
+                (("protocol", "simulator", None), ("protocol.simulator", "a name")),
                 (("rows", 2, "ci95", [.5]), ("rows[2].ci95", "[low, high]")),
                 (("rows", 2, "ci95", [.9, .1]), ("rows[2].ci95", "low <= high")),
                 (("rows", 3, "split", "new"), ("rows[3].split", "seen or unseen", "new")),
@@ -412,6 +547,10 @@ class Variants(unittest.TestCase):
         good = dict(frames_expert=frames, frames_generated=frames, success_expert=1, success_generated=-1)
         numpy.savez(clip, **{**good, "frames_generated": frames.astype(float)})
         self.fails("reach.npz", "frames_generated", "uint8 [T, H, W, 3]")
+        numpy.savez(clip, **{**good, "frames_prompt": frames})
+        self.fails("reach.npz", "success_prompt", "nothing")
+        numpy.savez(clip, **{**good, "frames_prompt": frames[0], "success_prompt": 1})
+        self.fails("reach.npz", "frames_prompt", "uint8 [T, H, W, 3]")
         numpy.savez(clip, **{**good, "success_expert": [1, 2]})
         self.fails("reach.npz", "success_expert")
         del good["success_expert"]
@@ -423,6 +562,117 @@ class Variants(unittest.TestCase):
                                  text=True)
         self.assertEqual(program.returncode, 1)
         self.assertRegex(program.stderr, r"^report.py: .*nowhere: .*\n$")
+
+
+class Clips(unittest.TestCase):
+    def test_a_clip_keeps_to_its_share(self):
+        draw = numpy.random.default_rng(1)  # noise is what an encoder can do least with
+        frames = draw.integers(0, 255, (12, 60, 80, 3), dtype=numpy.uint8)
+        shown = [(who, frames, 1) for who in ("prompt", "generated", "expert")]
+        free = report_parts.clip_image(shown, math.inf)
+        share = len(free) // 3  # base64 and all
+        self.assertLess(len(report_parts.clip_image(shown, .75 * share)), share + 1000)
+
+    def test_rates_may_miss_one_by_rounding(self):
+        data = synthetic_results(SEEN[:1], UNSEEN[:1])
+        data["rows"][0]["ci95"] = [.5, 1.0000000000000002]
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "results.json"
+            path.write_text(json.dumps(data))
+            report_files.Results(path)
+
+
+class Programs(unittest.TestCase):
+    """summarize.py and check_results.py."""
+
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = Path(temporary.name)
+
+    def write(self, name, data):
+        path = self.folder / name
+        path.write_text(json.dumps(data))
+        return path
+
+    def test_summary_over_seeds(self):
+        runs = []
+        for number, rates in enumerate(((.5, 1), (.6, .4), (1, .7))):  # of the two unseen tasks, the first mirrored
+            data = synthetic_results(SEEN_METAWORLD, UNSEEN_METAWORLD, METHODS, "MetaWorld")
+            data["rows"] = [row for row in data["rows"] if (row["split"], row["method"]) != ("unseen", "zoo (ceiling)")]
+            data["seeds"] = {"seed": number}
+            for row in data["rows"]:
+                if (row["split"], row["method"]) == ("unseen", "generated") and row["task"] != "mean":
+                    row["qualified"] = rates[UNSEEN_METAWORLD.index(row["task"])]
+            runs.append(str(self.write(f"{number}.json", data)))
+        out, path = io.StringIO(), self.folder / "summary.json"
+        with contextlib.redirect_stdout(out):
+            self.assertEqual(summarize.main([*runs, "--json", str(path)]), 0)
+        lines = out.getvalue().splitlines()
+        self.assertEqual(lines[0], "| method | seen tasks | unseen tasks | unseen, without mirror images |")
+        self.assertEqual(len(lines), 2 + len(METHODS))
+        self.assertTrue(lines[2].endswith("| 0.70 (0.50 - 0.85) | 0.70 (0.40 - 1.00) |"), lines[2])
+        ceiling = next(line for line in lines if "zoo (ceiling)" in line)
+        self.assertRegex(ceiling, r"\(.*\) \| - \| - \|$")
+        data = json.loads(path.read_text())
+        self.assertEqual((data["simulator"], [run["seeds"] for run in data["runs"]]),
+                         ("MetaWorld", [{"seed": 0}, {"seed": 1}, {"seed": 2}]))
+        self.assertEqual(list(data["qualified"]), list(METHODS))
+        found = data["qualified"]["generated"]["unseen"]
+        for key, value in (("mean", .7), ("lowest", .5), ("highest", .85)):
+            self.assertAlmostEqual(found[key], value)
+        self.assertIsNone(data["qualified"]["zoo (ceiling)"]["unseen"])
+
+    def test_summary_of_unlike_runs(self):
+        one = self.write("one.json", synthetic_results(SEEN[:1], UNSEEN[:1]))
+        for other in (synthetic_results(SEEN[:1], UNSEEN[:1], METHODS, "MetaWorld"),
+                      synthetic_results(SEEN[:2], UNSEEN[:1])):
+            err = io.StringIO()
+            with contextlib.redirect_stderr(err):
+                self.assertEqual(summarize.main([str(one), str(self.write("other.json", other))]), 1)
+            self.assertRegex(err.getvalue(), r"^summarize.py: .*other.json: (simulator|tasks): expected .*\n$")
+
+    def test_check_of_a_complete_run(self):
+        methods = {**METHODS, **{method: (.5, .5) for method in check_results.BASELINES}}
+
+        def smoke():
+            return synthetic_results(["button-press", "drawer-open", "reach"], ["drawer-close"], methods, "MetaWorld")
+
+        def fails(data, *words):
+            with self.assertRaises(report_files.ReportError) as caught:
+                check_results.check(self.write("results.json", data))
+            for word in words:
+                self.assertIn(word, str(caught.exception))
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            check_results.check(self.write("results.json", smoke()))
+        for method in ("multi-task cloning", "expert"):
+            data = smoke()
+            data["rows"] = [row for row in data["rows"] if row["method"] != method]
+            fails(data, f"also {method}")
+        data = smoke()
+        data["rows"] = [row for row in data["rows"] if (row["task"], row["method"]) != ("reach", "generated")]
+        fails(data, "a row for reach, seen, generated")
+        for key, value, word in (("rank_wise", 0, "no less than qualified"), ("qualified", 1, "an interval around"),
+                                 ("top5_same_scenes", 0, "top5_same_scenes >=")):
+            data = smoke()
+            data["rows"][0][key] = value
+            fails(data, word)
+        data = smoke()
+        del data["rows"][0]["top5"]
+        fails(data, "the figure top5")
+        data = smoke()
+        data["tasks"]["validation"] = ["reach"]
+        fails(data, "each task in one of")
+
+    def test_the_papers_table(self):
+        self.assertEqual([len(tasks) for tasks in paper_results.FIGURES.values()], [8, 8])
+        for tasks in paper_results.FIGURES.values():
+            for qualified, top5, top10 in tasks.values():
+                self.assertLess(0, qualified)
+                self.assertLessEqual(qualified, top10)
+                self.assertLessEqual(top10, top5)
+                self.assertLessEqual(top5, 1)
 
 
 if __name__ == "__main__":

@@ -38,10 +38,11 @@ std::optional<Index> run_episode(Environment& environment, const Placement& plac
 }
 
 // What `act` did with noise, the expert's actions at the same observations as target actions, and the first
-// success. The episode goes on for `least_steps` and `after_success` more states, so that it can be a prompt.
+// success within `most_steps` (or the environment's limit). The episode goes on for `least_steps` and
+// `after_success` more states, so that it can be a prompt.
 template <class Act>
 Trajectory record_episode(Environment& environment, const Placement& placement, const Act& act,
-                          const ExecutionNoise& noise, Rng rng, Index least_steps = 60,
+                          const ExecutionNoise& noise, Rng rng, Index most_steps, Index least_steps = 60,
                           Index after_success = 3) {
   const auto observation_size = static_cast<std::size_t>(environment.observation_size());
   const auto action_size = static_cast<std::size_t>(environment.action_size());
@@ -49,11 +50,11 @@ Trajectory record_episode(Environment& environment, const Placement& placement, 
       held(action_size);
   rng.fill_uniform(std::span(held), -1, 1);
   std::optional<Index> success;
+  most_steps = std::min(most_steps, environment.max_episode_steps());
   environment.reset(placement, observation);
   Index length = 0;
   const auto goes_on = [&] {
-    return length < least_steps ||
-           (success ? length < *success + after_success + 1 : length < environment.max_episode_steps());
+    return length < least_steps || (success ? length < *success + after_success + 1 : length < most_steps);
   };
   for (; goes_on(); ++length) {
     observations.insert(observations.end(), observation.begin(), observation.end());
@@ -67,8 +68,7 @@ Trajectory record_episode(Environment& environment, const Placement& placement, 
       action[i] = burst ? held[i] : static_cast<float>(std::clamp(noisy, -1.0, 1.0));
     }
     actions.insert(actions.end(), action.begin(), action.end());
-    if (environment.step(action, observation).success && !success &&
-        length < environment.max_episode_steps()) {
+    if (environment.step(action, observation).success && !success && length < most_steps) {
       success = length;
     }
   }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <csignal>
+#include <cstdio>
 #include <exception>
+#include <filesystem>
 
 namespace maa::examples {
 
@@ -28,6 +30,23 @@ inline bool interrupted() {
 inline void stop_if_interrupted() {
   if (interrupted()) {
     throw Interrupted();
+  }
+}
+
+// The body of a main(): errors and ctrl-C become messages and exit codes.
+template <class Body>
+int run_interruptibly(const std::filesystem::path& out, const Body& body) {
+  watch_for_interrupt();
+  try {
+    body();
+    return 0;
+  } catch (const Interrupted&) {
+    std::fprintf(stderr, "\nStopped. What is finished is kept in %s; the same command goes on from there.\n",
+                 out.c_str());
+    return 130;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "\nerror: %s\n", error.what());
+    return 1;
   }
 }
 

@@ -1,154 +1,75 @@
-// The quick-start: scripted experts -> episodes -> a zoo of policies -> a generator -> generated policies,
-// measured.
-#include <mujoco/mujoco.h>
-
+// The quick-start: a study on the tabletop family.
 #include <cstdio>
-#include <fstream>
-#include <iterator>
-#include <optional>
 
-#include <maa/io/atomic_file.hpp>
+#include <CLI/CLI.hpp>
 
-#include "data.hpp"
-#include "evaluate.hpp"
 #include "interrupt.hpp"
-#include "model.hpp"
-#include "options.hpp"
-#include "outputs.hpp"
-#include "results.hpp"
-#include "stages.hpp"
+#include "study.hpp"
+#include "tabletop.hpp"
 
-namespace maa::examples::quickstart {
+namespace maa::examples {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-std::string read_text(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  maa::require(static_cast<bool>(file), "cannot read ", path.string());
-  return {std::istreambuf_iterator<char>(file), {}};
+// Chosen before any generated policy was seen: ten seen tasks (the paper's eight of table 4, reach, a second
+// button) and six unseen ones. faucet-open and window-close are exact reflections of seen tasks, and training
+// reflects, so they test no more than that; drawer-close, door-close and plate-slide-back undo a seen task,
+// button-press-wall is one behind an obstacle. The last three seen tasks were held out while settings were
+// compared, and joined the training set when that was done.
+study::Options quickstart_options() {
+  study::Options options;
+  options.out = "out/quickstart";
+  options.tasks.seen = {"button-press", "button-press-topdown", "dial-turn",       "door-open", "drawer-open",
+                        "faucet-close", "handle-press",         "plate-slide",     "reach",     "window-open",
+                        "push",         "button-press-side",    "plate-slide-side"};
+  options.tasks.unseen = {"button-press-wall", "door-close",       "drawer-close",
+                          "faucet-open",       "plate-slide-back", "window-close"};
+  options.symmetry = metaworld_symmetry(true);
+  return options;
 }
 
-std::string compiler() {
-#if defined(__clang__)
-  return "clang " __clang_version__;
-#else
-  return "g++ " __VERSION__;
-#endif
-}
-
-Json results(const Options& options, const Stages& stages, const Json& rows) {
-  Json protocol{
-      {"prompts_per_task", options.prompts},
-      {"prompts",
-       "first 60 steps and the states after success of a scripted expert with action noise 0, .1, .2 "
-       "or .3, on placements never trained on"},
-      {"scenes_per_policy", options.scenes},
-      {"scenes", "fresh random placements per prompt, the same for every method"},
-      {"episode_steps", 120},
-      {"success", "any step, joint over all scenes"},
-      {"selection", "none: one policy per prompt"}};
-  protocol["options"] = describe(options);
-  return {{"protocol", protocol},
-          {"seeds", {{"seed", options.seed}}},
-          {"versions",
-           {{"maa", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)},
-            {"mujoco", mj_versionString()},
-            {"compiler", compiler()}}},
-          {"wall_seconds", stages.seconds()},
-          {"tasks",
-           {{"seen", options.tasks.seen},
-            {"unseen", options.tasks.unseen},
-            {"mirror_images", options.tasks.mirror_images()}}},
-          {"rows", rows}};
-}
-
-void run(const Options& options) {
-  Stages stages(options);
-  const auto episodes_path = stages.file("episodes.safetensors");
-  const auto zoo_path = stages.file("zoo.safetensors");
-  const auto checkpoint_path = stages.file("fit.checkpoint");
-  const auto generator_path = options.out / "generator.safetensors";
-  const auto outcomes_path = stages.file("outcomes.json");
-  // Kept in memory from one stage to the next, or read when a stage was skipped.
-  std::optional<Dataset> dataset;
-  std::optional<Model> model;
-  const auto data = [&](const std::filesystem::path& path) -> Dataset& {
-    return dataset ? *dataset : dataset.emplace(Dataset::load(path));
-  };
-
-  stages.run("collect", [&] {
-    dataset = collect(options);
-    dataset->save(episodes_path);
-  });
-  stages.run("zoo", [&] {
-    TrainingLog log;
-    add_zoo(options, data(episodes_path), log);
-    dataset->save(zoo_path);
-    log.write(stages.file("zoo.jsonl"));
-    std::filesystem::remove(checkpoint_path);
-  });
-  stages.run("fit", [&] {
-    TrainingLog log;
-    if (std::filesystem::exists(checkpoint_path) && std::filesystem::exists(stages.file("fit.jsonl"))) {
-      log = TrainingLog(read_text(stages.file("fit.jsonl")));
-    }
-    try {
-      model = Model::fit(options, data(zoo_path), checkpoint_path, log);
-    } catch (const Interrupted&) {
-      log.write(stages.file("fit.jsonl"));
-      throw;
-    }
-    model->save(generator_path);
-    log.write(stages.file("fit.jsonl"));
-  });
-  stages.run("evaluate", [&] {
-    if (!model) {
-      model = Model::load(options, generator_path);
-    }
-    const auto test = test_prompts(options);
-    const auto& prompts = test.prompts;
-    const auto methods = make_methods(options, data(zoo_path), *model, test);
-    write_policies(options, methods.front());
-    write_prompts(options, prompts);
-    write_map(options, *dataset, *model, prompts, methods.front());
-    write_file_atomically(outcomes_path, result_rows(options, evaluate(options, methods)).dump());
-  });
-  stages.run("render", [&] { write_clips(options); });
-
-  const auto rows = Json::parse(read_text(outcomes_path));
-  write_file_atomically(options.out / "training.jsonl",
-                        read_text(stages.file("zoo.jsonl")) + read_text(stages.file("fit.jsonl")));
-  write_file_atomically(options.out / "results.json", results(options, stages, rows).dump(1) + '\n');
-  stages.complete();
-  print_table(options, rows);
-  std::printf("\nSeconds:");
-  for (const char* stage : {"collect", "zoo", "fit", "evaluate", "render"}) {
-    std::printf(" %s %.1f", stage, stages.seconds().at(stage));
+// Reads the command line; prints and returns an exit code if that is all there is to do.
+std::optional<int> parse(int argc, char** argv, study::Options& options) {
+  options.threads = study::all_threads();
+  CLI::App app("From scripted experts to policies generated from trajectories, measured in MuJoCo.");
+  bool no_render = false;
+  app.add_option("--seed", options.seed, "seed of everything random")->capture_default_str();
+  app.add_option("--out", options.out, "folder for results")->capture_default_str();
+  app.add_flag("--resume", options.resume, "go on where an earlier run into the same folder stopped");
+  app.add_flag("--smoke", options.smoke, "tiny sizes: shows that everything works, its numbers mean nothing");
+  app.add_option("--threads", options.threads, "threads; results do not depend on it")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_flag("--no-render", no_render, "leave the clips out");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
   }
-  std::printf("\nResults: %s\n", (options.out / "results.json").c_str());
+  options.render = !no_render;
+  if (options.smoke) {
+    options.tasks.seen = {"button-press", "button-press-topdown", "drawer-open", "reach", "window-open"};
+    options.tasks.unseen = {"drawer-close", "window-close"};
+    study::shrink(options);
+  }
+  return std::nullopt;
 }
 
 }  // namespace
-}  // namespace maa::examples::quickstart
+}  // namespace maa::examples
 
 int main(int argc, char** argv) {
   using namespace maa::examples;
-  quickstart::Options options;
-  bool go_on = false;
-  if (const int code = quickstart::parse(argc, argv, options, go_on); !go_on) {
-    return code;
+  auto options = quickstart_options();
+  if (const auto code = parse(argc, argv, options)) {
+    return *code;
   }
-  watch_for_interrupt();
-  try {
-    quickstart::run(options);
-    return 0;
-  } catch (const Interrupted&) {
-    std::fprintf(stderr, "\nStopped. What is finished is kept in %s; the same command goes on from there.\n",
-                 options.out.c_str());
-    return 130;
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "\nerror: %s\n", error.what());
-    return 1;
-  }
+  return run_interruptibly(options.out, [&] {
+    const auto simulator = tabletop::make_simulator();
+    study::Study study(options, *simulator);
+    study.begin();
+    study.collect();
+    study.train();
+    study.evaluate();
+    study.complete();
+  });
 }

@@ -229,7 +229,22 @@ class TabletopEnvironment final : public Environment {
   bool ready_ = false;
 };
 
+class Tabletop final : public Simulator {
+ public:
+  std::string name() const override { return "tabletop"; }
+  const std::vector<std::string>& task_names() const override { return tabletop::task_names(); }
+  std::unique_ptr<Environment> make_environment(const std::string& task) override {
+    return tabletop::make_environment(task);
+  }
+  std::string mirror_task(const std::string& task) const override { return tabletop::mirror_task(task); }
+  std::map<std::string, std::string> versions() const override { return {{"mujoco", mj_versionString()}}; }
+};
+
 }  // namespace
+
+std::unique_ptr<Simulator> make_simulator() {
+  return std::make_unique<Tabletop>();
+}
 
 const std::vector<std::string>& task_names() {
   static const std::vector<std::string> names = [] {

@@ -54,4 +54,7 @@ std::string mirror_task(std::string_view task);
 // The reflection of a placement of `task`: a placement of mirror_task(task).
 Placement mirror_placement(std::string_view task, const Placement& placement);
 
+// The family as a simulator.
+std::unique_ptr<Simulator> make_simulator();
+
 }  // namespace maa::examples::tabletop

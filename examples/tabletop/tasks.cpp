@@ -1,9 +1,10 @@
 #include "tasks.hpp"
 
 #include <algorithm>
-#include <cstddef>
-#include <numeric>
-#include <utility>
+#include <string>
+#include <vector>
+
+#include <maa/core/nearest_names.hpp>
 
 namespace maa::examples::tabletop {
 namespace {
@@ -112,21 +113,6 @@ std::vector<Task> make_tasks() {
   };
 }
 
-// Levenshtein's distance between two names.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, row[j + 1] + 1});
-    }
-  }
-  return row.back();
-}
-
 }  // namespace
 
 const std::vector<Task>& tasks() {
@@ -138,11 +124,9 @@ const Task& find_task(std::string_view name) {
   const auto found =
       std::ranges::find(tasks(), name, [](const Task& task) { return std::string_view(task.name); });
   if (found != tasks().end()) return *found;
-  std::vector<std::pair<std::size_t, const char*>> nearest;
-  for (const Task& task : tasks()) nearest.emplace_back(edit_distance(name, task.name), task.name);
-  std::ranges::stable_sort(nearest, {}, [](const auto& entry) { return entry.first; });
-  maa::fail("tabletop: there is no task \"", name, "\"; the nearest names are ", nearest[0].second, ", ",
-            nearest[1].second, " and ", nearest[2].second);
+  std::vector<std::string> names;
+  for (const Task& task : tasks()) names.emplace_back(task.name);
+  maa::fail("tabletop: there is no task \"", name, "\"; the nearest names are ", nearest_names(name, names));
 }
 
 }  // namespace maa::examples::tabletop

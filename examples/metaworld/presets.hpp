@@ -1,0 +1,21 @@
+// The named studies on MetaWorld.
+#pragma once
+
+#include "model.hpp"
+#include "options.hpp"
+
+namespace maa::examples {
+
+const std::vector<std::string>& metaworld_presets();
+
+// Error if there is no such preset.
+//   smoke      three tasks, tiny: shows that everything works
+//   small      the ten seen and nine unseen tasks of the paper's code, in under two hours on two cores
+//   best       the same with the best recipe found, and more training tasks
+//   paper      the paper's tables; reference: the public code's choices where they differ
+study::Options metaworld_options(const std::string& preset);
+
+// The models that the preset trains.
+const study::ModelFactory& metaworld_models(const std::string& preset);
+
+}  // namespace maa::examples

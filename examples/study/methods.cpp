@@ -1,0 +1,378 @@
+// The generator's policies for the test prompts, and those of its rivals.
+#include <memory>
+#include <numeric>
+
+#include <maa/core/describe.hpp>
+#include <maa/models/policy.hpp>
+
+#include "data.hpp"
+#include "evaluate.hpp"
+#include "interrupt.hpp"
+#include "multi_task.hpp"
+#include "parallel.hpp"
+#include "progress.hpp"
+
+namespace maa::examples::study {
+namespace {
+
+constexpr Index neighbours = 5;
+constexpr double noise_share = 0.1;  // of each tensor's deviation across the zoo
+
+MatrixView<float> as_matrix(Buffer<float>& weights) {
+  return {weights.data(), weights.size() / policy_size, policy_size};
+}
+
+// Which policy of the zoo stands for a training prompt that belongs to no run: the prompts of a task go round
+// its runs, and through their snapshots from the last backwards.
+class Library {
+ public:
+  Library(const Dataset& dataset, const Model& model) : dataset_(dataset) {
+    std::vector<Trajectory> prompts;
+    std::vector<Index> count(dataset.tasks.size());
+    for (const auto& trajectory : dataset.trajectories) {
+      if (trajectory.success_step && trajectory.length() >= Model::prompt_steps) {
+        const auto task = dataset.task_index(trajectory.task);
+        policies_.push_back(policy_for(task, count[static_cast<std::size_t>(task)]++));
+        prompts.push_back(trajectory);
+      }
+    }
+    embeddings_ = model.embed(prompts);
+  }
+
+  // The policies of the training prompts nearest to an embedding, nearest first.
+  std::vector<Index> nearest(std::span<const float> embedding, Index count) const {
+    const auto size = static_cast<Index>(embedding.size());
+    std::vector<std::pair<double, Index>> distances;
+    for (std::size_t i = 0; i < policies_.size(); ++i) {
+      double sum = 0;
+      for (Index j = 0; j < size; ++j) {
+        const double difference = static_cast<double>(embedding[static_cast<std::size_t>(j)]) -
+                                  static_cast<double>(embeddings_[static_cast<Index>(i) * size + j]);
+        sum += difference * difference;
+      }
+      distances.emplace_back(sum, policies_[i]);
+    }
+    const auto kept = std::min(count, static_cast<Index>(distances.size()));
+    std::partial_sort(distances.begin(), distances.begin() + kept, distances.end());
+    std::vector<Index> result;
+    for (Index i = 0; i < kept; ++i) {
+      result.push_back(distances[static_cast<std::size_t>(i)].second);
+    }
+    return result;
+  }
+
+ private:
+  Index policy_for(Index task, Index number) const {
+    std::vector<std::vector<Index>> runs;
+    for (Index i = 0; i < dataset_.policy_count(); ++i) {
+      const auto& record = dataset_.policies[static_cast<std::size_t>(i)];
+      if (record.task == task) {
+        runs.resize(std::max(runs.size(), static_cast<std::size_t>(record.run) + 1));
+        runs[static_cast<std::size_t>(record.run)].push_back(i);
+      }
+    }
+    const auto& snapshots = runs[static_cast<std::size_t>(number) % runs.size()];
+    const auto back = static_cast<std::size_t>(number) / runs.size() % snapshots.size();
+    return snapshots[snapshots.size() - 1 - back];
+  }
+
+  const Dataset& dataset_;
+  std::vector<Index> policies_;  // of each training prompt
+  Buffer<float> embeddings_;
+};
+
+std::vector<double> zoo_mean(const Dataset& dataset) {
+  std::vector<double> mean(static_cast<std::size_t>(policy_size));
+  for (Index i = 0; i < dataset.policy_count(); ++i) {
+    const auto row = dataset.weight_matrix().row_span(i);
+    for (std::size_t j = 0; j < mean.size(); ++j) {
+      mean[j] += static_cast<double>(row[j]) / static_cast<double>(dataset.policy_count());
+    }
+  }
+  return mean;
+}
+
+// Per tensor of the network, how much the zoo's policies differ from their mean.
+std::vector<double> tensor_deviations(const Dataset& dataset, const std::vector<double>& mean) {
+  std::vector<double> result;
+  for (const auto& tensor : tensors_of<MetaWorldNetwork>()) {
+    double squares = 0;
+    for (Index i = 0; i < dataset.policy_count(); ++i) {
+      const auto* row = dataset.weight_matrix().row(i);
+      for (Index j = tensor.offset; j < tensor.offset + tensor.size; ++j) {
+        const double difference = static_cast<double>(row[j]) - mean[static_cast<std::size_t>(j)];
+        squares += difference * difference;
+      }
+    }
+    result.push_back(std::sqrt(squares / static_cast<double>(tensor.size * dataset.policy_count())));
+  }
+  return result;
+}
+
+Buffer<float> with_noise(const Options& options, const Buffer<float>& policies,
+                         const std::vector<double>& deviations) {
+  auto result = policies;
+  const auto tensors = tensors_of<MetaWorldNetwork>();
+  for (Index i = 0; i < result.size() / policy_size; ++i) {
+    Rng rng(seed_for(options, Purpose::weight_noise, i));
+    for (std::size_t t = 0; t < tensors.size(); ++t) {
+      for (Index j = tensors[t].offset; j < tensors[t].offset + tensors[t].size; ++j) {
+        result[i * policy_size + j] += static_cast<float>(noise_share * deviations[t] * rng.normal());
+      }
+    }
+  }
+  return result;
+}
+
+// Clones the executed actions of all steps of every prompt, one policy per prompt of `share` demonstrations;
+// `start` holds one policy for all or one for each. A few policies at a time, so that their weights and
+// moments stay in the processor's cache.
+Buffer<float> cloned(const Options& options, const char* label, const Normalizer& normalizer,
+                     const std::vector<Trajectory>& demonstrations, Index share, const Buffer<float>& start,
+                     Index steps, Purpose purpose) {
+  constexpr Index at_once = 16;
+  const auto count = static_cast<Index>(demonstrations.size()) / share;
+  const cpu::Backend backend(options.threads);
+  CloningOptions cloning;
+  cloning.steps = steps;
+  cloning.batch = options.clone_batch;
+  cloning.learning_rate.base = options.learning_rate;
+  Buffer<float> weights(count * policy_size);
+  Progress progress(label, count * steps);
+  for (Index first = 0; first < count; first += at_once) {
+    const Index last = std::min(count, first + at_once);
+    std::vector<Trajectory> part;
+    for (Index i = first * share; i < last * share; ++i) {
+      auto& demonstration = part.emplace_back(demonstrations[static_cast<std::size_t>(i)]);
+      demonstration.set_target_actions(std::as_const(demonstration).actions());
+    }
+    for (Index i = first; i < last; ++i) {
+      std::copy_n(start.data() + i * policy_size % start.size(), policy_size, as_matrix(weights).row(i));
+    }
+    const ExampleTable table(part);
+    CloningExamples examples{table.observation_matrix(), table.action_matrix(), {}};
+    for (Index i = first; i < last; ++i) {
+      auto& rows = examples.rows.emplace_back();
+      for (Index k = 0; k < share; ++k) {
+        const auto number = static_cast<std::size_t>((i - first) * share + k);
+        for (Index step = 0; step < part[number].length(); ++step) {
+          rows.push_back(table.first[number] + step);
+        }
+      }
+    }
+    const auto own = as_matrix(weights).row_range(first, last - first);
+    cloning.seed = seed_for(options, purpose, first);
+    BehaviorCloner<MetaWorldNetwork> cloner(backend, normalizer, own, cloning);
+    while (cloner.step_count() < steps) {
+      stop_if_interrupted();
+      const double loss = cloner.step(examples);
+      progress.update(first * steps + cloner.step_count() * own.rows, concatenate("loss ", loss));
+    }
+    cloner.export_weights(own);
+  }
+  return weights;
+}
+
+// Random snapshots of each task's own runs.
+Buffer<float> zoo_policies(const Options& options, const Dataset& dataset) {
+  const auto seen = static_cast<Index>(options.tasks.seen.size());
+  Buffer<float> weights(seen * options.prompts.per_task * policy_size);
+  for (Index task = 0; task < seen; ++task) {
+    std::vector<Index> own;
+    for (Index i = 0; i < dataset.policy_count(); ++i) {
+      if (dataset.policies[static_cast<std::size_t>(i)].task == task) {
+        own.push_back(i);
+      }
+    }
+    Rng rng(seed_for(options, Purpose::zoo_choice, task));
+    for (Index k = 0; k < options.prompts.per_task; ++k) {
+      const auto chosen = own[static_cast<std::size_t>(rng.below(static_cast<Index>(own.size())))];
+      std::copy_n(dataset.weight_matrix().row(chosen), policy_size,
+                  weights.data() + (task * options.prompts.per_task + k) * policy_size);
+    }
+  }
+  return weights;
+}
+
+// For each prompt, the policy of the zoo whose actions at the prompt's observations are nearest to the
+// prompt's in the mean square.
+Buffer<float> nearest_by_action(const Options& options, const Dataset& dataset,
+                                const std::vector<Trajectory>& prompts) {
+  const auto count = static_cast<Index>(prompts.size());
+  std::vector<double> error(static_cast<std::size_t>(dataset.policy_count() * count));
+  run_parallel("zoo on prompts", options.threads, dataset.policy_count(), [&](Index p) {
+    const MetaWorldPolicy policy(dataset.weight_matrix().row_span(p));
+    std::vector<float> actions;
+    for (Index i = 0; i < count; ++i) {
+      const auto& prompt = prompts[static_cast<std::size_t>(i)];
+      const auto wanted = prompt.actions();
+      actions.resize(static_cast<std::size_t>(wanted.size()));
+      policy.act_batch(prompt.observations().span(), actions);
+      double sum = 0;
+      for (std::size_t j = 0; j < actions.size(); ++j) {
+        const double difference = static_cast<double>(actions[j]) - static_cast<double>(wanted.data[j]);
+        sum += difference * difference;
+      }
+      error[static_cast<std::size_t>(p * count + i)] = sum;
+    }
+  });
+  Buffer<float> weights(count * policy_size);
+  for (Index i = 0; i < count; ++i) {
+    Index best = 0;
+    for (Index p = 1; p < dataset.policy_count(); ++p) {
+      best =
+          error[static_cast<std::size_t>(p * count + i)] < error[static_cast<std::size_t>(best * count + i)]
+              ? p
+              : best;
+    }
+    std::copy_n(dataset.weight_matrix().row(best), policy_size, weights.data() + i * policy_size);
+  }
+  return weights;
+}
+
+// What the methods share, made when it is first asked for.
+class Rivals {
+ public:
+  Rivals(const Options& options, const Dataset& dataset, const Model& model, const TestPrompts& test)
+      : options_(options),
+        dataset_(dataset),
+        model_(model),
+        test_(test),
+        count_(static_cast<Index>(test.prompts.size())),
+        normalizer_(observation_normalizer(ExampleTable(trained_episodes(options, dataset)))),
+        mean_(zoo_mean(dataset)) {}
+
+  Index count() const { return count_; }
+
+  Buffer<float> nearest() { return copies_of_nearest(1); }
+  Buffer<float> mean_of_nearest() { return copies_of_nearest(neighbours); }
+  Buffer<float> nearest_acting() { return nearest_by_action(options_, dataset_, test_.prompts); }
+  Buffer<float> with_noise_on(const Buffer<float>& policies) {
+    return with_noise(options_, policies, tensor_deviations(dataset_, mean_));
+  }
+  Buffer<float> zoo_mean_policies() const {
+    Buffer<float> policies(count_ * policy_size);
+    for (Index i = 0; i < count_; ++i) {
+      std::ranges::transform(mean_, as_matrix(policies).row(i),
+                             [](double w) { return static_cast<float>(w); });
+    }
+    return policies;
+  }
+  Buffer<float> random_start() const {
+    Buffer<float> start(policy_size);
+    initial_weights(normalizer_, seed_for(options_, Purpose::clone_random), start.span());
+    return start;
+  }
+  Buffer<float> untrained() const {
+    Buffer<float> policies(count_ * policy_size);
+    for (Index i = 0; i < count_; ++i) {
+      initial_weights(normalizer_, seed_for(options_, Purpose::untrained, i),
+                      as_matrix(policies).row_span(i));
+    }
+    return policies;
+  }
+  Buffer<float> clone(const char* label, const std::vector<Trajectory>& demonstrations,
+                      const Buffer<float>& from, Index steps, Purpose purpose) const {
+    const auto share = static_cast<Index>(demonstrations.size()) / count_;
+    return cloned(options_, label, normalizer_, demonstrations, share, from, steps, purpose);
+  }
+  Buffer<float> generate(const std::vector<Trajectory>& demonstrations,
+                         const Model::Ablation& ablation = {}) const {
+    return model_.generate(demonstrations, static_cast<Index>(demonstrations.size()) / count_,
+                           seed_for(options_, Purpose::generation), ablation);
+  }
+
+ private:
+  // The mean of the policies of the training prompts nearest to each prompt.
+  Buffer<float> copies_of_nearest(Index neighbours_wanted) {
+    if (!library_) {
+      library_ = std::make_unique<Library>(dataset_, model_);
+      embeddings_ = model_.embed(test_.prompts);
+    }
+    const auto size = static_cast<std::size_t>(embeddings_.size() / count_);
+    Buffer<float> policies(count_ * policy_size);
+    for (Index i = 0; i < count_; ++i) {
+      const auto found = library_->nearest(
+          embeddings_.span().subspan(static_cast<std::size_t>(i) * size, size), neighbours_wanted);
+      for (const auto policy : found) {
+        const auto* row = dataset_.weight_matrix().row(policy);
+        for (Index j = 0; j < policy_size; ++j) {
+          policies[i * policy_size + j] += row[j] / static_cast<float>(found.size());
+        }
+      }
+    }
+    return policies;
+  }
+
+  const Options& options_;
+  const Dataset& dataset_;
+  const Model& model_;
+  const TestPrompts& test_;
+  Index count_;
+  Normalizer normalizer_;
+  std::vector<double> mean_;
+  std::unique_ptr<Library> library_;
+  Buffer<float> embeddings_;
+};
+
+}  // namespace
+
+std::vector<Method> make_methods(const Options& options, const Dataset& dataset, const Model& model,
+                                 const Model* unconditioned, const TestPrompts& test) {
+  const auto rivals = std::make_shared<Rivals>(options, dataset, model, test);
+  const auto* one = &test.prompts;
+  const auto* three = &test.demonstrations;
+  static_assert(demonstrations_per_prompt == 3);  // which the names say
+  std::vector<Method> methods;
+  const auto add = [&](std::string name, std::function<Buffer<float>()> weights) -> Method& {
+    return methods.emplace_back(Method{std::move(name), std::move(weights)});
+  };
+  const auto add_with_head = [&](std::string name, std::function<Buffer<float>()> weights) {
+    if (model.has_head()) {
+      add(std::move(name), std::move(weights));
+    }
+  };
+  add("generated", [=] { return rivals->generate(*one); }).selection = true;
+  add("nearest training policy", [=] { return rivals->nearest(); });
+  add("nearest by action", [=] { return rivals->nearest_acting(); });
+  add_with_head("nearest + head", [=, &model] { return model.adapt(rivals->nearest(), *one); });
+  add("mean of 5 nearest", [=] { return rivals->mean_of_nearest(); });
+  add("nearest + noise", [=] { return rivals->with_noise_on(rivals->nearest()); });
+  add_with_head("zoo mean + head", [=, &model] { return model.adapt(rivals->zoo_mean_policies(), *one); });
+  add_with_head("generated, no choice", [=] { return rivals->generate(*one, {true, 1}); });
+  add_with_head("no condition + head", [=] { return rivals->generate(*one, {true, 0}); });
+  if (unconditioned != nullptr) {
+    add("one network + head", [=, &options] {
+      return unconditioned->generate(*one, 1, seed_for(options, Purpose::generation), {true, 0});
+    });
+  }
+  add_with_head("generated without head", [=] { return rivals->generate(*one, {false, 1}); });
+  add("multi-task cloning",
+      [=, &options, &dataset, &model] { return multi_task_policies(options, dataset, model, *one); });
+  add("cloned from random start", [=, &options] {
+    return rivals->clone("cloning, random start", *one, rivals->random_start(), options.clone_steps,
+                         Purpose::clone_random);
+  });
+  add("cloned from zoo mean", [=, &options] {
+    return rivals->clone("cloning, zoo's mean", *one, rivals->zoo_mean_policies(), options.clone_steps_zoo,
+                         Purpose::clone_zoo);
+  });
+  add("generated, then cloned", [=, &options] {
+    return rivals->clone("cloning, generated", *one, rivals->generate(*one), options.clone_steps_zoo,
+                         Purpose::clone_generated);
+  });
+  add("generated, 3 demonstrations", [=] { return rivals->generate(*three); });
+  add_with_head("no condition + head, 3 demonstrations", [=] { return rivals->generate(*three, {true, 0}); });
+  add_with_head("zoo mean + head, 3 demonstrations",
+                [=, &model] { return model.adapt(rivals->zoo_mean_policies(), *three); });
+  add("cloned from zoo mean, 3 demonstrations", [=, &options] {
+    return rivals->clone("cloning, 3 demonstrations", *three, rivals->zoo_mean_policies(),
+                         options.clone_steps_zoo, Purpose::clone_zoo);
+  });
+  add("untrained policy", [=] { return rivals->untrained(); });
+  add("zoo (ceiling)", [&options, &dataset] { return zoo_policies(options, dataset); }).seen_only = true;
+  methods.push_back({"expert", {}});
+  return methods;
+}
+
+}  // namespace maa::examples::study

@@ -1,0 +1,30 @@
+#include "model_of.hpp"
+
+namespace maa::examples::study {
+namespace {
+
+using Fixed = ModelOf<FixedConfig>;
+
+FitOptions fit_options(const Options& options) {
+  auto settings = FitOptions::fixed();
+  const auto set = [](TrainOptions& train, Index steps) {
+    train.steps = steps;
+    train.learning_rate.warmup = std::min<Index>(100, steps / 10);
+  };
+  set(settings.autoencoder.train, options.autoencoder_steps);
+  set(settings.embedder.train, options.embedder_steps);
+  set(settings.denoiser.train, options.denoiser_steps);
+  set(settings.behavior.train, options.behavior_steps);
+  return settings;
+}
+
+}  // namespace
+
+const ModelFactory fixed_models{[](const Options& options, const Dataset& dataset, bool conditioned,
+                                   const std::filesystem::path& checkpoint, TrainingLog& log) {
+                                  return Fixed::fit(options, fit_options(options), dataset, conditioned,
+                                                    checkpoint, log);
+                                },
+                                &Fixed::load};
+
+}  // namespace maa::examples::study

@@ -1,0 +1,58 @@
+// The generator as a study uses it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+
+#include <maa/data/dataset.hpp>
+
+#include "options.hpp"
+#include "stages.hpp"
+
+namespace maa::examples::study {
+
+class Model {
+ public:
+  static constexpr Index prompt_steps = 60;  // the least a prompt has
+
+  Model() = default;
+  Model(const Model&) = delete;
+  Model& operator=(const Model&) = delete;
+  virtual ~Model() = default;
+
+  virtual void save(const std::filesystem::path& path) const = 0;
+  virtual Index condition_size() const = 0;  // E
+  virtual bool has_head() const = 0;
+
+  // What generation may be denied, to measure what it is worth.
+  struct Ablation {
+    bool correct_head = true;
+    // Otherwise the generator chooses. 0: it does not see the prompt; only the head does.
+    std::optional<double> guidance;
+  };
+  // One policy per prompt of `share` demonstrations: [prompts, P].
+  virtual Buffer<float> generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,
+                                 const Ablation& ablation) const = 0;
+  // Policies [prompts, P] with their heads refitted, each to an equal share of the demonstrations: [prompts,
+  // P]. Error without a head.
+  virtual Buffer<float> adapt(const Buffer<float>& policies,
+                              std::span<const Trajectory> demonstrations) const = 0;
+  // One embedding per prompt, as the denoiser is conditioned on: [prompts, E].
+  virtual Buffer<float> embed(std::span<const Trajectory> prompts) const = 0;
+  // The latents of policies [N, P]: [N, L].
+  virtual Buffer<float> latents(MatrixView<const float> policies) const = 0;
+};
+
+// Where models come from: one configuration of the library.
+struct ModelFactory {
+  // Trains one, or one that never sees a prompt and leaves everything to the head; goes on from `checkpoint`
+  // if an earlier run with the same data was stopped there.
+  std::unique_ptr<Model> (*fit)(const Options& options, const Dataset& dataset, bool conditioned,
+                                const std::filesystem::path& checkpoint, TrainingLog& log);
+  std::unique_ptr<Model> (*load)(const Options& options, const std::filesystem::path& path);
+};
+// The library's default.
+extern const ModelFactory fixed_models;
+
+}  // namespace maa::examples::study

@@ -1,0 +1,107 @@
+// A model of one configuration. Including this compiles the library's training code.
+#pragma once
+
+#include <maa/generator.hpp>
+
+#include "augmentation.hpp"
+#include "interrupt.hpp"
+#include "model.hpp"
+#include "progress.hpp"
+
+namespace maa::examples::study {
+
+template <class Config>
+class ModelOf final : public Model {
+ public:
+  using GeneratorType = Generator<MetaWorldPolicy, Config>;
+  static_assert(prompt_steps == Config::prompt.steps);
+
+  explicit ModelOf(GeneratorType generator) : generator_(std::move(generator)) {}
+
+  // `settings` are the library's; seed, augmentation and what validates come from `options`.
+  static std::unique_ptr<Model> fit(const Options& options, FitOptions settings, const Dataset& dataset,
+                                    bool conditioned, const std::filesystem::path& checkpoint,
+                                    TrainingLog& log) {
+    settings.seed = seed_for(options, Purpose::fit);
+    settings.checkpoint = checkpoint;
+    settings.behavior.augmentation = reflect_and_translate(options.symmetry);
+    settings.behavior.demonstrations = options.demonstrations;
+    settings.behavior.validation_tasks = options.tasks.validation;
+    if (!conditioned) {
+      settings.behavior.condition_dropout = settings.denoiser.condition_dropout = 1;
+    }
+    GeneratorType generator{cpu::Backend(options.threads)};
+    std::unique_ptr<Progress> progress;
+    std::string stage;
+    const bool finished = generator.fit(dataset, settings, [&](const TrainProgress& now) {
+      if (stage != now.stage) {
+        stage = now.stage;
+        progress = std::make_unique<Progress>(stage, now.steps);
+      }
+      progress->update(now.step, concatenate("loss ", now.loss));
+      if (now.step % std::max<Index>(1, now.steps / 200) == 0 || now.validation) {
+        log.add(stage, now.step, now.steps, now.loss, now.validation ? &*now.validation : nullptr);
+      }
+      return !interrupted();
+    });
+    if (!finished) {
+      throw Interrupted();
+    }
+    return std::make_unique<ModelOf>(std::move(generator));
+  }
+  static std::unique_ptr<Model> load(const Options& options, const std::filesystem::path& path) {
+    return std::make_unique<ModelOf>(GeneratorType::load(path, cpu::Backend(options.threads)));
+  }
+
+  void save(const std::filesystem::path& path) const override { generator_.save(path); }
+  Index condition_size() const override { return GeneratorType::Model::condition_size; }
+  bool has_head() const override { return GeneratorType::Model::has_head; }
+
+  Buffer<float> generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,
+                         const Ablation& ablation) const override {
+    GenerateOptions options;
+    options.demonstrations_per_prompt = share;
+    options.seed = seed;
+    options.correct_head = ablation.correct_head;
+    if (ablation.guidance) {
+      options.guidance = {*ablation.guidance};
+    }
+    return flat(generator_.generate_each(demonstrations, options));
+  }
+  Buffer<float> adapt(const Buffer<float>& policies,
+                      std::span<const Trajectory> demonstrations) const override {
+    if constexpr (GeneratorType::Model::has_head) {
+      return flat(generator_.adapt(as_policies(policies.span()), demonstrations));
+    } else {
+      fail("adapt: expected a model with a head correction, found one without");
+    }
+  }
+  Buffer<float> embed(std::span<const Trajectory> prompts) const override {
+    return generator_.embed(prompts);
+  }
+  Buffer<float> latents(MatrixView<const float> weights) const override {
+    return generator_.encode(as_policies(weights.span()));
+  }
+
+ private:
+  static Buffer<float> flat(const std::vector<MetaWorldPolicy>& policies) {
+    Buffer<float> weights(static_cast<Index>(policies.size()) * MetaWorldPolicy::parameter_size);
+    auto* next = weights.data();
+    for (const auto& policy : policies) {
+      next = std::copy(policy.weights().begin(), policy.weights().end(), next);
+    }
+    return weights;
+  }
+  static std::vector<MetaWorldPolicy> as_policies(std::span<const float> weights) {
+    constexpr auto size = static_cast<std::size_t>(MetaWorldPolicy::parameter_size);
+    std::vector<MetaWorldPolicy> policies;
+    for (std::size_t first = 0; first < weights.size(); first += size) {
+      policies.emplace_back(weights.subspan(first, size));
+    }
+    return policies;
+  }
+
+  GeneratorType generator_;
+};
+
+}  // namespace maa::examples::study

@@ -1,0 +1,191 @@
+#include "outputs.hpp"
+
+#include <cstdio>
+
+#include <maa/io/npz.hpp>
+#include <maa/io/policy_file.hpp>
+#include <nlohmann/json.hpp>
+
+#include "data.hpp"
+#include "episodes.hpp"
+#include "parallel.hpp"
+
+namespace maa::examples::study {
+namespace {
+
+constexpr Index map_policies_per_task = 60;
+constexpr Index map_prompts_per_task = 40;
+
+std::filesystem::path policy_path(const Options& options, const std::string& task, Index prompt) {
+  return options.out / "policies" / concatenate(task, "_", prompt, ".safetensors");
+}
+
+void add_points(NpzWriter& writer, const std::string& name, const std::string& labels,
+                const Buffer<float>& points, const std::vector<std::int64_t>& tasks,
+                const std::vector<std::int64_t>& kinds) {
+  const auto columns = points.size() / static_cast<Index>(tasks.size());
+  const std::vector<std::size_t> one{tasks.size()};
+  writer.add(name + "s", as_xtensor(points, {tasks.size(), static_cast<std::size_t>(columns)}));
+  writer.add(name + "_task", as_xtensor(std::span<const std::int64_t>(tasks), one));
+  writer.add(name + "_" + labels, as_xtensor(std::span<const std::int64_t>(kinds), one));
+}
+
+// Every stride-th of the positions whose task is `task`, so that at most `most` are taken.
+template <class TaskOf>
+std::vector<Index> sample_of(Index count, Index task, Index most, const TaskOf& task_of) {
+  std::vector<Index> own;
+  for (Index i = 0; i < count; ++i) {
+    if (task_of(i) == task) {
+      own.push_back(i);
+    }
+  }
+  const auto stride = (static_cast<Index>(own.size()) + most - 1) / most;
+  std::vector<Index> result;
+  for (Index i = 0; i < static_cast<Index>(own.size()); i += std::max<Index>(1, stride)) {
+    result.push_back(own[static_cast<std::size_t>(i)]);
+  }
+  return result;
+}
+
+struct Clip {
+  std::vector<std::uint8_t> pixels;
+  std::size_t frames = 0;
+  std::int64_t success = -1;
+};
+
+template <class Act>
+Clip film(const Options& options, Environment& environment, const Placement& placement, const Act& act) {
+  Clip clip;
+  const auto shoot = [&] {
+    const auto image = environment.render(options.clip_width, options.clip_height);
+    clip.pixels.insert(clip.pixels.end(), image.pixels.begin(), image.pixels.end());
+    ++clip.frames;
+  };
+  Index step = 0;
+  const auto success =
+      run_episode(environment, placement, [&](std::span<const float> observation, std::span<float> action) {
+        if (step++ % options.clip_stride == 0 && step <= options.clip_steps) {
+          shoot();
+        }
+        act(observation, action);
+      });
+  shoot();
+  clip.success = success ? static_cast<std::int64_t>(*success) : -1;
+  return clip;
+}
+
+}  // namespace
+
+void write_policies(const Options& options, const Buffer<float>& generated) {
+  const auto tasks = options.tasks.reported();
+  std::filesystem::remove_all(options.out / "policies");
+  std::filesystem::create_directories(options.out / "policies");
+  for (Index i = 0; i < generated.size() / policy_size; ++i) {
+    const MetaWorldPolicy policy(
+        generated.span().subspan(static_cast<std::size_t>(i * policy_size), policy_size));
+    save_policy(policy_path(options, tasks[static_cast<std::size_t>(i / options.prompts.per_task)],
+                            i % options.prompts.per_task),
+                policy);
+  }
+}
+
+void write_prompts(const Options& options, const std::vector<Trajectory>& prompts) {
+  std::filesystem::create_directories(options.out / "prompts");
+  for (std::size_t i = 0; i < prompts.size(); i += static_cast<std::size_t>(options.prompts.per_task)) {
+    save_trajectory(options.out / "prompts" / (prompts[i].task + ".npz"), prompts[i]);
+  }
+}
+
+void write_map(const Options& options, const Dataset& dataset, const Model& model,
+               const std::vector<Trajectory>& prompts, const Buffer<float>& generated) {
+  const auto tasks = options.tasks.reported();
+  const auto seen = static_cast<Index>(options.tasks.seen.size());
+  std::vector<float> weights;
+  std::vector<Trajectory> shown;
+  std::vector<std::int64_t> latent_task, latent_kind, embedding_task, embedding_split;
+  for (Index task = 0; task < seen; ++task) {
+    for (const auto i : sample_of(dataset.policy_count(), task, map_policies_per_task, [&](Index p) {
+           return dataset.policies[static_cast<std::size_t>(p)].task;
+         })) {
+      const auto row = dataset.weight_matrix().row_span(i);
+      weights.insert(weights.end(), row.begin(), row.end());
+      latent_task.push_back(task);
+      latent_kind.push_back(0);
+    }
+    for (const auto i :
+         sample_of(static_cast<Index>(dataset.trajectories.size()), task, map_prompts_per_task, [&](Index p) {
+           const auto& trajectory = dataset.trajectories[static_cast<std::size_t>(p)];
+           return trajectory.success_step ? dataset.task_index(trajectory.task) : Index{-1};
+         })) {
+      shown.push_back(dataset.trajectories[static_cast<std::size_t>(i)]);
+      embedding_task.push_back(task);
+      embedding_split.push_back(0);
+    }
+  }
+  weights.insert(weights.end(), generated.begin(), generated.end());
+  shown.insert(shown.end(), prompts.begin(), prompts.end());
+  for (Index i = 0; i < static_cast<Index>(prompts.size()); ++i) {
+    const auto task = i / options.prompts.per_task;
+    latent_task.push_back(task);
+    latent_kind.push_back(1);
+    embedding_task.push_back(task);
+    embedding_split.push_back(task < seen ? 1 : 2);
+  }
+  NpzWriter writer;
+  const MatrixView<const float> policies(weights.data(), static_cast<Index>(latent_task.size()), policy_size);
+  add_points(writer, "latent", "kind", model.latents(policies), latent_task, latent_kind);
+  add_points(writer, "embedding", "split", model.embed(shown), embedding_task, embedding_split);
+  writer.write(options.out / "map.npz");
+  write_file_atomically(options.out / "map.json", nlohmann::json(tasks).dump());
+}
+
+bool write_clips(const Options& options, Simulator& simulator) {
+  const auto tasks = options.tasks.reported();
+  std::filesystem::remove_all(options.out / "clips");
+  if (!options.render) {
+    std::fprintf(stderr, "  Clips are left out, as asked.\n");
+    return false;
+  }
+  try {
+    const auto environment = simulator.make_environment(tasks.front());
+    std::vector<float> observation(static_cast<std::size_t>(environment->observation_size()));
+    environment->reset(environment->draw_placement(0), observation);
+    environment->render(options.clip_width, options.clip_height);
+  } catch (const Error& error) {
+    std::fprintf(stderr, "  Clips are left out: %s\n", error.what());
+    return false;
+  }
+  std::filesystem::create_directories(options.out / "clips");
+  run_parallel("clips", options.threads, static_cast<Index>(tasks.size()), [&](Index i) {
+    const auto& task = tasks[static_cast<std::size_t>(i)];
+    const auto policy = load_policy<MetaWorldPolicy>(policy_path(options, task, 0));
+    const auto environment = simulator.make_environment(task);
+    const auto placement = scene_placement(options, simulator, *environment, Purpose::scenes, 0, 0);
+    const auto expert = film(options, *environment, placement, expert_of(*environment));
+    const auto generated = film(options, *environment, placement,
+                                [&](std::span<const float> observation, std::span<float> action) {
+                                  policy.act(observation, action);
+                                });
+    const auto prompt = first_prompt(options, simulator, task);
+    Index step = 0;
+    const auto shown =
+        film(options, *environment, prompt.placement, [&](std::span<const float>, std::span<float> action) {
+          const Index row = std::min(step++, prompt.trajectory.length() - 1);
+          std::ranges::copy(prompt.trajectory.actions().row_span(row), action.begin());
+        });
+    NpzWriter writer;
+    const auto add = [&](const std::string& who, const Clip& clip) {
+      const std::vector<std::size_t> shape{clip.frames, static_cast<std::size_t>(options.clip_height),
+                                           static_cast<std::size_t>(options.clip_width), 3};
+      writer.add("frames_" + who, as_xtensor(std::span<const std::uint8_t>(clip.pixels), shape));
+      writer.add("success_" + who, as_xtensor(std::span<const std::int64_t>(&clip.success, 1), {1}));
+    };
+    add("prompt", shown);
+    add("expert", expert);
+    add("generated", generated);
+    writer.write(options.out / "clips" / (task + ".npz"));
+  });
+  return true;
+}
+
+}  // namespace maa::examples::study

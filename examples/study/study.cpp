@@ -1,0 +1,222 @@
+#include "study.hpp"
+
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+
+#include <maa/io/atomic_file.hpp>
+
+#include "interrupt.hpp"
+#include "outputs.hpp"
+#include "results.hpp"
+
+namespace maa::examples::study {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  maa::require(static_cast<bool>(file), "cannot read ", path.string());
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string compiler() {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#else
+  return "g++ " __VERSION__;
+#endif
+}
+
+// A method's name as part of a file's.
+std::string file_name(const std::string& method) {
+  std::string name;
+  for (const char c : method) {
+    name += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  }
+  return name;
+}
+
+// Names the bytes of a file (FNV-1a).
+std::string fingerprint(const std::filesystem::path& path) {
+  std::uint64_t hash = 14695981039346656037u;
+  for (const char c : read_text(path)) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  }
+  return concatenate(hash);
+}
+
+}  // namespace
+
+Study::Study(const Options& options, Simulator& simulator, const ModelFactory& models)
+    : options_(options),
+      simulator_(simulator),
+      models_(models),
+      stages_(options.out, {{"simulator", simulator.name()}, {"versions", simulator.versions()}}) {}
+
+Dataset& Study::data() {
+  return dataset_ ? *dataset_ : dataset_.emplace(Dataset::load(stages_.file("zoo.safetensors")));
+}
+
+std::filesystem::path Study::generator_path(bool conditioned) const {
+  return conditioned ? options_.out / "generator.safetensors" : stages_.file("unconditioned.safetensors");
+}
+
+Model& Study::model(bool conditioned) {
+  auto& model = conditioned ? generator_ : unconditioned_;
+  if (!model) {
+    model = models_.load(options_, generator_path(conditioned));
+  }
+  return *model;
+}
+
+void Study::collect() {
+  const auto episodes_path = stages_.file("episodes.safetensors");
+  stages_.run("collect", describe_data(options_), [&] {
+    dataset_ = study::collect(options_, simulator_, options_.out / "episodes");
+    dataset_->save(episodes_path);
+  });
+  stages_.run("zoo", describe_data(options_), [&] {
+    TrainingLog log;
+    auto& dataset = dataset_ ? *dataset_ : dataset_.emplace(Dataset::load(episodes_path));
+    add_zoo(options_, dataset, log);
+    dataset.save(stages_.file("zoo.safetensors"));
+    log.write(stages_.file("zoo.jsonl"));
+  });
+}
+
+void Study::fit(bool conditioned) {
+  const std::string name = conditioned ? "fit" : "fit_unconditioned";
+  stages_.run(name, describe_training(options_), [&] {
+    const auto checkpoint = stages_.file(name + ".checkpoint");
+    const auto log_path = stages_.file(name + ".jsonl");
+    TrainingLog log;
+    if (std::filesystem::exists(checkpoint) && std::filesystem::exists(log_path)) {
+      log = TrainingLog(read_text(log_path));
+    }
+    auto& model = conditioned ? generator_ : unconditioned_;
+    try {
+      model = models_.fit(options_, data(), conditioned, checkpoint, log);
+    } catch (const Interrupted&) {
+      log.write(log_path);
+      throw;
+    }
+    model->save(generator_path(conditioned));
+    log.write(log_path);
+  });
+}
+
+void Study::train() {
+  fit(true);
+  if (options_.unconditioned_rival) {
+    fit(false);
+  }
+  write_file_atomically(options_.out / "training.jsonl",
+                        read_text(stages_.file("zoo.jsonl")) + read_text(stages_.file("fit.jsonl")));
+}
+
+void Study::require_collected(const std::string& command) {
+  stages_.require_finished("zoo", describe_data(options_), command);
+}
+void Study::require_trained(const std::string& command) {
+  stages_.require_finished("fit", describe_training(options_), command);
+}
+
+// The outcome of a method, from its file if it was measured before in the same way.
+Measured Study::measure(const Method& method, const Json& depends_on) {
+  const auto path = stages_.file("outcomes/" + file_name(method.name) + ".json");
+  if (std::filesystem::exists(path)) {
+    const auto found = Json::parse(read_text(path), nullptr, false);
+    if (found.is_object() && found.value("depends_on", Json()) == depends_on) {
+      return {method.name, found["outcome"].get<Outcome>(), found["selection"].get<Outcome>()};
+    }
+  }
+  const auto weights = method.weights ? method.weights() : Buffer<float>();
+  const auto try_in = [&](const std::string& label, Purpose scenes) {
+    return study::evaluate(options_, simulator_, label, weights, method.seen_only, scenes);
+  };
+  Measured measured{method.name, try_in(method.name, Purpose::scenes), {}};
+  if (method.selection) {
+    measured.selection = try_in(method.name + ", selection", Purpose::selection_scenes);
+  }
+  write_file_atomically(
+      path, Json{{"depends_on", depends_on}, {"outcome", measured.outcome}, {"selection", measured.selection}}
+                .dump());
+  return measured;
+}
+
+void Study::evaluate() {
+  auto depends_on = describe_evaluation(options_);
+  depends_on["generator"] = fingerprint(generator_path(true));
+  const auto rows_path = stages_.file("rows.json");
+  std::filesystem::create_directories(stages_.file("outcomes"));
+  auto with_methods = depends_on;
+  with_methods["methods"] = options_.methods;
+  stages_.run("evaluate", with_methods, [&] {
+    const auto test = test_prompts(options_, simulator_);
+    const auto* unconditioned = options_.unconditioned_rival ? &model(false) : nullptr;
+    const auto methods = make_methods(options_, data(), model(true), unconditioned, test);
+    const auto generated = methods.front().weights();
+    write_policies(options_, generated);
+    write_prompts(options_, test.prompts);
+    write_map(options_, data(), model(true), test.prompts, generated);
+    for (const auto& wanted : options_.methods) {
+      require(std::ranges::find(methods, wanted, &Method::name) != methods.end(),
+              "evaluate: there is no method \"", wanted, "\"");
+    }
+    std::vector<Measured> measured;
+    for (const auto& method : methods) {
+      if (options_.methods.empty() ||
+          std::ranges::find(options_.methods, method.name) != options_.methods.end()) {
+        measured.push_back(measure(method, depends_on));
+      }
+    }
+    write_file_atomically(rows_path, result_rows(options_, measured).dump());
+  });
+  stages_.run("render", describe_clips(options_), [&] { write_clips(options_, simulator_); });
+  const auto rows = Json::parse(read_text(rows_path));
+  write_file_atomically(options_.out / "results.json", results(rows).dump(1) + '\n');
+  print_table(options_, rows);
+  std::printf("\nSeconds:");
+  for (const auto& [stage, seconds] : stages_.seconds()) {
+    std::printf(" %s %.1f", stage.c_str(), seconds);
+  }
+  std::printf("\nResults: %s\n", (options_.out / "results.json").c_str());
+}
+
+Json Study::results(const Json& rows) const {
+  const auto environment = simulator_.make_environment(options_.tasks.seen.front());
+  Json protocol{
+      {"simulator", simulator_.name()},
+      {"prompts_per_task", options_.prompts.per_task},
+      {"prompts", "demonstrations of a scripted expert with action noise, on placements never trained on"},
+      {"prompt_noise", options_.prompts.noise},
+      {"scenes_per_policy", options_.scenes},
+      {"scenes", "fresh random placements per prompt, the same for every method"},
+      {"episode_steps", environment->max_episode_steps()},
+      {"success", "any step, joint over all scenes"},
+      {"selection", "none: one policy per prompt (top5 and top10: by other scenes than those reported)"}};
+  protocol["options"] = describe_clips(options_);
+  Json versions{{"maa", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)}};
+  for (const auto& [name, version] : simulator_.versions()) {
+    versions[name] = version;
+  }
+  versions["compiler"] = compiler();
+  return {{"protocol", protocol},
+          {"seeds",
+           {{"seed", options_.seed},
+            {"prompt_seed", options_.prompts.seed},
+            {"scene_seed", options_.scene_seed}}},
+          {"versions", versions},
+          {"wall_seconds", stages_.seconds()},
+          {"tasks",
+           {{"seen", options_.tasks.seen},
+            {"unseen", options_.tasks.unseen},
+            {"extra", options_.tasks.extra},
+            {"validation", options_.tasks.validation},
+            {"mirror_images", options_.tasks.mirror_images(simulator_)}}},
+          {"rows", rows}};
+}
+
+}  // namespace maa::examples::study

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Prints a markdown table over several runs of one study with different seeds: each method's share of policies that
+succeed in all their scenes, as the mean over the runs and the lowest and highest run."""
+import argparse
+import json
+import os
+import pathlib
+import sys
+
+sys.dont_write_bytecode = True
+from report_files import ReportError, Results, need
+
+WITHOUT = "unseen_without_mirror_images"
+TITLES = {"seen": "seen tasks", "unseen": "unseen tasks", WITHOUT: "unseen, without mirror images"}
+
+
+def share(results, method, column):
+    """Mean over the column's tasks, each having the same number of prompts; None where the method does not apply."""
+    left_out = results.mirror_images if column == WITHOUT else ()
+    tasks = [task for task in results.tasks[column.split("_")[0]] if task not in left_out]
+    rows = [results.row(task, column.split("_")[0], method) for task in tasks]
+    return None if not rows or None in rows else sum(row["qualified"] for row in rows) / len(rows)
+
+
+def summary(runs):
+    """{method: {column: {"mean", "lowest", "highest"} or None}} over the runs; None where a run lacks the method."""
+    columns = [column for column in TITLES if column != WITHOUT or runs[0].mirror_images]
+    result = {}
+    for method in dict.fromkeys(method for run in runs for method in run.methods):
+        of_method = result[method] = {}
+        for column in columns:
+            shares = [share(run, method, column) for run in runs]
+            of_method[column] = None if None in shares else {
+                "mean": sum(shares) / len(shares), "lowest": min(shares), "highest": max(shares)}
+    return result
+
+
+def markdown(methods):
+    columns = list(next(iter(methods.values())))
+    yield f"| method | {' | '.join(TITLES[column] for column in columns)} |"
+    yield "|" + (len(columns) + 1) * "---|"
+    for method, shares in methods.items():
+        cells = ("-" if found is None else "{mean:.2f} ({lowest:.2f} - {highest:.2f})".format(**found)
+                 for found in shares.values())
+        yield f"| {method} | {' | '.join(cells)} |"
+
+
+def write_json(path, runs, methods):
+    data = {"simulator": runs[0].simulator, "tasks": runs[0].tasks, "mirror_images": runs[0].mirror_images,
+            "runs": [{"seeds": run.seeds, "versions": run.versions} for run in runs], "qualified": methods}
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(prog="summarize.py", description=__doc__)
+    parser.add_argument("results", nargs="+", type=pathlib.Path, metavar="RESULTS_JSON")
+    parser.add_argument("--json", type=pathlib.Path, metavar="FILE",
+                        help="also write means, lowest and highest values there")
+    arguments = parser.parse_args(arguments)
+    try:
+        runs = [Results(path) for path in arguments.results]
+        for path, run in zip(arguments.results, runs):
+            for name in ("simulator", "tasks"):
+                need(getattr(run, name) == getattr(runs[0], name), path, name, f"those of {arguments.results[0]}",
+                     getattr(run, name))
+        methods = summary(runs)
+        if arguments.json:
+            write_json(arguments.json, runs, methods)
+    except (ReportError, OSError) as error:
+        print(f"summarize.py: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(markdown(methods)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
