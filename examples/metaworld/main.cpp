@@ -15,6 +15,7 @@ struct Arguments {
   std::string preset = "small";
   study::Options options;
   MetaWorldOptions simulator;
+  bool noise_study = false;
 };
 
 // Options of every command; what they change is in the preset's place.
@@ -25,6 +26,8 @@ void add_common(CLI::App& command, Arguments& arguments) {
       ->capture_default_str();
   command.add_option("--out", options.out, "folder for all results [out/metaworld/PRESET]");
   command.add_option("--seed", options.seed, "seed of data and training")->capture_default_str();
+  command.add_flag("--placement-per-run", options.placement_per_run,
+                   "the paper's data: all episodes of a run have one placement");
   command.add_option("--venv", arguments.simulator.venv, "virtual environment with the metaworld package")
       ->capture_default_str();
   command.add_option("--threads", options.threads, "threads and simulator processes")
@@ -69,6 +72,8 @@ Arguments parse(int argc, char** argv, std::string& command) {
         ->capture_default_str();
     evaluate->add_option("--methods", options.methods, "only these methods [all]");
     evaluate->add_option("--unseen", options.tasks.unseen, "other unseen tasks");
+    evaluate->add_flag("--noise-study", arguments.noise_study,
+                       "also: prompts with action noise 0, .1, .2, .3 and .5");
     bool no_render = !options.render;
     evaluate->add_flag("--no-render", no_render, "leave the clips out");
     try {
@@ -109,6 +114,9 @@ int main(int argc, char** argv) {
     } else {
       study.require_trained(before("train"));
       study.evaluate();
+      if (arguments.noise_study) {
+        study.study_noise({0.0, 0.1, 0.2, 0.3, 0.5});
+      }
     }
   });
 }

@@ -1,5 +1,6 @@
 #include "study.hpp"
 
+#include <cmath>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
@@ -183,6 +184,40 @@ void Study::evaluate() {
     std::printf(" %s %.1f", stage.c_str(), seconds);
   }
   std::printf("\nResults: %s\n", (options_.out / "results.json").c_str());
+}
+
+void Study::study_noise(const std::vector<double>& levels) {
+  Json rows = Json::array();
+  for (const double level : levels) {
+    auto options = options_;
+    options.prompts.noise = {level};
+    const auto test = test_prompts(options, simulator_);
+    for (const Index share : {Index{1}, demonstrations_per_prompt}) {
+      const auto& shown = share == 1 ? test.prompts : test.demonstrations;
+      const auto weights = model(true).generate(shown, share, seed_for(options, Purpose::generation), {});
+      const auto label =
+          concatenate("noise ", level, ", ", share, share == 1 ? " demonstration" : " demonstrations");
+      const Measured measured{
+          label, study::evaluate(options, simulator_, label, weights, false, Purpose::scenes), {}};
+      Json row{level, share};
+      for (const auto& result : result_rows(options, {measured})) {
+        if (result["task"] == "mean") {
+          const auto percent = [](const Json& rate) { return std::lround(100 * rate.get<double>()); };
+          row.push_back(concatenate(percent(result["qualified"]), " % (", percent(result["ci95"][0]), " - ",
+                                    percent(result["ci95"][1]), ")"));
+        }
+      }
+      rows.push_back(row);
+    }
+  }
+  const Json table{
+      {"title", "Noise in the prompt"},
+      {"note", concatenate("Share of generated policies that succeed in all of ", options_.scenes,
+                           " scenes, by the deviation of the action noise in their prompts; ",
+                           options_.prompts.per_task, " prompts a task, 95 % intervals.")},
+      {"columns", {"noise", "demonstrations", "seen tasks", "unseen tasks"}},
+      {"rows", rows}};
+  write_file_atomically(options_.out / "noise.json", table.dump(1) + '\n');
 }
 
 Json Study::results(const Json& rows) const {

@@ -26,6 +26,8 @@ class Study {
   void collect();   // episodes and the zoo: stages/zoo.safetensors
   void train();     // generator.safetensors, and training.jsonl
   void evaluate();  // results.json, policies, prompts, maps and clips; prints a table
+  // noise.json: success of generated policies by the action noise in their prompts (the paper's Fig. 7).
+  void study_noise(const std::vector<double>& levels);
 
   // Errors for a stage that needs an earlier one which was not finished.
   void require_collected(const std::string& command);

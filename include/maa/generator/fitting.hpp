@@ -22,6 +22,7 @@ class Fitting {
     initialize<Model>(state_.parameters.span(), Rng(options.seed));
     state_.diffusion = options.denoiser.diffusion;
     state_.sampling = options.sampling;
+    require(!options.guidance.empty(), "fit: expected at least one guidance, found none");
     state_.guidance = options.guidance;
     for (auto* train : {&options_.autoencoder.train, &options_.embedder.train, &options_.denoiser.train,
                         &options_.behavior.train}) {
