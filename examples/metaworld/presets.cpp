@@ -64,7 +64,8 @@ study::Options metaworld_options(const std::string& preset) {
     options.unconditioned_rival = false;
   }
   if (preset == "smoke") {
-    options.tasks = {{"button-press", "drawer-open", "reach"}, {"drawer-close"}, {}, {}};
+    options.tasks = {
+        {"button-press", "drawer-open", "reach"}, {"drawer-close"}, {}, {"button-press-topdown-wall"}};
     options.smoke = true;
     study::shrink(options);
   }

@@ -26,10 +26,10 @@ MatrixView<float> as_matrix(Buffer<float>& weights) {
 // its runs, and through their snapshots from the last backwards.
 class Library {
  public:
-  Library(const Dataset& dataset, const Model& model) : dataset_(dataset) {
+  Library(const Options& options, const Dataset& dataset, const Model& model) : dataset_(dataset) {
     std::vector<Trajectory> prompts;
     std::vector<Index> count(dataset.tasks.size());
-    for (const auto& trajectory : dataset.trajectories) {
+    for (const auto& trajectory : trained_episodes(options, dataset)) {
       if (trajectory.success_step && trajectory.length() >= Model::prompt_steps) {
         const auto task = dataset.task_index(trajectory.task);
         policies_.push_back(policy_for(task, count[static_cast<std::size_t>(task)]++));
@@ -286,7 +286,7 @@ class Rivals {
   // The mean of the policies of the training prompts nearest to each prompt.
   Buffer<float> copies_of_nearest(Index neighbours_wanted) {
     if (!library_) {
-      library_ = std::make_unique<Library>(dataset_, model_);
+      library_ = std::make_unique<Library>(options_, dataset_, model_);
       embeddings_ = model_.embed(test_.prompts);
     }
     const auto size = static_cast<std::size_t>(embeddings_.size() / count_);
