@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 
+#include <maa/core/nearest_names.hpp>
 #include <maa/io/atomic_file.hpp>
 
 #include "interrupt.hpp"
@@ -158,14 +159,16 @@ void Study::evaluate() {
     const auto test = test_prompts(options_, simulator_);
     const auto* unconditioned = options_.unconditioned_rival ? &model(false) : nullptr;
     const auto methods = make_methods(options_, data(), model(true), unconditioned, test);
+    std::vector<std::string> names;
+    std::ranges::transform(methods, std::back_inserter(names), &Method::name);
+    for (const auto& wanted : options_.methods) {
+      require(std::ranges::find(names, wanted) != names.end(), "evaluate: there is no method \"", wanted,
+              "\"; the nearest are ", nearest_names(wanted, names));
+    }
     const auto generated = methods.front().weights();
     write_policies(options_, generated);
     write_prompts(options_, test.prompts);
     write_map(options_, data(), model(true), test.prompts, generated);
-    for (const auto& wanted : options_.methods) {
-      require(std::ranges::find(methods, wanted, &Method::name) != methods.end(),
-              "evaluate: there is no method \"", wanted, "\"");
-    }
     std::vector<Measured> measured;
     for (const auto& method : methods) {
       if (options_.methods.empty() ||

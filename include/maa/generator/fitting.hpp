@@ -196,6 +196,10 @@ class Fitting {
       for (const auto& task : behavior.validation_tasks) {
         text += " " + task;
       }
+      text += " with guidance";
+      for (const double guidance : options_.guidance) {
+        text += concatenate(" ", guidance);
+      }
     }
     return text;
   }

@@ -64,7 +64,8 @@ struct BehaviorOptions {
   // Names of whole tasks to validate on: no stage and no normaliser sees their trajectories, and policies of
   // these tasks are ignored. The stage's validation is the error of the actions of policies sampled for
   // `validation_prompts` prompts of each (without augmentation, of demonstrations[0] demonstrations), always
-  // the same ones and with the same noise. Error for a name that the dataset lacks.
+  // the same ones and with the same noise; for Keep::best_fallback they are sampled without the condition.
+  // Error for a name that the dataset lacks.
   std::vector<std::string> validation_tasks;
   Index validation_prompts = 8;
   Keep keep = Keep::best_fallback;  // without validation tasks: last
@@ -142,7 +143,7 @@ struct FitOptions {
       result.ema = EmaOptions{.maximum = 0.999};
       return result;
     };
-    // Weights and latents of the zoo are not what these two learn from (HACKING.md, "Presets").
+    // No steps: decoder and denoiser learn from behaviour alone (HACKING.md, "Presets").
     options.autoencoder.train = train(0, 64, 2e-3);
     options.autoencoder.train.weight_decay = 1e-4;
     options.autoencoder.input_noise = 0;
@@ -176,7 +177,7 @@ struct GenerateOptions {
   // How much the condition counts: 0 not at all, above 1 more than trained (all but 1 want
   // condition_dropout). Of several, a candidate is made with each, and the one is returned that agrees best
   // with parts of the prompt that its head was not fitted to. Empty: the generator's own choice
-  // (FitOptions::guidance).
+  // (FitOptions::guidance), and its fallback where it has one (Keep::best_fallback).
   std::vector<double> guidance = {};
   bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
