@@ -2,7 +2,7 @@
 // process.
 #pragma once
 
-#include "cases.hpp"
+#include "case.hpp"
 
 #include <benchmark/benchmark.h>
 

@@ -1,5 +1,6 @@
 // Every model and stage at the paper's sizes and the default configuration's, for the batches of performance
 // goals, on one and two threads. Names: see cases.hpp, then the number of threads.
+#include "cases.hpp"
 #include "counters.hpp"
 
 namespace {

@@ -1,6 +1,7 @@
 // The remaining ops, at the sizes of the paper's models. Arguments: batch, threads. Bytes are counted as if
 // they came from memory.
 #include "counters.hpp"
+#include "policy_cases.hpp"
 
 #include <maa/models/ridge_head.hpp>
 

@@ -2,35 +2,33 @@
 // line of JSON. It works only between a command and its answer, so that two such processes can take turns on
 // one machine.
 //
-//     load CASE THREADS FOLDER   makes the case, exchanges weights, inputs and results through files in
-//     FOLDER run REPETITIONS            seconds per run, one number for each repetition calibrate THREADS the
-//     machine's limits now drop | quit
+//     load CASE THREADS FOLDER   makes the case, exchanges weights, inputs and results through files in FOLDER
+//     run REPETITIONS            seconds per run, one number for each repetition
+//     calibrate THREADS          the machine's limits now
+//     device                     what it runs on, where that is not the processor
+//     drop | quit
 #pragma once
 
-#include "cases.hpp"
+#include "case.hpp"
 
 #include <sched.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 namespace bench {
 
-// Largest difference over the largest number expected.
-inline double relative_difference(std::span<const float> found, std::span<const float> expected) {
-  maa::require(found.size() == expected.size(), "peer: expected ", expected.size(), " results, found ",
-               found.size());
-  double difference = 0, largest = 0;
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    difference =
-        std::max(difference, std::abs(static_cast<double>(found[i]) - static_cast<double>(expected[i])));
-    largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
-  }
-  return maa::first_nonfinite(found) >= 0 ? std::numeric_limits<double>::infinity() : difference / largest;
-}
+// What differs on a device.
+struct PeerSettings {
+  double shortest = 5e-3;  // seconds of one measurement, at least
+  int warm_up = 0;         // untimed runs before each
+  std::string device = {};  // its description
+};
 
 class PeerServer {
  public:
@@ -38,7 +36,8 @@ class PeerServer {
 
   // writes: whether this is the side that writes down weights, inputs and results; the others compare with
   // them.
-  PeerServer(MakeCase make, bool writes) : make_(std::move(make)), writes_(writes) {
+  PeerServer(MakeCase make, bool writes, PeerSettings settings = {})
+      : make_(std::move(make)), writes_(writes), settings_(std::move(settings)) {
     sched_getaffinity(0, sizeof allowed_, &allowed_);
     // Threads begin here, on all cores: those begun later would share the one core of a case for one thread.
     maa::ThreadPool().for_each(1 << 12, [](Index) { std::this_thread::yield(); });
@@ -81,6 +80,9 @@ class PeerServer {
       words >> threads;
       return calibrate(threads);
     }
+    if (command == "device") {
+      return {{"device", settings_.device}};
+    }
     if (command == "drop") {
       case_.reset();
       return {{"dropped", true}};
@@ -117,8 +119,9 @@ class PeerServer {
       const maa::SafetensorsReader reader(folder / file);
       answer["difference"] = relative_difference(found, reader.read<float>("outcome").span());
     }
+    warm_up();
     const double once = time_runs(1);
-    runs_ = std::clamp<Index>(static_cast<Index>(shortest / once) + 1, 1, 1'000'000);
+    runs_ = std::clamp<Index>(static_cast<Index>(settings_.shortest / once) + 1, 1, 1'000'000);
     return answer;
   }
 
@@ -141,10 +144,16 @@ class PeerServer {
   nlohmann::json run(int repetitions) {
     maa::require(case_ != nullptr, "peer: expected a case to be loaded, found none");
     std::vector<double> seconds;
+    warm_up();
     for (int i = 0; i < repetitions; ++i) {
       seconds.push_back(time_runs(runs_));
     }
     return {{"seconds", seconds}};
+  }
+  void warm_up() {
+    for (int i = 0; i < settings_.warm_up; ++i) {
+      case_->run();
+    }
   }
   double time_runs(Index runs) {
     const double start = now();
@@ -174,10 +183,9 @@ class PeerServer {
     sched_setaffinity(0, sizeof cores, &cores);
   }
 
-  static constexpr double shortest = 5e-3;  // seconds of one measurement, at least
-
   MakeCase make_;
   bool writes_;
+  PeerSettings settings_;
   cpu_set_t allowed_{};
   std::unique_ptr<Case> case_;
   Index runs_ = 1;

@@ -1,4 +1,5 @@
 // The library's side of the comparison with peers (peers.py): see peer_server.hpp.
+#include "cases.hpp"
 #include "peer_server.hpp"
 
 int main() {

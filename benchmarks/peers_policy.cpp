@@ -1,6 +1,7 @@
 // A peer for one policy and one observation: Eigen with sizes known at compile time or, with PEER_RTNEURAL,
 // RTNeural. Answers as peer_server.hpp says. Build with -O3 -march=native.
 #include "peer_server.hpp"
+#include "policy_cases.hpp"
 
 #if PEER_RTNEURAL
 #include <RTNeural/RTNeural.h>
@@ -69,7 +70,7 @@ using PeerNetwork = peer::EigenPolicy;
 class PeerAct : public bench::PolicyCase {
  public:
   PeerAct()
-      : PolicyCase(1, count, 1),
+      : PolicyCase(1, count),
         network_(std::make_unique<PeerNetwork>(weights_.data())),
         actions_(count * action_size) {}
   void run() override {

@@ -1,6 +1,7 @@
 // A peer for large matrix products: Eigen, OpenBLAS or oneDNN, by the macro PEER_EIGEN, PEER_OPENBLAS or
 // PEER_ONEDNN. Answers as peer_server.hpp says. Build with -O3 -march=native, Eigen also with -fopenmp.
 #include "peer_server.hpp"
+#include "policy_cases.hpp"
 
 #if PEER_EIGEN
 #include <Eigen/Core>

@@ -1,5 +1,6 @@
 // Properties of the diffusion schedule and the samplers, without a model.
 #include <doctest/doctest.h>
+#include <maa/backend/cpu.hpp>
 #include <maa/diffusion/sampler.hpp>
 #include <maa/diffusion/schedule.hpp>
 
@@ -18,6 +19,9 @@ using maa::PredictionType;
 using maa::SamplerKind;
 using maa::SamplingOptions;
 using maa::TimestepSpacing;
+
+const maa::cpu::Backend backend(1);
+maa::Workspace workspace;
 
 constexpr std::array prediction_types = {PredictionType::epsilon, PredictionType::sample,
                                          PredictionType::v_prediction};
@@ -145,14 +149,14 @@ TEST_CASE_TEMPLATE("targets of every type lead back to the clean sample and the 
   for (const auto type : prediction_types) {
     const auto schedule = schedule_with(type);
     Matrix<T> noisy(5, 7), target(5, 7), x0_again(5, 7), epsilon_again(5, 7);
-    schedule.add_noise(x0, epsilon, timesteps, noisy.view());
-    schedule.target(x0, epsilon, timesteps, target.view());
-    schedule.clean_and_noise(noisy, target, timesteps, x0_again.view(), epsilon_again.view());
+    schedule.add_noise(backend, x0, epsilon, timesteps, noisy.view());
+    schedule.target(backend, x0, epsilon, timesteps, target.view());
+    schedule.clean_and_noise(backend, noisy, target, timesteps, x0_again.view(), epsilon_again.view());
     CHECK(largest_difference(x0, x0_again) < tolerance);
     CHECK(largest_difference(epsilon, epsilon_again) < tolerance);
     // Written over its own input.
     auto in_place = x0;
-    schedule.add_noise(in_place, epsilon, timesteps, in_place.view());
+    schedule.add_noise(backend, in_place, epsilon, timesteps, in_place.view());
     CHECK(largest_difference(in_place, noisy) == 0);
   }
 }
@@ -165,9 +169,9 @@ TEST_CASE("x0_prediction is the derivative of the estimate of x0") {
     Matrix<double> prediction(1, 1, 4), low(1, 1), high(1, 1), unused(1, 1);
     const double step = 1e-3, start = prediction.values[0];
     prediction.values[0] = start - step;
-    schedule.clean_and_noise(x, prediction, timesteps, low.view(), unused.view());
+    schedule.clean_and_noise(backend, x, prediction, timesteps, low.view(), unused.view());
     prediction.values[0] = start + step;
-    schedule.clean_and_noise(x, prediction, timesteps, high.view(), unused.view());
+    schedule.clean_and_noise(backend, x, prediction, timesteps, high.view(), unused.view());
     CHECK(schedule.prediction_map(40).x0_prediction ==
           doctest::Approx((high.values[0] - low.values[0]) / (2 * step)).epsilon(1e-9));
   }
@@ -186,8 +190,8 @@ TEST_CASE_TEMPLATE("a perfect denoiser recovers the clean samples in any number 
             Matrix<T> x(4, 6);
             auto streams = maa::sample_streams(maa::Rng(7), 0, 4);
             const SamplingOptions options{sampler, steps, spacing, eta};
-            CHECK(maa::draw_samples<T>(schedule, options, streams, x.view(),
-                                       perfect_denoiser(schedule, clean)));
+            CHECK(maa::draw_samples(backend, schedule, options, streams, x.view(),
+                                    perfect_denoiser(schedule, clean), workspace));
             CHECK(largest_difference(x, clean) < tolerance);
           }
         }
@@ -200,9 +204,9 @@ TEST_CASE("DDIM keeps a noisy sample on its path, and the noise follows the uncl
   const auto schedule = schedule_with(PredictionType::sample, false);
   const Matrix<double> x0(3, 4, 8), epsilon(3, 4, 9), no_noise(0, 0);
   Matrix<double> x(3, 4), expected(3, 4);
-  schedule.add_noise(x0, epsilon, std::vector<Index>(3, 70), x.view());
-  schedule.add_noise(x0, epsilon, std::vector<Index>(3, 20), expected.view());
-  maa::ddim_step(schedule, 70, 20, 0.0, x0, no_noise, x.view());
+  schedule.add_noise(backend, x0, epsilon, std::vector<Index>(3, 70), x.view());
+  schedule.add_noise(backend, x0, epsilon, std::vector<Index>(3, 20), expected.view());
+  maa::ddim_step(backend, schedule, 70, 20, 0.0, x0, no_noise, x.view());
   CHECK(largest_difference(x, expected) < 1e-12);
 
   // An estimate of 3, clipped to 1: the direction still comes from 3.
@@ -210,7 +214,7 @@ TEST_CASE("DDIM keeps a noisy sample on its path, and the noise follows the uncl
   Matrix<double> sample(1, 1), prediction(1, 1);
   sample.values[0] = 0.5;
   prediction.values[0] = 3;
-  maa::ddim_step(clipping, 70, 20, 0.0, prediction, no_noise, sample.view());
+  maa::ddim_step(backend, clipping, 70, 20, 0.0, prediction, no_noise, sample.view());
   const double now = clipping.alpha_bar(70), next = clipping.alpha_bar(20);
   const double direction = (0.5 - std::sqrt(now) * 3) / std::sqrt(1 - now);
   CHECK(sample.values[0] ==
@@ -224,15 +228,15 @@ TEST_CASE("DDIM with eta 1 is ancestral sampling") {
     for (const auto& [t, previous] : {std::pair<Index, Index>{80, 60}, {33, 32}, {10, -1}}) {
       auto ddim = start;
       auto ddpm = start;
-      maa::ddim_step(schedule, t, previous, 1.0, prediction, noise, ddim.view());
-      maa::ddpm_step(schedule, t, previous, prediction, noise, ddpm.view());
+      maa::ddim_step(backend, schedule, t, previous, 1.0, prediction, noise, ddim.view());
+      maa::ddpm_step(backend, schedule, t, previous, prediction, noise, ddpm.view());
       CHECK(largest_difference(ddim, ddpm) < 1e-9);
     }
     // The noise's scale is the posterior's: the difference that a unit of noise makes.
     Matrix<double> with(1, 1), without(1, 1), zero(1, 1), one(1, 1);
     one.values[0] = 1;
-    maa::ddim_step(schedule, 80, 60, 1.0, zero, one, with.view());
-    maa::ddim_step(schedule, 80, 60, 1.0, zero, zero, without.view());
+    maa::ddim_step(backend, schedule, 80, 60, 1.0, zero, one, with.view());
+    maa::ddim_step(backend, schedule, 80, 60, 1.0, zero, zero, without.view());
     const double now = schedule.alpha_bar(80), next = schedule.alpha_bar(60);
     const double variance = (1 - next) / (1 - now) * (1 - now / next);
     CHECK(with.values[0] - without.values[0] == doctest::Approx(std::sqrt(variance)).epsilon(1e-12));
@@ -257,10 +261,10 @@ TEST_CASE("one denoiser in three prediction types samples the same") {
           epsilon.view()(i, j) = (noisy(i, j) - std::sqrt(kept) * x0.view()(i, j)) / std::sqrt(1 - kept);
         }
       }
-      schedule.target(x0, epsilon, t, prediction);
+      schedule.target(backend, x0, epsilon, t, prediction);
     };
-    CHECK(maa::draw_samples<double>(schedule, {SamplerKind::ddim, 10, TimestepSpacing::trailing, 0.3},
-                                    streams, x.view(), denoise));
+    CHECK(maa::draw_samples(backend, schedule, {SamplerKind::ddim, 10, TimestepSpacing::trailing, 0.3},
+                            streams, x.view(), denoise, workspace));
     drawn.push_back(std::move(x));
   }
   CHECK(largest_difference(drawn[0], drawn[1]) < 1e-9);
@@ -281,8 +285,8 @@ TEST_CASE("a sample does not depend on its batch") {
     Matrix<float> all(6, 3), part(2, 3);
     auto all_streams = maa::sample_streams(maa::Rng(15), 0, 6);
     auto part_streams = maa::sample_streams(maa::Rng(15), 3, 2);
-    maa::draw_samples<float>(schedule, options, all_streams, all.view(), denoise);
-    maa::draw_samples<float>(schedule, options, part_streams, part.view(), denoise);
+    maa::draw_samples(backend, schedule, options, all_streams, all.view(), denoise, workspace);
+    maa::draw_samples(backend, schedule, options, part_streams, part.view(), denoise, workspace);
     for (Index j = 0; j < 3; ++j) {
       CHECK(part.view()(0, j) == all.view()(3, j));
       CHECK(part.view()(1, j) == all.view()(4, j));
@@ -302,7 +306,8 @@ TEST_CASE("guidance moves along the difference of the predictions, and progress 
   const Matrix<double> x(2, 3, 16);
   const std::vector<Index> timesteps(2, 5);
   for (const auto& [scale, expected] : {std::pair{0.0, 0.1}, {1.0, 0.4}, {3.0, 1.0}}) {
-    auto guided = maa::guided_denoiser<double>(constant(0.4), constant(0.1), scale);
+    Matrix<double> scratch(2, 3);
+    auto guided = maa::guided_denoiser(backend, constant(0.4), constant(0.1), scale, scratch.view());
     guided(x, timesteps, prediction.view());
     CHECK(prediction.values[5] == doctest::Approx(expected));
   }
@@ -310,12 +315,12 @@ TEST_CASE("guidance moves along the difference of the predictions, and progress 
   Matrix<double> sample(1, 2);
   auto streams = maa::sample_streams(maa::Rng(17), 0, 1);
   std::vector<Index> seen;
-  const bool finished = maa::draw_samples<double>(schedule, {}, streams, sample.view(), constant(0.25),
-                                                  [&](Index done, Index steps) {
-                                                    CHECK(steps == 10);
-                                                    seen.push_back(done);
-                                                    return done < 4;
-                                                  });
+  const bool finished = maa::draw_samples(backend, schedule, {}, streams, sample.view(), constant(0.25),
+                                          workspace, [&](Index done, Index steps) {
+                                            CHECK(steps == 10);
+                                            seen.push_back(done);
+                                            return done < 4;
+                                          });
   CHECK_FALSE(finished);
   CHECK(seen == std::vector<Index>{1, 2, 3, 4});
 }
@@ -350,25 +355,26 @@ TEST_CASE("bad arguments are refused by name and leave the output alone") {
   Matrix<float> noisy(2, 3, 21);
   const auto before = noisy.values;
   const std::vector<Index> good = {1, 2}, late = {1, 100}, few = {1};
-  CHECK(message_of([&] { schedule.add_noise(x0, epsilon, late, noisy.view()); }).find("found 100") !=
+  CHECK(message_of([&] { schedule.add_noise(backend, x0, epsilon, late, noisy.view()); }).find("found 100") !=
         std::string::npos);
   CHECK(message_of([&] {
-          schedule.add_noise(x0, epsilon, few, noisy.view());
+          schedule.add_noise(backend, x0, epsilon, few, noisy.view());
         }).find("expected 2 timesteps") != std::string::npos);
-  CHECK(message_of([&] { schedule.target(x0, narrow, good, noisy.view()); }).find("[2, 2]") !=
+  CHECK(message_of([&] { schedule.target(backend, x0, narrow, good, noisy.view()); }).find("[2, 2]") !=
         std::string::npos);
   auto streams = maa::sample_streams(maa::Rng(22), 0, 1);
   const auto nothing = [](MatrixView<const float>, std::span<const Index>, MatrixView<float>) {};
   CHECK(message_of([&] {
-          maa::draw_samples<float>(schedule, {}, streams, noisy.view(), nothing);
+          maa::draw_samples(backend, schedule, {}, streams, noisy.view(), nothing, workspace);
         }).find("random streams") != std::string::npos);
   CHECK(message_of([&] {
           auto both = maa::sample_streams(maa::Rng(22), 0, 2);
-          maa::draw_samples<float>(schedule, {SamplerKind::ddim, 10, TimestepSpacing::leading, 1.5}, both,
-                                   noisy.view(), nothing);
+          maa::draw_samples(backend, schedule, {SamplerKind::ddim, 10, TimestepSpacing::leading, 1.5}, both,
+                            noisy.view(), nothing, workspace);
         }).find("eta") != std::string::npos);
-  CHECK(message_of([&] { maa::ddpm_step(schedule, 5, 9, x0, epsilon, noisy.view()); }).find("before 5") !=
-        std::string::npos);
+  CHECK(message_of([&] {
+          maa::ddpm_step(backend, schedule, 5, 9, x0, epsilon, noisy.view());
+        }).find("before 5") != std::string::npos);
   for (Index i = 0; i < before.size(); ++i) {
     CHECK(noisy.values[i] == before[i]);
   }

@@ -123,6 +123,39 @@ double largest_difference(const Policy& a, const Policy& b) {
   return largest;
 }
 
+TEST_CASE("a condition may be restricted to one of the embeddings") {
+  const auto data = dataset();
+  const auto prompt = demonstration(0, 777);
+  constexpr Index size = SmallConfig::embedding_size;
+  for (const auto parts : {ConditionParts::h, ConditionParts::v}) {
+    for (const bool normalized : {false, true}) {
+      auto chosen = options();
+      for (auto* train : {&chosen.autoencoder.train, &chosen.embedder.train, &chosen.denoiser.train,
+                          &chosen.behavior.train}) {
+        train->steps = 2;
+      }
+      chosen.condition = parts;
+      chosen.denoiser.normalize_condition = normalized;
+      SmallGenerator generator{cpu::Backend(1)};
+      REQUIRE(generator.fit(data, chosen));
+      const test::TemporaryFolder folder;
+      generator.save(folder / "generator.safetensors");
+      const auto loaded = SmallGenerator::load(folder / "generator.safetensors", cpu::Backend(1));
+      const auto condition = loaded.embed(std::span(&prompt, 1));
+      const auto seen = [&](Index first) {
+        return std::any_of(condition.begin() + first, condition.begin() + first + size,
+                           [](float value) { return value != 0; });
+      };
+      CHECK(seen(0) == (parts == ConditionParts::h));
+      CHECK(seen(size) == (parts == ConditionParts::v));
+    }
+  }
+  auto chosen = options();
+  chosen.condition = ConditionParts::v;
+  Generator<Policy, TrajectoryConfig> without{cpu::Backend(1)};
+  CHECK_THROWS_AS(without.fit(data, chosen), Error);
+}
+
 TEST_CASE("a trained generator writes policies that behave like the prompt, not like the other task") {
   SmallGenerator generator{cpu::Backend(2)};
   std::set<std::string> stages;

@@ -154,7 +154,7 @@ TEST_CASE("embedder gradients, through logits and embeddings") {
 }
 
 using SmallSet = SetEncoder<4,
-                            Sequential<Linear<3 + set_phases, 6>, Activate<6, Activation::relu>, Linear<6, 5>,
+                            Sequential<Linear<3 + phase_numbers, 6>, Activate<6, Activation::relu>, Linear<6, 5>,
                                        Activate<5, Activation::relu>>,
                             Sequential<Linear<10, 7>, Activate<7, Activation::relu>, Linear<7, 2>>>;
 

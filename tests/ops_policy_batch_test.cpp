@@ -106,7 +106,7 @@ TEST_CASE("policy batch: outputs and gradients of all layouts, own and common ob
         auto storage = random(policies * stride, 1);
         const MatrixView<double> weights(storage.data(), policies, layout->parameter_count, stride);
         auto values = random((common ? 1 : policies) * rows * 5, 2);
-        const auto observations = [&]() -> cpu::PolicyObservations<double> {
+        const auto observations = [&]() -> maa::PolicyObservations<double> {
           if (common) {
             return matrix(values, rows, 5);
           }

@@ -1,15 +1,7 @@
 // The UNet, ten sampling steps and 100 training steps against PyTorch and diffusers.
 #include "parity_fixture.hpp"
 
-#include <maa/backend/cpu/conv1d.hpp>
-#include <maa/backend/cpu/elementwise.hpp>
-#include <maa/backend/cpu/embedding.hpp>
-#include <maa/backend/cpu/film.hpp>
-#include <maa/backend/cpu/linear.hpp>
-#include <maa/backend/cpu/losses.hpp>
-#include <maa/backend/cpu/matrix.hpp>
-#include <maa/backend/cpu/norm.hpp>
-#include <maa/backend/cpu/optimizer.hpp>
+#include <maa/backend/cpu.hpp>
 #include <maa/diffusion/sampler.hpp>
 #include <maa/models/unet1d.hpp>
 
@@ -76,6 +68,7 @@ TEST_CASE_TEMPLATE("UNet on a longer latent", T, float, double) {
 }
 
 TEST_CASE("the forward process") {
+  const maa::cpu::Backend backend(1);
   const Fixture fixture("diffusion");
   const auto schedule = schedule_of(PredictionType::v_prediction);
   const auto alpha_bar = fixture.read<double>("forward.alpha_bar");
@@ -85,13 +78,14 @@ TEST_CASE("the forward process") {
   const auto x0 = fixture.read<double>("forward.x0"), epsilon = fixture.read<double>("forward.epsilon");
   const auto timesteps = fixture.indices("forward.timesteps");
   auto noisy = fixture.like<double>("forward.noisy"), velocity = fixture.like<double>("forward.velocity");
-  schedule.add_noise(x0.matrix(), epsilon.matrix(), timesteps, noisy.matrix());
-  schedule.target(x0.matrix(), epsilon.matrix(), timesteps, velocity.matrix());
+  schedule.add_noise(backend, x0.matrix(), epsilon.matrix(), timesteps, noisy.matrix());
+  schedule.target(backend, x0.matrix(), epsilon.matrix(), timesteps, velocity.matrix());
   check_close(fixture, "forward.noisy", noisy, parity::stored_rounding);
   check_close(fixture, "forward.velocity", velocity, parity::stored_rounding);
 }
 
 TEST_CASE_TEMPLATE("single steps of both samplers follow diffusers' rule", T, float, double) {
+  const maa::cpu::Backend backend(1);
   const Fixture fixture("diffusion");
   for (const auto& [type_name, type] : prediction_types) {
     const auto schedule = schedule_of(type);
@@ -106,10 +100,10 @@ TEST_CASE_TEMPLATE("single steps of both samplers follow diffusers' rule", T, fl
           const auto noise = fixture.read<T>(name + "noise");
           auto x = fixture.read<T>(prefix + "x");
           if (ddim) {
-            maa::ddim_step(schedule, t, previous, eta == ".eta7" ? 0.7 : 0.0, prediction.matrix(),
+            maa::ddim_step(backend, schedule, t, previous, eta == ".eta7" ? 0.7 : 0.0, prediction.matrix(),
                            noise.matrix(), x.matrix());
           } else {
-            maa::ddpm_step(schedule, t, previous, prediction.matrix(), noise.matrix(), x.matrix());
+            maa::ddpm_step(backend, schedule, t, previous, prediction.matrix(), noise.matrix(), x.matrix());
           }
           check_close(fixture, name + "y", x, forward_tolerance<T>);
         }
@@ -134,7 +128,7 @@ TEST_CASE_TEMPLATE("ten DDIM steps through the UNet", T, float, double) {
       const std::vector<Index> timesteps(static_cast<std::size_t>(x.dim(0)), visited[k]);
       const auto saved = SmallUNet::forward(backend, w, SequenceView<const T>(x.sequence()),
                                             std::span<const Index>(timesteps), condition.matrix(), workspace);
-      maa::ddim_step(schedule, visited[k], k + 1 < visited.size() ? visited[k + 1] : -1, 0.0,
+      maa::ddim_step(backend, schedule, visited[k], k + 1 < visited.size() ? visited[k + 1] : -1, 0.0,
                      saved.output.per_sample(), MatrixView<const T>(), x.sequence().per_sample());
     }
     check_close(fixture, std::string("sampling.") + type_name, x, tolerance);
@@ -175,7 +169,7 @@ TEST_CASE_TEMPLATE("100 AdamW steps with EMA", T, float, double) {
       copy_row(condition.matrix(), n % 16, behavior, i);
       timesteps.push_back(n * 37 % 100);
     }
-    schedule.add_noise(clean.per_sample(), noise.per_sample(), timesteps, noisy.per_sample());
+    schedule.add_noise(backend, clean.per_sample(), noise.per_sample(), timesteps, noisy.per_sample());
     const auto w = maa::bind<SmallUNet>(std::as_const(weights));
     const auto saved =
         SmallUNet::forward(backend, w, SequenceView<const T>(noisy), std::span<const Index>(timesteps),

@@ -78,36 +78,18 @@ class Generator {
     const auto total = static_cast<Index>(demonstrations.size());
     require(share > 0 && total % share == 0, "generate: expected demonstrations in groups of ", share,
             ", found ", total);
-    const auto rows = embed(demonstrations);
-    Buffer<float> conditions(total / share * Model::condition_size);
-    trained_state().mean_conditions(MatrixView<const float>(rows.data(), total, Model::condition_size),
-                                    {conditions.data(), total / share, Model::condition_size});
-    return from_conditions(MatrixView<const float>(conditions.data(), total / share, Model::condition_size),
-                           demonstrations, options);
+    const auto session = session_of_trained();
+    auto& workspace = session.workspace();
+    const auto each = embed_in(demonstrations, workspace);
+    const auto conditions = workspace.template matrix<Real>(total / share, Model::condition_size);
+    mean_of_groups(backend_, each, conditions);
+    return from_conditions(conditions, demonstrations, options, workspace);
   }
 
   // The conditions of prompts, [prompts, condition_size].
   Buffer<float> embed(std::span<const Trajectory> prompts) const {
-    const auto& state = trained_state();
-    constexpr Index segments = Config::prompt.segments;
-    const auto count = static_cast<Index>(prompts.size());
-    Workspace workspace;
-    const auto h_in = workspace.matrix<float>(count * segments, Model::EmbedderModel::Phi::in);
-    const auto v_in = workspace.matrix<float>(count * segments, Model::EmbedderModel::Psi::in);
-    for (Index i = 0; i < count; ++i) {
-      const auto& prompt = prompts[static_cast<std::size_t>(i)];
-      state.prompt_encoder.require_usable(prompt, Config::condition != ConditionParts::h);
-      state.prompt_encoder.write_trajectory(prompt, h_in.row_range(i * segments, segments));
-      state.prompt_encoder.write_success(prompt, v_in.row_range(i * segments, segments));
-    }
-    const auto w = bind<Model>(state.parameters).embedder;
-    const auto h =
-        Model::EmbedderModel::Phi::forward(backend_, w.phi, MatrixView<const float>(h_in), workspace);
-    const auto v =
-        Model::EmbedderModel::Psi::forward(backend_, w.psi, MatrixView<const float>(v_in), workspace);
-    Buffer<float> conditions(count * Model::condition_size);
-    state.condition_from(backend_, h.output(), v.output(), {conditions.data(), count, Model::condition_size});
-    return conditions;
+    const auto session = session_of_trained();
+    return downloaded_buffer(embed_in(prompts, session.workspace()));
   }
 
   // Refits the mean heads of policies to demonstrations in closed form, as those of generated ones are
@@ -122,55 +104,92 @@ class Generator {
     for (const auto& demonstration : demonstrations) {
       state.prompt_encoder.require_usable(demonstration, false);
     }
-    Workspace workspace;
+    const auto session = session_of_trained();
+    auto& workspace = session.workspace();
     const auto count = static_cast<Index>(policies.size());
-    const auto weights = workspace.matrix<float>(count, Policy::parameter_size);
+    Workspace host;
+    const auto weights = host.matrix<float>(count, Policy::parameter_size);
     for (Index i = 0; i < count; ++i) {
       state.standardizer.unfold(policies[static_cast<std::size_t>(i)].weights().data(), weights.row(i));
     }
-    const auto w = bind<Model>(state.parameters);
+    const auto w = bind<Model>(parameters_.span());
     Generation generation(backend_, state, w, workspace);
-    return to_policies(generation.fit_heads(weights, generation.pairs(demonstrations, count, 1), w.head));
+    return to_policies(generation.fit_heads(uploaded(backend_, MatrixView<const float>(weights), workspace),
+                                            generation.pairs(demonstrations, count, 1), w.head));
   }
 
   // The latents of policies as the denoiser sees them, [policies, latent_numbers].
   Buffer<float> encode(std::span<const Policy> policies) const {
+    const auto session = session_of_trained();
     const auto& state = trained_state();
+    auto& workspace = session.workspace();
     const auto count = static_cast<Index>(policies.size());
-    Workspace workspace;
-    const auto x = workspace.matrix<float>(count, Policy::parameter_size);
+    Workspace host;
+    const auto x = host.matrix<float>(count, Policy::parameter_size);
     for (Index i = 0; i < count; ++i) {
       state.standardizer.standardize(policies[static_cast<std::size_t>(i)].weights().data(), x.row(i));
     }
-    const auto w = bind<Model>(state.parameters).autoencoder;
-    const auto encoded = Model::AutoencoderModel::encode(backend_, w, MatrixView<const float>(x), workspace);
-    Buffer<float> latents{encoded.latent.span()};
+    const auto w = bind<Model>(parameters_.span()).autoencoder;
+    const auto encoded = Model::AutoencoderModel::encode(
+        backend_, w, MatrixView<const Real>(uploaded(backend_, MatrixView<const float>(x), workspace)),
+        workspace);
+    auto latents = downloaded_buffer(encoded.latent.per_sample());
     state.latent.apply({latents.data(), count, Model::latent_numbers});
     return latents;
   }
 
  private:
   using Generation = detail::Generation<Network, Config, Backend>;
+  using Real = typename Backend::template Element<float>;
 
   const State& trained_state() const {
     require(state_ != nullptr, "generator: expected a trained generator; call fit() or load() first");
     return *state_;
   }
+  auto session_of_trained() const {
+    trained_state();
+    return backend_.session();
+  }
+
+  // The conditions of prompts where ops can read them, in `workspace`.
+  MatrixView<Real> embed_in(std::span<const Trajectory> prompts, WorkspaceOf<Backend>& workspace) const {
+    const auto& state = trained_state();
+    constexpr Index segments = Config::prompt.segments;
+    const auto count = static_cast<Index>(prompts.size());
+    Workspace host;
+    const auto h_in = host.matrix<float>(count * segments, Model::EmbedderModel::Phi::in);
+    const auto v_in = host.matrix<float>(count * segments, Model::EmbedderModel::Psi::in);
+    for (Index i = 0; i < count; ++i) {
+      const auto& prompt = prompts[static_cast<std::size_t>(i)];
+      state.prompt_encoder.require_usable(prompt, Config::condition != ConditionParts::h);
+      state.prompt_encoder.write_trajectory(prompt, h_in.row_range(i * segments, segments));
+      state.prompt_encoder.write_success(prompt, v_in.row_range(i * segments, segments));
+    }
+    const auto on_backend = [&](MatrixView<const float> rows) {
+      return MatrixView<const Real>(uploaded(backend_, rows, workspace));
+    };
+    const auto w = bind<Model>(parameters_.span()).embedder;
+    const auto h = Model::EmbedderModel::Phi::forward(backend_, w.phi, on_backend(h_in), workspace);
+    const auto v = Model::EmbedderModel::Psi::forward(backend_, w.psi, on_backend(v_in), workspace);
+    const auto conditions = workspace.template matrix<Real>(count, Model::condition_size);
+    state.condition_from(backend_, h.output(), v.output(), conditions);
+    return conditions;
+  }
 
   // conditions [prompts, condition_size]; each prompt is an equal share of the demonstrations, in order.
-  std::vector<Policy> from_conditions(MatrixView<const float> prompts,
+  std::vector<Policy> from_conditions(MatrixView<const Real> prompts,
                                       std::span<const Trajectory> demonstrations,
-                                      const GenerateOptions& options) const {
+                                      const GenerateOptions& options, WorkspaceOf<Backend>& workspace) const {
     const auto& state = trained_state();
     require(options.count > 0, "generate: expected a positive count, found ", options.count);
-    const auto session = backend_.session();
     const Index count = prompts.rows * options.count;
-    Workspace workspace;
-    const auto condition = workspace.matrix<float>(count, Model::condition_size);
-    for (Index i = 0; i < count; ++i) {
-      copy_matrix(backend_, prompts.row_range(i / options.count, 1), condition.row_range(i, 1));
+    const auto condition = workspace.template matrix<Real>(count, Model::condition_size);
+    for (Index i = 0; i < options.count; ++i) {  // the i-th policies of all prompts
+      copy_matrix(
+          backend_, prompts,
+          MatrixView<Real>(condition.row(i), prompts.rows, condition.cols, options.count * condition.stride));
     }
-    const auto w = bind<Model>(state.parameters);
+    const auto w = bind<Model>(parameters_.span());
     Generation generation(prepared_[static_cast<std::size_t>(options.precision)], state, w, workspace);
     return to_policies(generation.generate(
         condition, generation.pairs(demonstrations, count, options.count),
@@ -179,27 +198,41 @@ class Generator {
         options.correct_head, options.progress));
   }
 
-  // Policies for raw observations from weights for normalised ones, which are changed.
-  std::vector<Policy> to_policies(MatrixView<float> weights) const {
+  Buffer<float> downloaded_buffer(MatrixView<const Real> values) const {
+    Buffer<float> result(values.size());
+    download(backend_, values.span(), result.span());
+    return result;
+  }
+  // Policies for raw observations from weights for normalised ones.
+  std::vector<Policy> to_policies(MatrixView<const Real> weights) const {
+    auto values = downloaded_buffer(weights);
     std::vector<Policy> policies;
     policies.reserve(static_cast<std::size_t>(weights.rows));
     for (Index i = 0; i < weights.rows; ++i) {
-      trained_state().standardizer.fold(weights.row(i));
-      policies.emplace_back(std::span<const float>(weights.row_span(i)));
+      const MatrixView<float> row(values.data() + i * weights.cols, 1, weights.cols);
+      trained_state().standardizer.fold(row.data);
+      policies.emplace_back(std::span<const float>(row.span()));
     }
     return policies;
   }
 
   void set_state(std::unique_ptr<const State> state) {
-    prepared_.clear();
+    const auto session = backend_.session();
+    Constants parameters(backend_, state->parameters.span());
+    std::vector<Backend> prepared;
     for (const auto precision : {Precision::fp32, Precision::bf16_weights, Precision::bf16}) {
-      prepared_.push_back(backend_.prepared(state->parameters.span(), precision));
+      prepared.push_back(backend_.prepared(parameters.span(), precision));
     }
+    prepared_ = std::move(prepared);
+    parameters_ = std::move(parameters);
     state_ = std::move(state);
   }
 
+  using Constants = typename Backend::template Constants<float>;
+
   Backend backend_;
   std::unique_ptr<const State> state_;
+  Constants parameters_;           // of the state, where ops can read them
   std::vector<Backend> prepared_;  // by precision
 };
 

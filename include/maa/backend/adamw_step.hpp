@@ -3,6 +3,8 @@
 
 #include <maa/core/config.hpp>
 
+#include <vector>
+
 MAA_NAMESPACE_BEGIN
 
 // w -= lr decay w; m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr m_hat / (sqrt(v_hat) + eps); then
@@ -16,6 +18,15 @@ struct AdamWStep {
   Index step = 1;             // 1 for the first
   double gradient_scale = 1;  // multiplies the gradients first (clipping, averaging)
   double ema_decay = -1;      // below 0: no average is kept
+};
+
+// Which of a model's numbers weight decay applies to: group k ends before ends[k] and begins where the one
+// before it ends; groups decay and do not decay in turn. Without groups all decay.
+struct DecayGroups {
+  std::vector<Index> ends;
+  bool first_decays = true;
+
+  bool decays(std::size_t group) const { return (group % 2 == 0) == first_decays; }
 };
 
 MAA_NAMESPACE_END

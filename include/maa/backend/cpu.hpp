@@ -14,4 +14,7 @@
 #include <maa/backend/cpu/optimizer.hpp>
 #include <maa/backend/cpu/policy_batch.hpp>
 #include <maa/backend/cpu/pooling.hpp>
+#include <maa/backend/cpu/random.hpp>
 #include <maa/backend/cpu/ridge.hpp>
+#include <maa/backend/cpu/rows.hpp>
+#include <maa/backend/cpu/transfer.hpp>

@@ -9,8 +9,8 @@ MAA_NAMESPACE_BEGIN
 enum class Precision {
   fp32,
   bf16_weights,  // weights rounded to bfloat16: half the memory and, with few samples, half the time
-  bf16,          // activations too, multiplied by the processor's bfloat16 units; where it has none that are faster
-                 // than float arithmetic, as bf16_weights
+  bf16,  // activations too, multiplied by the processor's bfloat16 units; where it has none that are faster
+         // than float arithmetic, as bf16_weights
 };
 
 MAA_NAMESPACE_END

@@ -34,6 +34,9 @@ class Rng {
     return Rng((std::uint64_t{words[0]} << 32) | words[1], (std::uint64_t{words[2]} << 32) | words[3]);
   }
 
+  // Leaves out what `blocks` draws would have used.
+  void skip(std::uint64_t blocks) noexcept { state_.position += blocks; }
+
   std::uint64_t next_u64() noexcept {
     const auto words = next_block();
     return (std::uint64_t{words[0]} << 32) | words[1];

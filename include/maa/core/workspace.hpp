@@ -1,25 +1,38 @@
 // Scratch memory for activations and packed matrices: a bump allocator that stops allocating after the first
-// step.
+// step, in any kind of memory.
 #pragma once
 
 #include <maa/core/buffer.hpp>
 #include <maa/core/views.hpp>
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 MAA_NAMESPACE_BEGIN
 
+// Memory that the processor reads and writes.
+struct HostMemory {
+  using Chunk = Buffer<std::byte>;
+  template <class T>
+  static constexpr bool holds = true;
+
+  Chunk allocate(Index bytes) const { return Chunk(bytes); }
+};
+
 // Takes are 64-byte aligned and uninitialised; they live until the enclosing Scope ends or reset() is called.
-// Not thread-safe: one workspace per thread of control.
-class Workspace {
+// Equal takes in equal order have equal addresses, once the memory is there. Not thread-safe: one workspace
+// per thread of control. Memory: allocate(bytes) gives a Chunk with data() and size(), 64-byte aligned.
+template <class Memory>
+class BasicWorkspace {
  public:
-  Workspace() = default;
-  Workspace(Workspace&&) = default;
-  Workspace& operator=(Workspace&&) = default;
+  explicit BasicWorkspace(Memory memory = Memory()) : memory_(std::move(memory)) {}
+  BasicWorkspace(BasicWorkspace&&) = default;
+  BasicWorkspace& operator=(BasicWorkspace&&) = default;
 
   template <class T>
   T* take(Index count) {
+    static_assert(Memory::template holds<T>, "a workspace gives views of its own kind of memory only");
     constexpr auto align = static_cast<Index>(buffer_alignment);
     const Index bytes = (count * static_cast<Index>(sizeof(T)) + align - 1) / align * align;
     while (chunk_ < chunks_.size() && chunks_[chunk_].size() - used_ < bytes) {
@@ -28,7 +41,7 @@ class Workspace {
     }
     if (chunk_ == chunks_.size()) {
       const Index last = chunks_.empty() ? Index{1} << 16 : chunks_.back().size();
-      chunks_.emplace_back(std::max(bytes, 2 * last));
+      chunks_.push_back(memory_.allocate(std::max(bytes, 2 * last)));
       used_ = 0;
     }
     auto* result = chunks_[chunk_].data() + used_;
@@ -50,7 +63,7 @@ class Workspace {
   // Gives back, at its end, what was taken since its beginning.
   class Scope {
    public:
-    explicit Scope(Workspace& workspace)
+    explicit Scope(BasicWorkspace& workspace)
         : workspace_(workspace), chunk_(workspace.chunk_), used_(workspace.used_) {}
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
@@ -60,15 +73,27 @@ class Workspace {
     }
 
    private:
-    Workspace& workspace_;
+    BasicWorkspace& workspace_;
     std::size_t chunk_;
     Index used_;
   };
+  Scope scope() { return Scope(*this); }
 
  private:
-  std::vector<Buffer<std::byte>> chunks_;
+  Memory memory_;
+  std::vector<typename Memory::Chunk> chunks_;
   std::size_t chunk_ = 0;
   Index used_ = 0;
 };
+
+using Workspace = BasicWorkspace<HostMemory>;
+
+// The workspace of a backend's memory.
+template <class Backend>
+using WorkspaceOf = typename Backend::Workspace;
+
+// Whether a backend's ops work on numbers that the host can read.
+template <class Backend>
+inline constexpr bool in_host_memory = std::is_same_v<typename Backend::template Element<float>, float>;
 
 MAA_NAMESPACE_END

@@ -8,6 +8,9 @@
 
 MAA_NAMESPACE_BEGIN
 
+// Which embeddings condition the denoiser (Fig. 8 of the paper: either alone works nearly as well).
+enum class ConditionParts { h, v, both };
+
 // success: one window, the first `steps` of the trajectory and the states that follow success. segments: the
 // trajectory is cut in `segments` equal parts (tasks without a success signal); each gives its first `steps`
 // and its last states, and the embeddings of all parts together are the condition.

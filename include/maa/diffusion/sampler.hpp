@@ -1,12 +1,13 @@
 // From noise to samples: DDIM and ancestral DDPM steps, classifier-free guidance and the sampling loop, for
-// any denoiser.
+// any denoiser, on any backend.
 //
 // A denoiser is a callable denoise(MatrixView<const T> x, std::span<const Index> timesteps, MatrixView<T>
 // prediction) that writes the network's prediction [B, D] for noisy samples x [B, D] at timesteps [B].
 #pragma once
 
-#include <maa/core/buffer.hpp>
+#include <maa/backend/sampler_coefficients.hpp>
 #include <maa/core/rng.hpp>
+#include <maa/core/workspace.hpp>
 #include <maa/diffusion/schedule.hpp>
 
 #include <functional>
@@ -29,63 +30,32 @@ using SamplingProgress = std::function<bool(Index finished, Index steps)>;
 
 namespace detail {
 
-// One reverse step as coefficients: x_previous = clean * clip(x0) + direction * epsilon + current * x + noise
-// * z.
-struct ReverseStep {
-  double clean = 0;
-  double direction = 0;
-  double current = 0;
-  double noise = 0;
-};
-
 // Variance of q(x_previous | x_t, x0), the posterior of the forward process.
 inline double posterior_variance(double alpha_bar, double alpha_bar_previous) {
   return (1 - alpha_bar_previous) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_previous);
 }
 
-inline ReverseStep reverse_step(const DiffusionSchedule& schedule, SamplerKind sampler, double eta, Index t,
-                                Index previous) {
+inline SamplerCoefficients reverse_step(const DiffusionSchedule& schedule, SamplerKind sampler, double eta,
+                                        Index t, Index previous) {
   require(previous < t, "sampler: expected a timestep before ", t, ", found ", previous);
   const double now = schedule.alpha_bar(t);
   const double next = schedule.alpha_bar(previous);
   const double variance = posterior_variance(now, next);
+  const auto map = schedule.prediction_map(t);
+  SamplerCoefficients c{map.x0_x, map.x0_prediction, map.epsilon_x, map.epsilon_prediction, schedule.limit()};
   if (sampler == SamplerKind::ddpm) {
     const double alpha = now / next;
-    return {std::sqrt(next) * (1 - alpha) / (1 - now), 0, std::sqrt(alpha) * (1 - next) / (1 - now),
-            std::sqrt(variance)};
+    c.clean = std::sqrt(next) * (1 - alpha) / (1 - now);
+    c.current = std::sqrt(alpha) * (1 - next) / (1 - now);
+    c.noise = std::sqrt(variance);
+    return c;
   }
   require(eta >= 0 && eta <= 1, "sampler: expected eta from 0 to 1, found ", eta);
   const double added = eta * eta * variance;
-  return {std::sqrt(next), std::sqrt(std::max(0.0, 1 - next - added)), 0, std::sqrt(added)};
-}
-
-template <class T>
-void apply_step(const DiffusionSchedule& schedule, const ReverseStep& step, Index t,
-                MatrixView<const T> prediction, MatrixView<const T> noise, MatrixView<T> x) {
-  const auto map = schedule.prediction_map(t);
-  const double range = schedule.options().clip_range;
-  const bool clip = schedule.options().clip_sample;
-  require_shape(prediction, x.rows, x.cols, "sampler step: prediction");
-  if (step.noise > 0) {
-    require_shape(noise, x.rows, x.cols, "sampler step: noise");
-  }
-  for (Index i = 0; i < x.rows; ++i) {
-    for (Index j = 0; j < x.cols; ++j) {
-      const auto current = static_cast<double>(x(i, j));
-      const auto predicted = static_cast<double>(prediction(i, j));
-      // epsilon belongs to the estimate before clipping: the rule the published code samples with.
-      const double epsilon = map.epsilon_x * current + map.epsilon_prediction * predicted;
-      double x0 = map.x0_x * current + map.x0_prediction * predicted;
-      if (clip) {
-        x0 = std::clamp(x0, -range, range);
-      }
-      double value = step.clean * x0 + step.direction * epsilon + step.current * current;
-      if (step.noise > 0) {
-        value += step.noise * static_cast<double>(noise(i, j));
-      }
-      x(i, j) = static_cast<T>(value);
-    }
-  }
+  c.clean = std::sqrt(next);
+  c.direction = std::sqrt(std::max(0.0, 1 - next - added));
+  c.noise = std::sqrt(added);
+  return c;
 }
 
 }  // namespace detail
@@ -93,43 +63,36 @@ void apply_step(const DiffusionSchedule& schedule, const ReverseStep& step, Inde
 // x [B, D] from timestep t to `previous` (-1: finished) in place. `noise` [B, D] is standard normal; it is
 // read only if eta > 0. epsilon is derived from the unclipped estimate of x0, while the step uses the clipped
 // one.
-template <class T>
-void ddim_step(const DiffusionSchedule& schedule, Index t, Index previous, double eta,
+template <class Backend, class T>
+void ddim_step(const Backend& backend, const DiffusionSchedule& schedule, Index t, Index previous, double eta,
                MatrixView<const std::type_identity_t<T>> prediction,
                MatrixView<const std::type_identity_t<T>> noise, MatrixView<T> x) {
-  detail::apply_step<T>(schedule, detail::reverse_step(schedule, SamplerKind::ddim, eta, t, previous), t,
-                        prediction, noise, x);
+  sampler_step(backend, detail::reverse_step(schedule, SamplerKind::ddim, eta, t, previous), prediction,
+               noise, x);
 }
 
 // The same for ancestral DDPM sampling: a draw from q(x_previous | x_t, x0). The last step adds no noise.
-template <class T>
-void ddpm_step(const DiffusionSchedule& schedule, Index t, Index previous,
+template <class Backend, class T>
+void ddpm_step(const Backend& backend, const DiffusionSchedule& schedule, Index t, Index previous,
                MatrixView<const std::type_identity_t<T>> prediction,
                MatrixView<const std::type_identity_t<T>> noise, MatrixView<T> x) {
-  detail::apply_step<T>(schedule, detail::reverse_step(schedule, SamplerKind::ddpm, 0, t, previous), t,
-                        prediction, noise, x);
+  sampler_step(backend, detail::reverse_step(schedule, SamplerKind::ddpm, 0, t, previous), prediction, noise,
+               x);
 }
 
 // Classifier-free guidance (Ho and Salimans, 2022): a denoiser that predicts unconditional + scale *
-// (conditional - unconditional). It holds the two denoisers by value and one scratch matrix.
-template <class T, class Conditional, class Unconditional>
-auto guided_denoiser(Conditional conditional, Unconditional unconditional, double scale) {
-  return [conditional = std::move(conditional), unconditional = std::move(unconditional), scale,
-          scratch = Buffer<T>()](MatrixView<const T> x, std::span<const Index> timesteps,
-                                 MatrixView<T> prediction) mutable {
-    if (scratch.size() < prediction.size()) {
-      scratch = Buffer<T>(prediction.size());
-    }
-    const MatrixView<T> without(scratch.data(), prediction.rows, prediction.cols);
-    conditional(x, timesteps, prediction);
-    unconditional(x, timesteps, without);
-    for (Index i = 0; i < prediction.rows; ++i) {
-      for (Index j = 0; j < prediction.cols; ++j) {
-        const double base = static_cast<double>(without(i, j));
-        prediction(i, j) = static_cast<T>(base + scale * (static_cast<double>(prediction(i, j)) - base));
-      }
-    }
-  };
+// (conditional - unconditional). It holds the two denoisers by value; `scratch` [B, D] and the backend must
+// outlive it.
+template <class Backend, class T, class Conditional, class Unconditional>
+auto guided_denoiser(const Backend& backend, Conditional conditional, Unconditional unconditional,
+                     double scale, MatrixView<T> scratch) {
+  return
+      [&backend, conditional = std::move(conditional), unconditional = std::move(unconditional), scale,
+       scratch](MatrixView<const T> x, std::span<const Index> timesteps, MatrixView<T> prediction) mutable {
+        conditional(x, timesteps, prediction);
+        unconditional(x, timesteps, scratch);
+        guide(backend, scratch, scale, prediction);
+      };
 }
 
 // Generators of samples first .. first + count - 1: sample i draws from its own stream of `rng`, so its
@@ -149,36 +112,30 @@ inline std::vector<Rng> sample_streams(const Rng& rng, Index first, Index count)
 // steps, each to the next timestep that the spacing visits. Returns false if `progress` (may be empty)
 // stopped it; x then holds the samples of the last finished step. Throws Error for bad options before
 // anything is written.
-template <class T, class Denoiser>
-bool draw_samples(const DiffusionSchedule& schedule, const SamplingOptions& options, std::span<Rng> streams,
-                  MatrixView<T> x, Denoiser&& denoise, const SamplingProgress& progress = {}) {
+template <class Backend, class T, class Denoiser>
+bool draw_samples(const Backend& backend, const DiffusionSchedule& schedule, const SamplingOptions& options,
+                  std::span<Rng> streams, MatrixView<T> x, Denoiser&& denoise,
+                  WorkspaceOf<Backend>& workspace, const SamplingProgress& progress = {}) {
   const auto visited = schedule.timesteps(options.steps, options.spacing);
   require(static_cast<Index>(streams.size()) == x.rows, "draw_samples: expected ", x.rows,
           " random streams, found ", streams.size());
-  std::vector<detail::ReverseStep> steps;
+  std::vector<SamplerCoefficients> steps;
   for (std::size_t k = 0; k < visited.size(); ++k) {
     const Index previous = k + 1 < visited.size() ? visited[k + 1] : -1;
     steps.push_back(detail::reverse_step(schedule, options.sampler, options.eta, visited[k], previous));
   }
-  Buffer<T> prediction_values(x.size());
-  Buffer<T> noise_values(x.size());
-  const MatrixView<T> prediction(prediction_values.data(), x.rows, x.cols);
-  const MatrixView<T> noise(noise_values.data(), x.rows, x.cols);
+  const auto scope = workspace.scope();
+  const auto prediction = workspace.template matrix<T>(x.rows, x.cols);
+  const auto noise = workspace.template matrix<T>(x.rows, x.cols);
   std::vector<Index> timesteps(static_cast<std::size_t>(x.rows));
-
-  const auto fill = [&](MatrixView<T> values) {
-    for (Index i = 0; i < values.rows; ++i) {
-      streams[static_cast<std::size_t>(i)].fill_normal(values.row_span(i));
-    }
-  };
-  fill(x);
+  fill_normal(backend, streams, x);
   for (std::size_t k = 0; k < visited.size(); ++k) {
     std::fill(timesteps.begin(), timesteps.end(), visited[k]);
     denoise(MatrixView<const T>(x), std::span<const Index>(timesteps), prediction);
     if (steps[k].noise > 0) {
-      fill(noise);
+      fill_normal(backend, streams, noise);
     }
-    detail::apply_step<T>(schedule, steps[k], visited[k], prediction, noise, x);
+    sampler_step(backend, steps[k], prediction, noise, x);
     if (progress && !progress(static_cast<Index>(k) + 1, options.steps)) {
       return false;
     }

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 #include <span>
 #include <type_traits>
@@ -105,39 +106,40 @@ class DiffusionSchedule {
     return visited;
   }
 
+  // Where samplers and training clip estimates of x0: infinity if they do not.
+  double limit() const {
+    return options_.clip_sample ? options_.clip_range : std::numeric_limits<double>::infinity();
+  }
+
   // noisy = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon, all [B, D], timesteps [B]. noisy may be x0 or
   // epsilon.
-  template <class T>
-  void add_noise(MatrixView<const std::type_identity_t<T>> x0,
+  template <class Backend, class T>
+  void add_noise(const Backend& backend, MatrixView<const std::type_identity_t<T>> x0,
                  MatrixView<const std::type_identity_t<T>> epsilon, std::span<const Index> timesteps,
                  MatrixView<T> noisy) const {
     check_batch(x0, epsilon, timesteps, noisy, "add_noise");
-    for (Index i = 0; i < noisy.rows; ++i) {
-      const auto [signal, noise] = scales(timesteps[static_cast<std::size_t>(i)]);
-      combine(signal, x0.row(i), noise, epsilon.row(i), noisy.row_span(i));
-    }
+    combine(backend, timesteps, x0, epsilon, unlimited, noisy, [&](Index t) { return scales(t); });
   }
 
   // What the network is trained to predict for the same arguments: epsilon, x0 or v. `target` may be x0 or
   // epsilon.
-  template <class T>
-  void target(MatrixView<const std::type_identity_t<T>> x0, MatrixView<const std::type_identity_t<T>> epsilon,
-              std::span<const Index> timesteps, MatrixView<T> target) const {
+  template <class Backend, class T>
+  void target(const Backend& backend, MatrixView<const std::type_identity_t<T>> x0,
+              MatrixView<const std::type_identity_t<T>> epsilon, std::span<const Index> timesteps,
+              MatrixView<T> target) const {
     check_batch(x0, epsilon, timesteps, target, "target");
-    for (Index i = 0; i < target.rows; ++i) {
-      const auto [signal, noise] = scales(timesteps[static_cast<std::size_t>(i)]);
+    combine(backend, timesteps, x0, epsilon, unlimited, target, [&](Index t) -> Scales {
+      const auto [signal, noise] = scales(t);
       switch (options_.prediction_type) {
-        case PredictionType::epsilon:
-          combine(0, x0.row(i), 1, epsilon.row(i), target.row_span(i));
-          break;
         case PredictionType::sample:
-          combine(1, x0.row(i), 0, epsilon.row(i), target.row_span(i));
-          break;
+          return {1, 0};
         case PredictionType::v_prediction:
-          combine(-noise, x0.row(i), signal, epsilon.row(i), target.row_span(i));
+          return {-noise, signal};
+        case PredictionType::epsilon:
           break;
       }
-    }
+      return {0, 1};
+    });
   }
 
   // How (x, prediction) at timestep t >= 0 give x0 and epsilon.
@@ -155,21 +157,41 @@ class DiffusionSchedule {
   }
 
   // Estimates of x0 (not clipped) and epsilon from noisy samples x and the network's predictions, all [B, D].
-  template <class T>
-  void clean_and_noise(MatrixView<const std::type_identity_t<T>> x,
+  template <class Backend, class T>
+  void clean_and_noise(const Backend& backend, MatrixView<const std::type_identity_t<T>> x,
                        MatrixView<const std::type_identity_t<T>> prediction, std::span<const Index> timesteps,
                        MatrixView<T> x0, MatrixView<T> epsilon) const {
     check_batch(x, prediction, timesteps, x0, "clean_and_noise");
     require_shape(epsilon, x0.rows, x0.cols, "clean_and_noise: epsilon");
-    for (Index i = 0; i < x0.rows; ++i) {
-      const auto map = prediction_map(timesteps[static_cast<std::size_t>(i)]);
-      combine(map.x0_x, x.row(i), map.x0_prediction, prediction.row(i), x0.row_span(i));
-      combine(map.epsilon_x, x.row(i), map.epsilon_prediction, prediction.row(i), epsilon.row_span(i));
+    combine(backend, timesteps, x, prediction, unlimited, x0, [&](Index t) { return x0_scales(t); });
+    combine(backend, timesteps, x, prediction, unlimited, epsilon, [&](Index t) -> Scales {
+      const auto map = prediction_map(t);
+      return {map.epsilon_x, map.epsilon_prediction};
+    });
+  }
+  // The estimate of x0 as samplers use it, clipped, and its backward: d, the gradient for the estimate
+  // `clean`, becomes that for the prediction, in place.
+  template <class Backend, class T>
+  void clean_estimate(const Backend& backend, MatrixView<const std::type_identity_t<T>> x,
+                      MatrixView<const std::type_identity_t<T>> prediction, std::span<const Index> timesteps,
+                      MatrixView<T> clean) const {
+    check_batch(x, prediction, timesteps, clean, "clean_estimate");
+    combine(backend, timesteps, x, prediction, limit(), clean, [&](Index t) { return x0_scales(t); });
+  }
+  template <class Backend, class T>
+  void clean_estimate_backward(const Backend& backend, MatrixView<const std::type_identity_t<T>> clean,
+                               std::span<const Index> timesteps, MatrixView<T> d) const {
+    check_batch(clean, clean, timesteps, d, "clean_estimate_backward");
+    std::vector<double> factors;
+    for (const Index t : timesteps) {
+      factors.push_back(prediction_map(t).x0_prediction);
     }
+    scale_rows_inside(backend, clean, limit(), factors, d);
   }
 
  private:
   static constexpr Index max_steps = 1'000'000;
+  static constexpr double unlimited = std::numeric_limits<double>::infinity();
 
   struct Scales {
     double signal;
@@ -229,11 +251,21 @@ class DiffusionSchedule {
     }
   }
 
-  template <class T>
-  static void combine(double a, const T* x, double b, const T* y, std::span<T> out) {
-    for (std::size_t j = 0; j < out.size(); ++j) {
-      out[j] = static_cast<T>(a * static_cast<double>(x[j]) + b * static_cast<double>(y[j]));
+  Scales x0_scales(Index t) const {
+    const auto map = prediction_map(t);
+    return {map.x0_x, map.x0_prediction};
+  }
+  // Row i of out = a x + b y, limited, with {a, b} = of(timesteps[i]).
+  template <class Backend, class T, class Of>
+  static void combine(const Backend& backend, std::span<const Index> timesteps, MatrixView<const T> x,
+                      MatrixView<const T> y, double limit, MatrixView<T> out, const Of& of) {
+    std::vector<double> a, b;
+    for (const Index t : timesteps) {
+      const Scales scales = of(t);
+      a.push_back(scales.signal);
+      b.push_back(scales.noise);
     }
+    combine_rows(backend, a, x, b, y, limit, out);
   }
 
   DiffusionOptions options_;

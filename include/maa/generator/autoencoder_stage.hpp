@@ -4,6 +4,8 @@
 #include <maa/generator/training_data.hpp>
 #include <maa/train/batch_order.hpp>
 
+#include <limits>
+
 MAA_NAMESPACE_BEGIN
 namespace detail {
 
@@ -12,94 +14,98 @@ class AutoencoderStage {
  public:
   using Part = typename GeneratorModel<Network, Config>::AutoencoderModel;
   using Data = TrainingData<Network, Config>;
+  using Real = typename Backend::template Element<float>;
   static constexpr const char* name = "autoencoder";
 
   AutoencoderStage(const Backend& backend, const Data& data, const AutoencoderOptions& options)
       : backend_(backend),
         data_(data),
         options_(options),
-        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch,
-               options.train.seed) {}
+        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch, options.train.seed),
+        policies_(backend, data.standardized.span()),
+        workspace_(backend.make_workspace()) {}
 
   const TrainOptions& options() const { return options_.train; }
 
   // || x - D(noisy E(noisy x)) ||^2 / parameters, averaged over the batch.
-  double loss(const Backend& backend, std::span<const float> weights, std::span<float> gradients, Rng rng,
-              Index step) {
+  auto loss(const Backend& backend, std::span<const Real> weights, std::span<Real> gradients, Rng rng,
+            Index step) {
     workspace_.reset();
     const auto w = bind<Part>(weights);
     const auto g = bind<Part>(gradients);
     const auto x = gather(data_.split.train.policies, order_.batch(step));
-    const auto noisy = workspace_.template matrix<float>(x.rows, x.cols);
-    add_noise(x.span(), options_.input_noise, rng, noisy.span());
-    const auto encoded = Part::encode(backend, w, MatrixView<const float>(noisy), workspace_);
+    const auto noisy = workspace_.template matrix<Real>(x.rows, x.cols);
+    add_noise(x, options_.input_noise, rng, noisy);
+    const auto encoded = Part::encode(backend, w, MatrixView<const Real>(noisy), workspace_);
     const auto& latent = encoded.latent;
-    const auto noisy_latent =
-        workspace_.template sequence<float>(latent.batch, latent.length, latent.channels);
-    add_noise(latent.span(), options_.latent_noise, rng, noisy_latent.span());
-    const auto before_clamp = workspace_.template matrix<float>(1, latent.size());
+    const auto noisy_latent = like(latent);
+    add_noise(latent.flat(), options_.latent_noise, rng, noisy_latent.flat());
+    const auto decoded_from = options_.clamp_latent ? like(latent) : noisy_latent;
     if (options_.clamp_latent) {
-      copy_matrix(backend, MatrixView<float>(noisy_latent.data, 1, latent.size()), before_clamp);
-      for (float& value : noisy_latent.span()) {
-        value = std::clamp(value, -1.0f, 1.0f);
-      }
+      clamp(backend, 1.0f, noisy_latent.flat(), decoded_from.flat());
     }
-    const auto decoded = Part::decode(backend, w, SequenceView<const float>(noisy_latent), workspace_);
-    const auto dparameters = workspace_.template matrix<float>(x.rows, x.cols);
-    const double loss = mse_loss(backend, decoded.parameters, x, dparameters);
-    const auto dlatent = workspace_.template sequence<float>(latent.batch, latent.length, latent.channels);
-    Part::decode_backward(backend, w, decoded, MatrixView<const float>(dparameters), g, dlatent, workspace_);
-    const float kept =
-        options_.noise_form == NoiseForm::mix ? static_cast<float>(1 - options_.latent_noise) : 1.0f;
-    for (Index i = 0; i < dlatent.size(); ++i) {
-      const bool clamped = options_.clamp_latent && std::abs(before_clamp.data[i]) > 1.0f;
-      dlatent.data[i] = clamped ? 0.0f : kept * dlatent.data[i];
-    }
-    Part::encode_backward(backend, w, encoded, SequenceView<const float>(dlatent), g, workspace_);
+    const auto decoded = Part::decode(backend, w, SequenceView<const Real>(decoded_from), workspace_);
+    const auto dparameters = workspace_.template matrix<Real>(x.rows, x.cols);
+    const auto loss = mse_loss(backend, decoded.parameters, x, dparameters);
+    const auto dlatent = like(latent);
+    Part::decode_backward(backend, w, decoded, MatrixView<const Real>(dparameters), g, dlatent, workspace_);
+    const std::vector<double> kept(static_cast<std::size_t>(latent.batch), share_kept(options_.latent_noise));
+    const double limit = options_.clamp_latent ? 1.0 : std::numeric_limits<double>::infinity();
+    scale_rows_inside(backend, noisy_latent.per_sample(), limit, kept, dlatent.per_sample());
+    Part::encode_backward(backend, w, encoded, SequenceView<const Real>(dlatent), g, workspace_);
     return loss;
   }
 
   // Reconstruction error on runs not trained on, without noise; none if no run was held out.
-  std::optional<double> validation(std::span<const float> weights) {
+  std::optional<double> validation(std::span<const Real> weights) {
     const auto& held_out = data_.split.validation.policies;
     if (held_out.empty()) {
       return std::nullopt;
     }
     const auto w = bind<Part>(weights);
     double sum = 0;
-    for_batches(held_out, [&](MatrixView<const float> x, Index) {
+    for_batches(held_out, [&](MatrixView<const Real> x, Index) {
       const auto encoded = Part::encode(backend_, w, x, workspace_);
-      const auto decoded = Part::decode(backend_, w, SequenceView<const float>(encoded.latent), workspace_);
-      sum += mse_loss(backend_, decoded.parameters, x, MatrixView<float>()) * static_cast<double>(x.rows);
+      const auto decoded = Part::decode(backend_, w, SequenceView<const Real>(encoded.latent), workspace_);
+      const auto error = mse_loss(backend_, decoded.parameters, x, MatrixView<Real>());
+      sum += read(backend_, error) * static_cast<double>(x.rows);
     });
     return sum / static_cast<double>(held_out.size());
   }
 
   // The latents of the training policies: [policies, latent numbers], in the order of split.train.policies.
-  Buffer<float> encode_all(std::span<const float> weights) {
+  Buffer<float> encode_all(std::span<const Real> weights) {
     const auto& train = data_.split.train.policies;
     const auto w = bind<Part>(weights);
     constexpr Index numbers = GeneratorModel<Network, Config>::latent_numbers;
     Buffer<float> latents(static_cast<Index>(train.size()) * numbers);
-    for_batches(train, [&](MatrixView<const float> x, Index first) {
+    for_batches(train, [&](MatrixView<const Real> x, Index first) {
       const auto encoded = Part::encode(backend_, w, x, workspace_);
-      std::copy_n(encoded.latent.data, x.rows * numbers, latents.data() + first * numbers);
+      download(backend_, std::span<const Real>(encoded.latent.span()),
+               latents.span().subspan(static_cast<std::size_t>(first * numbers),
+                                      static_cast<std::size_t>(x.rows * numbers)));
     });
     return latents;
   }
 
  private:
-  MatrixView<float> gather(const std::vector<Index>& of, std::span<const Index> positions) {
-    const auto x =
-        workspace_.template matrix<float>(static_cast<Index>(positions.size()), Part::parameter_size);
-    for (std::size_t i = 0; i < positions.size(); ++i) {
-      std::copy_n(data_.policy(of[static_cast<std::size_t>(positions[i])]).data, x.cols,
-                  x.row(static_cast<Index>(i)));
+  MatrixView<Real> gather(const std::vector<Index>& of, std::span<const Index> positions) {
+    std::vector<Index> rows;
+    for (const Index position : positions) {
+      rows.push_back(of[static_cast<std::size_t>(position)]);
     }
+    const auto x = workspace_.template matrix<Real>(std::ssize(rows), Part::parameter_size);
+    gather_rows(backend_,
+                MatrixView<const Real>(policies_.span().data(), data_.dataset.policy_count(), x.cols), rows,
+                x);
     return x;
+  }
+  SequenceView<Real> like(SequenceView<Real> view) {
+    return workspace_.template sequence<Real>(view.batch, view.length, view.channels);
   }
   template <class Body>
   void for_batches(const std::vector<Index>& policies, const Body& body) {
+    const auto session = backend_.session();
     constexpr Index batch = 64;
     std::vector<Index> positions;
     for (Index first = 0; first < static_cast<Index>(policies.size()); first += batch) {
@@ -108,25 +114,26 @@ class AutoencoderStage {
       for (Index i = first; i < std::min(first + batch, static_cast<Index>(policies.size())); ++i) {
         positions.push_back(i);
       }
-      body(MatrixView<const float>(gather(policies, positions)), first);
+      body(MatrixView<const Real>(gather(policies, positions)), first);
     }
   }
-  void add_noise(std::span<const float> x, double amount, Rng& rng, std::span<float> noisy) const {
-    std::fill(noisy.begin(), noisy.end(), 0.0f);
+  // How much of the signal is left when noise is added.
+  double share_kept(double amount) const { return options_.noise_form == NoiseForm::mix ? 1 - amount : 1.0; }
+  void add_noise(MatrixView<const Real> x, double amount, Rng& rng, MatrixView<Real> noisy) const {
     if (amount > 0) {
-      rng.fill_normal(noisy, amount);
+      fill_normal(backend_, rng, noisy, amount);
+    } else {
+      fill_zero(backend_, noisy);
     }
-    const float kept = options_.noise_form == NoiseForm::mix ? static_cast<float>(1 - amount) : 1.0f;
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      noisy[i] += kept * x[i];
-    }
+    add_scaled(backend_, static_cast<float>(share_kept(amount)), x, noisy);
   }
 
   const Backend& backend_;
   const Data& data_;
   AutoencoderOptions options_;
   BatchOrder order_;
-  Workspace workspace_;
+  typename Backend::template Constants<float> policies_;  // standardised, all of the dataset
+  WorkspaceOf<Backend> workspace_;
 };
 
 }  // namespace detail

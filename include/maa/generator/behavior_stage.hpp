@@ -17,6 +17,7 @@ class BehaviorStage {
   using Model = typename State::Model;
   using Part = typename Model::WithoutEncoders;
   using Data = TrainingData<Network, Config>;
+  using Real = typename Backend::template Element<float>;
   static constexpr const char* name = "behavior";
 
   BehaviorStage(const Backend& backend, const Data& data, const State& state, const BehaviorOptions& options)
@@ -26,7 +27,8 @@ class BehaviorStage {
         options_(options),
         schedule_(state.diffusion),
         visited_(schedule_.timesteps(state.sampling.steps, state.sampling.spacing)),
-        layout_(Network::layout()) {
+        layout_(Network::layout()),
+        workspace_(backend.make_workspace()) {
     require(!options.demonstrations.empty() &&
                 std::ranges::all_of(options.demonstrations, [](Index k) { return k > 0; }),
             "fit: expected positive numbers of demonstrations per prompt");
@@ -37,8 +39,9 @@ class BehaviorStage {
   const TrainOptions& options() const { return options_.train; }
 
   // The sum over the two estimates.
-  double loss(std::span<const float> weights, std::span<float> gradients, Rng rng, Index) {
+  auto loss(std::span<const Real> weights, std::span<Real> gradients, Rng rng, Index) {
     workspace_.reset();
+    host_.reset();
     auto choice = rng.fork(3);
     const auto& choices = options_.demonstrations;
     const Index group = choices[static_cast<std::size_t>(choice.below(static_cast<Index>(choices.size())))];
@@ -47,64 +50,58 @@ class BehaviorStage {
     const auto any_task = [&](Index, Rng& draw) -> const TaskTrajectories& {
       return tasks[static_cast<std::size_t>(draw.below(static_cast<Index>(tasks.size())))];
     };
-    const BehaviorBatch<Network, Config> batch(data_, state_, options_, count, group, any_task, rng.fork(1),
-                                               workspace_);
+    const auto batch = uploaded_batch(options_, count, group, any_task, rng.fork(1));
     const auto w = bind<Part>(weights);
     const auto g = bind<Part>(gradients);
-    const auto embedded = Model::EmbedderModel::forward(
-        backend_, w.embedder, MatrixView<const float>(batch.trajectory_features),
-        MatrixView<const float>(batch.success_features), workspace_);
+    const auto embedded = Model::EmbedderModel::forward(backend_, w.embedder, batch.trajectory_features,
+                                                        batch.success_features, workspace_);
     const auto condition = conditions(embedded, count);
-    std::vector<bool> dropped;
+    std::vector<double> kept;
     auto drop = rng.fork(2);
     for (Index i = 0; i < count; ++i) {
-      dropped.push_back(drop.uniform() < options_.condition_dropout);
-      if (dropped.back()) {
-        fill_zero(backend_, condition.row_range(i, 1));
-      }
+      kept.push_back(drop.uniform() < options_.condition_dropout ? 0.0 : 1.0);
     }
+    scale_rows(backend_, kept, condition);
 
-    const auto dcondition = workspace_.template matrix<float>(count, Model::condition_size);
-    const auto dcondition_here = workspace_.template matrix<float>(count, Model::condition_size);
-    const auto clean = workspace_.template matrix<float>(count, Model::latent_numbers);
-    const auto noisy = workspace_.template matrix<float>(count, Model::latent_numbers);
+    const auto matrix = [&](Index cols) { return workspace_.template matrix<Real>(count, cols); };
+    const auto dcondition = matrix(Model::condition_size);
+    const auto dcondition_here = matrix(Model::condition_size);
+    const auto clean = matrix(Model::latent_numbers);
+    const auto noisy = matrix(Model::latent_numbers);
     std::vector<Index> timesteps(static_cast<std::size_t>(count), visited_.front());
-    rng.fill_normal(noisy.span());
-    double loss = pass(w, g, batch, noisy, timesteps, condition, clean, dcondition);
-    const auto epsilon = workspace_.template matrix<float>(count, Model::latent_numbers);
-    rng.fill_normal(epsilon.span());
+    fill_normal(backend_, rng, noisy);
+    const auto first = pass(w, g, batch, noisy, timesteps, condition, clean, dcondition);
+    const auto epsilon = matrix(Model::latent_numbers);
+    fill_normal(backend_, rng, epsilon);
     for (auto& t : timesteps) {
       t = visited_[static_cast<std::size_t>(rng.below(static_cast<Index>(visited_.size())))];
     }
-    schedule_.add_noise(clean, epsilon, timesteps, noisy);
-    loss += pass(w, g, batch, noisy, timesteps, condition, clean, dcondition_here);
+    schedule_.add_noise(backend_, clean, epsilon, timesteps, noisy);
+    const auto second = pass(w, g, batch, noisy, timesteps, condition, clean, dcondition_here);
     add_matrix(backend_, dcondition_here, dcondition);
-    for (Index i = 0; i < count; ++i) {
-      if (dropped[static_cast<std::size_t>(i)]) {
-        fill_zero(backend_, dcondition.row_range(i, 1));
-      }
-    }
+    scale_rows(backend_, kept, dcondition);
 
-    const auto deach = workspace_.template matrix<float>(count * group, Model::condition_size);
-    State::mean_conditions_backward(dcondition, deach);
-    const auto dh = workspace_.template matrix<float>(embedded.h().rows, Config::embedding_size);
-    const auto dv = workspace_.template matrix<float>(embedded.v().rows, Config::embedding_size);
+    const auto deach = workspace_.template matrix<Real>(count * group, Model::condition_size);
+    mean_of_groups_backward(backend_, dcondition, deach);
+    const auto dh = workspace_.template matrix<Real>(embedded.h().rows, Config::embedding_size);
+    const auto dv = workspace_.template matrix<Real>(embedded.v().rows, Config::embedding_size);
     state_.condition_backward(backend_, deach, dh, dv);
-    Model::EmbedderModel::backward(backend_, w.embedder, embedded, MatrixView<const float>(),
-                                   MatrixView<const float>(dh), MatrixView<const float>(dv), g.embedder,
+    Model::EmbedderModel::backward(backend_, w.embedder, embedded, MatrixView<const Real>(),
+                                   MatrixView<const Real>(dh), MatrixView<const Real>(dv), g.embedder,
                                    workspace_);
-    return loss;
+    return sum(backend_, first, second);
   }
 
   // Mean squared error of the actions of policies generated for prompts of the validation tasks, as
   // deployment generates them, or without their condition for Keep::best_fallback; none without such tasks.
-  std::optional<double> validation(std::span<const float> weights) {
+  std::optional<double> validation(std::span<const Real> weights) {
     const auto& tasks = data_.validation_tasks;
     if (tasks.empty()) {
       return std::nullopt;
     }
-    workspace_.reset();
     const auto session = backend_.session();
+    workspace_.reset();
+    host_.reset();
     const Rng rng(0x76616c6964u);  // the same prompts and noise for every fit, so that fits compare
     auto options = options_;
     options.augmentation = {};
@@ -114,35 +111,37 @@ class BehaviorStage {
     const auto in_turn = [&](Index i, Rng&) -> const TaskTrajectories& {
       return tasks[static_cast<std::size_t>(i) % tasks.size()];
     };
-    const BehaviorBatch<Network, Config> batch(data_, state_, options, count, group, in_turn, rng.fork(0),
-                                               workspace_);
+    const Batch made(data_, state_, options, count, group, in_turn, rng.fork(0), host_);
+    const auto batch = uploaded_batch(made);
     const auto w = bind<Part>(weights);
-    const auto embedded = Model::EmbedderModel::forward(
-        backend_, w.embedder, MatrixView<const float>(batch.trajectory_features),
-        MatrixView<const float>(batch.success_features), workspace_);
+    const auto embedded = Model::EmbedderModel::forward(backend_, w.embedder, batch.trajectory_features,
+                                                        batch.success_features, workspace_);
     const auto condition = conditions(embedded, count);
     static constexpr std::array<double, 1> unconditioned{0};
     const auto guidance = options_.keep == Keep::best_fallback ? std::span<const double>(unconditioned)
                                                                : std::span<const double>(state_.guidance);
-    const auto policies =
-        Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
-            .generate(condition, {batch.prompt_observations, batch.prompt_actions}, guidance, false,
-                      sample_streams(rng, 1, count), state_.sampling, true);
-    return action_loss(policies, batch, MatrixView<float>());
+    const auto policies = Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
+                              .generate(condition, {made.prompt_observations, made.prompt_actions}, guidance,
+                                        false, sample_streams(rng, 1, count), state_.sampling, true);
+    return read(backend_, action_loss(policies, batch, MatrixView<Real>()));
   }
   // What is kept of the best validation.
   Keep keep() const { return options_.keep; }
 
   // The policy that `weights` make without a condition, and their head.
   void write_fallback(std::span<const float> weights, State& state) {
+    const auto session = backend_.session();
     workspace_.reset();
-    const auto w = bind<Part>(weights);
-    const auto none = workspace_.template matrix<float>(1, Model::condition_size);
+    const auto count = std::ssize(weights);
+    const auto w =
+        bind<Part>(uploaded(backend_, MatrixView<const float>(weights.data(), 1, count), workspace_).span());
+    const auto none = workspace_.template matrix<Real>(1, Model::condition_size);
     fill_zero(backend_, none);
     std::vector<Rng> stream{Rng(0x66616c6c)};
     const auto policy = Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
                             .sample(none, 1, stream, state_.sampling, {});
-    state.fallback_policy = Buffer<float>(std::span<const float>(policy.row_span(0)));
+    state.fallback_policy = Buffer<float>(policy.cols);
+    download(backend_, std::span<const Real>(policy.span()), state.fallback_policy.span());
     if constexpr (Model::has_head) {
       constexpr auto size = static_cast<std::size_t>(parameter_count<typename Model::HeadModel>);
       state.fallback_head = Buffer<float>(weights.last(size));  // the last of the description
@@ -150,121 +149,123 @@ class BehaviorStage {
   }
 
  private:
+  using Batch = BehaviorBatch<Network, Config>;
+
+  // A batch where ops can read it.
+  struct DeviceBatch {
+    MatrixView<const Real> trajectory_features;
+    MatrixView<const Real> success_features;
+    SequenceView<const Real> prompt_observations;
+    SequenceView<const Real> prompt_actions;
+    SequenceView<const Real> observations;
+    SequenceView<const Real> actions;
+  };
+  DeviceBatch uploaded_batch(const Batch& batch) {
+    const auto matrix = [&](MatrixView<const float> from) { return uploaded(backend_, from, workspace_); };
+    const auto sequence = [&](SequenceView<const float> from) {
+      return uploaded(backend_, from, workspace_);
+    };
+    return {matrix(batch.trajectory_features),   matrix(batch.success_features),
+            sequence(batch.prompt_observations), sequence(batch.prompt_actions),
+            sequence(batch.observations),        sequence(batch.actions)};
+  }
+  template <class TaskFor>
+  DeviceBatch uploaded_batch(const BehaviorOptions& options, Index count, Index group,
+                             const TaskFor& task_for, const Rng& rng) {
+    return uploaded_batch(Batch(data_, state_, options, count, group, task_for, rng, host_));
+  }
+
   // [prompts, condition_size]
-  MatrixView<float> conditions(const typename Model::EmbedderModel::template Saved<float>& embedded,
-                               Index prompts) {
+  MatrixView<Real> conditions(const typename Model::EmbedderModel::template Saved<Real>& embedded,
+                              Index prompts) {
     const auto each =
-        workspace_.template matrix<float>(embedded.h().rows / Data::segments, Model::condition_size);
+        workspace_.template matrix<Real>(embedded.h().rows / Data::segments, Model::condition_size);
     state_.condition_from(backend_, embedded.h(), embedded.v(), each);
-    const auto result = workspace_.template matrix<float>(prompts, Model::condition_size);
-    State::mean_conditions(each, result);
+    const auto result = workspace_.template matrix<Real>(prompts, Model::condition_size);
+    mean_of_groups(backend_, each, result);
     return result;
   }
   // Of normalised latents [policies, latent_numbers].
-  auto decode(const typename Model::template Weights<const float>& w, MatrixView<const float> latents) {
+  auto decode(const typename Model::template Weights<const Real>& w, MatrixView<const Real> latents) {
     const auto unscaled =
-        workspace_.template sequence<float>(latents.rows, Network::token_count, Config::latent_size);
+        workspace_.template sequence<Real>(latents.rows, Network::token_count, Config::latent_size);
     copy_matrix(backend_, latents, unscaled.per_sample());
-    state_.latent.invert(unscaled.per_sample());
-    return Model::AutoencoderModel::decode(backend_, w.autoencoder, SequenceView<const float>(unscaled),
+    state_.scale_latents(backend_, unscaled.per_sample());
+    return Model::AutoencoderModel::decode(backend_, w.autoencoder, SequenceView<const Real>(unscaled),
                                            workspace_);
-  }
-  // Standardised weights as weights for normalised observations.
-  MatrixView<float> standard_to_policies(MatrixView<const float> standardized) {
-    const auto policies = workspace_.template matrix<float>(standardized.rows, standardized.cols);
-    copy_matrix(backend_, standardized, policies);
-    for (Index i = 0; i < policies.rows; ++i) {
-      state_.standardizer.to_normalized(policies.row(i));
-    }
-    return policies;
   }
 
   // One estimate from `noisy` and its gradients (dcondition overwritten); leaves the estimate in `clean`.
-  double pass(const typename Model::template Weights<const float>& w,
-              const typename Model::template Weights<float>& g, const BehaviorBatch<Network, Config>& batch,
-              MatrixView<const float> noisy, const std::vector<Index>& timesteps,
-              MatrixView<const float> condition, MatrixView<float> clean, MatrixView<float> dcondition) {
-    const Workspace::Scope scope(workspace_);
+  auto pass(const typename Model::template Weights<const Real>& w,
+            const typename Model::template Weights<Real>& g, const DeviceBatch& batch,
+            MatrixView<const Real> noisy, const std::vector<Index>& timesteps,
+            MatrixView<const Real> condition, MatrixView<Real> clean, MatrixView<Real> dcondition) {
+    const auto scope = workspace_.scope();
     using Denoiser = typename Model::DenoiserModel;
     using Codec = typename Model::AutoencoderModel;
     const Index count = noisy.rows;
-    const SequenceView<const float> x(noisy.data, count, Network::token_count, Config::latent_size);
+    const SequenceView<const Real> x(noisy.data, count, Network::token_count, Config::latent_size);
     const auto denoised = Denoiser::forward(backend_, w.denoiser, x, timesteps, condition, workspace_);
-    for (Index i = 0; i < count; ++i) {
-      const auto map = schedule_.prediction_map(timesteps[static_cast<std::size_t>(i)]);
-      for (Index j = 0; j < Model::latent_numbers; ++j) {
-        const double estimate = map.x0_x * static_cast<double>(noisy(i, j)) +
-                                map.x0_prediction * static_cast<double>(denoised.output.per_sample()(i, j));
-        clean(i, j) = static_cast<float>(std::clamp(estimate, -clip(), clip()));
-      }
-    }
+    schedule_.clean_estimate(backend_, noisy, denoised.output.per_sample(), timesteps, clean);
     const auto decoded = decode(w, clean);
-    const auto policies = standard_to_policies(decoded.parameters);
+    const auto matrix = [&] { return workspace_.template matrix<Real>(count, Codec::parameter_size); };
+    const auto policies = matrix();
+    copy_matrix(backend_, decoded.parameters, policies);
+    state_.standardizer.to_normalized(backend_, policies);
 
-    const auto dpolicies = workspace_.template matrix<float>(count, Codec::parameter_size);
-    double loss = 0;
+    const auto dpolicies = matrix();
+    const auto loss = policy_loss(w, g, batch, policies, dpolicies);
+    state_.standardizer.to_normalized_backward(backend_, dpolicies);
+    const auto dlatent = workspace_.template sequence<Real>(count, x.length, x.channels);
+    Codec::decode_backward(backend_, w.autoencoder, decoded, MatrixView<const Real>(dpolicies), g.autoencoder,
+                           dlatent, workspace_);
+    state_.scale_latents_backward(backend_, dlatent.per_sample());
+    schedule_.clean_estimate_backward(backend_, clean, timesteps, dlatent.per_sample());
+    Denoiser::backward(backend_, w.denoiser, denoised, SequenceView<const Real>(dlatent), g.denoiser,
+                       dcondition, SequenceView<Real>(), workspace_);
+    return loss;
+  }
+  // The loss of policies after their heads are fitted, if they have such, and its gradient.
+  auto policy_loss(const typename Model::template Weights<const Real>& w,
+                   const typename Model::template Weights<Real>& g, const DeviceBatch& batch,
+                   MatrixView<const Real> policies, MatrixView<Real> dpolicies) {
     if constexpr (Model::has_head) {
       using Head = typename Model::HeadModel;
-      const SequenceView<const float> seen(batch.prompt_observations);
-      const SequenceView<const float> done(batch.prompt_actions);
-      const auto corrected = workspace_.template matrix<float>(count, Codec::parameter_size);
-      const auto dcorrected = workspace_.template matrix<float>(count, Codec::parameter_size);
-      const auto saved = Head::forward(backend_, layout_, w.head, MatrixView<const float>(policies), seen,
-                                       done, corrected, workspace_);
-      loss = action_loss(corrected, batch, dcorrected);
-      Head::backward(backend_, layout_, w.head, MatrixView<const float>(policies), seen, done, saved,
-                     MatrixView<const float>(dcorrected), g.head, dpolicies, workspace_);
+      const auto corrected = workspace_.template matrix<Real>(policies.rows, policies.cols);
+      const auto dcorrected = workspace_.template matrix<Real>(policies.rows, policies.cols);
+      const auto saved = Head::forward(backend_, layout_, w.head, policies, batch.prompt_observations,
+                                       batch.prompt_actions, corrected, workspace_);
+      const auto loss = action_loss(corrected, batch, dcorrected);
+      Head::backward(backend_, layout_, w.head, policies, batch.prompt_observations, batch.prompt_actions,
+                     saved, MatrixView<const Real>(dcorrected), g.head, dpolicies, workspace_);
+      return loss;
     } else {
-      loss = action_loss(policies, batch, dpolicies);
+      return action_loss(policies, batch, dpolicies);
     }
-
-    const auto& deviation = state_.standardizer.deviation();
-    for (Index i = 0; i < count; ++i) {
-      for (Index j = 0; j < dpolicies.cols; ++j) {
-        dpolicies(i, j) *= deviation[j];
-      }
-    }
-    const auto dlatent = workspace_.template sequence<float>(count, x.length, x.channels);
-    Codec::decode_backward(backend_, w.autoencoder, decoded, MatrixView<const float>(dpolicies),
-                           g.autoencoder, dlatent, workspace_);
-    state_.latent.invert_backward(dlatent.per_sample());
-    for (Index i = 0; i < count; ++i) {
-      const auto map = schedule_.prediction_map(timesteps[static_cast<std::size_t>(i)]);
-      for (Index j = 0; j < Model::latent_numbers; ++j) {
-        const bool clipped = std::abs(static_cast<double>(clean(i, j))) >= clip();
-        dlatent.per_sample()(i, j) *= clipped ? 0.0f : static_cast<float>(map.x0_prediction);
-      }
-    }
-    Denoiser::backward(backend_, w.denoiser, denoised, SequenceView<const float>(dlatent), g.denoiser,
-                       dcondition, SequenceView<float>(), workspace_);
-    return loss;
   }
 
   // Mean squared error of the squashed actions, and its gradient for the policies' weights, if wanted.
-  double action_loss(MatrixView<const float> policies, const BehaviorBatch<Network, Config>& batch,
-                     MatrixView<float> dpolicies) {
-    const Workspace::Scope scope(workspace_);
+  auto action_loss(MatrixView<const Real> policies, const DeviceBatch& batch, MatrixView<Real> dpolicies) {
+    const auto scope = workspace_.scope();
     const auto& target = batch.actions;
-    const auto raw = workspace_.template sequence<float>(target.batch, target.length, target.channels);
-    const auto action = workspace_.template sequence<float>(target.batch, target.length, target.channels);
-    const auto daction = workspace_.template sequence<float>(target.batch, target.length, target.channels);
+    const auto like = [&] {
+      return workspace_.template sequence<Real>(target.batch, target.length, target.channels);
+    };
+    const auto raw = like();
+    const auto action = like();
+    const auto daction = like();
     const auto saved = policy_batch_forward(backend_, layout_, policies, batch.observations, workspace_, raw);
     constexpr auto squash = Network::squash == Squash::tanh ? Activation::tanh : Activation::identity;
     activation_forward(backend_, squash, raw.span(), action.span());
     if (dpolicies.data == nullptr) {
-      return mse_loss(backend_, action.flat(), target.flat(), MatrixView<float>());
+      return mse_loss(backend_, action.flat(), target.flat(), MatrixView<Real>());
     }
-    const double loss = mse_loss(backend_, action.flat(), target.flat(), daction.flat());
+    const auto loss = mse_loss(backend_, action.flat(), target.flat(), daction.flat());
     activation_backward(backend_, squash, raw.span(), daction.span(), daction.span());
     fill_zero(backend_, dpolicies);
     policy_batch_backward(backend_, layout_, policies, batch.observations, saved, daction,
-                          SequenceView<const float>(), dpolicies);
+                          SequenceView<const Real>(), dpolicies);
     return loss;
-  }
-
-  double clip() const {
-    return schedule_.options().clip_sample ? schedule_.options().clip_range
-                                           : std::numeric_limits<double>::infinity();
   }
 
   const Backend& backend_;
@@ -274,7 +275,8 @@ class BehaviorStage {
   DiffusionSchedule schedule_;
   std::vector<Index> visited_;
   MlpLayout layout_;
-  Workspace workspace_;
+  Workspace host_;
+  WorkspaceOf<Backend> workspace_;
 };
 
 }  // namespace detail

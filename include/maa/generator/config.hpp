@@ -10,9 +10,6 @@
 
 MAA_NAMESPACE_BEGIN
 
-// Which embeddings condition the denoiser (Fig. 8 of the paper: either alone works nearly as well).
-enum class ConditionParts { h, v, both };
-
 // Whether generated policies are adapted to their prompt in closed form (models/ridge_head.hpp).
 enum class HeadCorrection { none, ridge };
 

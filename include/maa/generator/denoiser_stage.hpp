@@ -14,6 +14,7 @@ class DenoiserStage {
   using Model = typename State::Model;
   using Part = typename Model::DenoiserModel;
   using Data = TrainingData<Network, Config>;
+  using Real = typename Backend::template Element<float>;
   static constexpr const char* name = "denoiser";
 
   // latents [training policies, latent_numbers], already normalised; conditions [prompts, condition_size].
@@ -23,67 +24,73 @@ class DenoiserStage {
         data_(data),
         options_(options),
         schedule_(options.diffusion),
-        latents_(std::move(latents)),
-        conditions_(std::move(conditions)),
-        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch,
-               options.train.seed) {}
+        latents_on_host_(std::move(latents)),
+        conditions_on_host_(std::move(conditions)),
+        latents_(backend, std::as_const(latents_on_host_).span()),
+        conditions_(backend, std::as_const(conditions_on_host_).span()),
+        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch, options.train.seed),
+        workspace_(backend.make_workspace()) {}
 
   const TrainOptions& options() const { return options_.train; }
 
   // Mean squared error of the prediction at random timesteps; every policy is paired with a random prompt of
   // its task.
-  double loss(const Backend& backend, std::span<const float> weights, std::span<float> gradients, Rng rng,
-              Index step) {
+  auto loss(const Backend& backend, std::span<const Real> weights, std::span<Real> gradients, Rng rng,
+            Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
     const auto count = static_cast<Index>(batch.size());
     constexpr Index numbers = Model::latent_numbers;
-    const auto clean = workspace_.template matrix<float>(count, numbers);
-    const auto epsilon = workspace_.template matrix<float>(count, numbers);
-    const auto noisy = workspace_.template matrix<float>(count, numbers);
-    const auto target = workspace_.template matrix<float>(count, numbers);
-    const auto condition = workspace_.template matrix<float>(count, Model::condition_size);
-    std::vector<Index> timesteps(batch.size());
-    rng.fill_normal(condition.span(), options_.condition_noise);
-    for (Index i = 0; i < count; ++i) {
-      const auto position = batch[static_cast<std::size_t>(i)];
+    constexpr Index condition_size = Model::condition_size;
+    const auto clean = workspace_.template matrix<Real>(count, numbers);
+    const auto epsilon = workspace_.template matrix<Real>(count, numbers);
+    const auto noisy = workspace_.template matrix<Real>(count, numbers);
+    const auto target = workspace_.template matrix<Real>(count, numbers);
+    const auto condition = workspace_.template matrix<Real>(count, condition_size);
+    const auto condition_noise = workspace_.template matrix<Real>(count, condition_size);
+    std::vector<Index> timesteps;
+    std::vector<Index> prompts;
+    std::vector<double> kept;
+    fill_normal(backend, rng, condition_noise, options_.condition_noise);
+    for (const Index position : batch) {
       const auto policy = data_.split.train.policies[static_cast<std::size_t>(position)];
-      std::copy_n(latents_.data() + position * numbers, numbers, clean.row(i));
-      const auto prompt = data_.draw_prompt(data_.dataset.policies[static_cast<std::size_t>(policy)], rng);
-      const float* embedding = conditions_.data() + prompt * Model::condition_size;
-      for (Index j = 0; j < Model::condition_size; ++j) {
-        condition(i, j) += embedding[j];
-      }
-      if (rng.uniform() < options_.condition_dropout) {
-        std::fill_n(condition.row(i), Model::condition_size, 0.0f);
-      }
-      timesteps[static_cast<std::size_t>(i)] = rng.below(schedule_.steps());
+      prompts.push_back(data_.draw_prompt(data_.dataset.policies[static_cast<std::size_t>(policy)], rng));
+      kept.push_back(rng.uniform() < options_.condition_dropout ? 0.0 : 1.0);
+      timesteps.push_back(rng.below(schedule_.steps()));
     }
-    rng.fill_normal(epsilon.span());
-    schedule_.add_noise(clean, epsilon, timesteps, noisy);
-    schedule_.target(clean, epsilon, timesteps, target);
-    const SequenceView<const float> x(noisy.data, count, Network::token_count, Config::latent_size);
+    const auto rows_of = [](const auto& all, Index cols) {
+      return MatrixView<const Real>(all.span().data(), std::ssize(all.span()) / cols, cols);
+    };
+    gather_rows(backend, rows_of(latents_, numbers), batch, clean);
+    gather_rows(backend, rows_of(conditions_, condition_size), prompts, condition);
+    add_matrix(backend, condition_noise, condition);
+    scale_rows(backend, kept, condition);
+    fill_normal(backend, rng, epsilon);
+    schedule_.add_noise(backend, clean, epsilon, timesteps, noisy);
+    schedule_.target(backend, clean, epsilon, timesteps, target);
+    const SequenceView<const Real> x(noisy.data, count, Network::token_count, Config::latent_size);
     const auto w = bind<Part>(weights);
-    const auto saved =
-        Part::forward(backend, w, x, timesteps, MatrixView<const float>(condition), workspace_);
-    const auto doutput = workspace_.template sequence<float>(count, x.length, x.channels);
-    const double loss = mse_loss(backend, saved.output.per_sample(), target, doutput.per_sample());
-    Part::backward(backend, w, saved, SequenceView<const float>(doutput), bind<Part>(gradients),
-                   MatrixView<float>(), SequenceView<float>(), workspace_);
+    const auto saved = Part::forward(backend, w, x, timesteps, MatrixView<const Real>(condition), workspace_);
+    const auto doutput = workspace_.template sequence<Real>(count, x.length, x.channels);
+    const auto loss = mse_loss(backend, saved.output.per_sample(), target, doutput.per_sample());
+    Part::backward(backend, w, saved, SequenceView<const Real>(doutput), bind<Part>(gradients),
+                   MatrixView<Real>(), SequenceView<Real>(), workspace_);
     return loss;
   }
 
-  std::optional<double> validation(std::span<const float>) { return std::nullopt; }
+  std::optional<double> validation(std::span<const Real>) { return std::nullopt; }
 
  private:
   const Backend& backend_;
   const Data& data_;
   DenoiserOptions options_;
   DiffusionSchedule schedule_;
-  Buffer<float> latents_;
-  Buffer<float> conditions_;
+  Buffer<float> latents_on_host_;
+  Buffer<float> conditions_on_host_;
+  typename Backend::template Constants<float> latents_;
+  typename Backend::template Constants<float> conditions_;
   BatchOrder order_;
-  Workspace workspace_;
+  WorkspaceOf<Backend> workspace_;
 };
 
 }  // namespace detail

@@ -13,6 +13,7 @@ class EmbedderStage {
   using Part = typename GeneratorModel<Network, Config>::EmbedderModel;
   using Data = TrainingData<Network, Config>;
   using State = GeneratorState<Network, Config>;
+  using Real = typename Backend::template Element<float>;
   static constexpr const char* name = "embedder";
   static constexpr Index segments = Data::segments;
 
@@ -21,50 +22,52 @@ class EmbedderStage {
         data_(data),
         options_(options),
         order_(static_cast<Index>(data.prompts.size()),
-               std::min(options.train.batch, static_cast<Index>(data.prompts.size())), options.train.seed) {}
+               std::min(options.train.batch, static_cast<Index>(data.prompts.size())), options.train.seed),
+        trajectory_features_(backend, data.trajectory_features.span()),
+        success_features_(backend, data.success_features.span()),
+        workspace_(backend.make_workspace()) {}
 
   const TrainOptions& options() const { return options_.train; }
 
   // InfoNCE over the batch's windows: softmax(h_i' W v_j / temperature) against j = i, or against all windows
   // of i's task; symmetric adds the same with rows and columns exchanged.
-  double loss(const Backend& backend, std::span<const float> weights, std::span<float> gradients, Rng rng,
-              Index step) {
+  auto loss(const Backend& backend, std::span<const Real> weights, std::span<Real> gradients, Rng rng,
+            Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
     const Index rows = static_cast<Index>(batch.size()) * segments;
-    const auto h_in = gather(data_.trajectory_features, Data::h_size, batch, rng);
-    const auto v_in = gather(data_.success_features, Data::v_size, batch, rng);
+    const auto h_in = gather(trajectory_features_, Data::h_size, batch, rng);
+    const auto v_in = gather(success_features_, Data::v_size, batch, rng);
     const auto w = bind<Part>(weights);
     const auto saved =
-        Part::forward(backend, w, MatrixView<const float>(h_in), MatrixView<const float>(v_in), workspace_);
+        Part::forward(backend, w, MatrixView<const Real>(h_in), MatrixView<const Real>(v_in), workspace_);
     const auto targets = positives(batch);
-    const auto scaled = workspace_.template matrix<float>(rows, rows);
-    const auto dlogits = workspace_.template matrix<float>(rows, rows);
+    const auto scaled = workspace_.template matrix<Real>(rows, rows);
+    const auto dlogits = workspace_.template matrix<Real>(rows, rows);
     const auto slope = static_cast<float>(1 / options_.temperature);
-    for (Index i = 0; i < scaled.size(); ++i) {
-      scaled.data[i] = slope * saved.logits.data[i];
-    }
-    double loss = info_nce_loss(backend, scaled, targets, dlogits);
+    copy_matrix(backend, saved.logits, scaled);
+    scale(backend, slope, scaled);
+    auto loss = info_nce_loss(backend, scaled, targets, dlogits);
     if (options_.symmetric) {
-      const auto transposed = workspace_.template matrix<float>(rows, rows);
-      const auto dtransposed = workspace_.template matrix<float>(rows, rows);
-      for_pairs(rows, [&](Index i, Index j) { transposed(j, i) = scaled(i, j); });
-      loss +=
-          info_nce_loss(backend, transposed, targets, dtransposed);  // targets are symmetric up to row sums
-      for_pairs(rows, [&](Index i, Index j) { dlogits(i, j) += dtransposed(j, i); });
+      const auto transposed = workspace_.template matrix<Real>(rows, rows);
+      const auto dtransposed = workspace_.template matrix<Real>(rows, rows);
+      transpose(backend, scaled, transposed);
+      // targets are symmetric up to row sums
+      loss = sum(backend, loss, info_nce_loss(backend, transposed, targets, dtransposed));
+      add_transposed(backend, dtransposed, dlogits);
     }
-    for (Index i = 0; i < dlogits.size(); ++i) {
-      dlogits.data[i] *= slope;
-    }
-    Part::backward(backend, w, saved, MatrixView<const float>(dlogits), MatrixView<const float>(),
-                   MatrixView<const float>(), bind<Part>(gradients), workspace_);
+    scale(backend, slope, dlogits);
+    Part::backward(backend, w, saved, MatrixView<const Real>(dlogits), MatrixView<const Real>(),
+                   MatrixView<const Real>(), bind<Part>(gradients), workspace_);
     return loss;
   }
 
-  std::optional<double> validation(std::span<const float>) { return std::nullopt; }
+  std::optional<double> validation(std::span<const Real>) { return std::nullopt; }
 
-  // Fits the condition's normaliser if asked to, and returns the conditions of all training prompts.
-  Buffer<float> embed_all(std::span<const float> weights, bool normalize, State& state) {
+  // Fits the condition's normaliser if asked to, restricts the condition to `parts`, and returns the
+  // conditions of all training prompts.
+  Buffer<float> embed_all(std::span<const Real> weights, bool normalize, ConditionParts parts, State& state) {
+    const auto session = backend_.session();
     constexpr Index size = State::Model::condition_size;
     const auto count = static_cast<Index>(data_.prompts.size());
     Buffer<float> conditions(count * size);
@@ -73,38 +76,51 @@ class EmbedderStage {
     for (Index first = 0; first < count; first += batch) {
       workspace_.reset();
       const Index here = std::min(batch, count - first);
-      const MatrixView<const float> h_in(data_.trajectory_features.data() + first * segments * Data::h_size,
-                                         here * segments, Data::h_size);
-      const MatrixView<const float> v_in(data_.success_features.data() + first * segments * Data::v_size,
-                                         here * segments, Data::v_size);
-      const auto saved = Part::forward(backend_, bind<Part>(weights), h_in, v_in, workspace_);
-      state.condition_from(backend_, saved.h(), saved.v(), {conditions.data() + first * size, here, size});
+      const auto part = [&](const auto& features, Index numbers) {
+        return MatrixView<const Real>(features.span().data() + first * segments * numbers, here * segments,
+                                      numbers);
+      };
+      const auto saved =
+          Part::forward(backend_, bind<Part>(weights), part(trajectory_features_, Data::h_size),
+                        part(success_features_, Data::v_size), workspace_);
+      const auto condition = workspace_.template matrix<Real>(here, size);
+      state.condition_from(backend_, saved.h(), saved.v(), condition);
+      download(backend_, std::span<const Real>(condition.span()),
+               conditions.span().subspan(static_cast<std::size_t>(first * size),
+                                         static_cast<std::size_t>(here * size)));
     }
     if (normalize) {
       state.condition = Normalizer::limits(MatrixView<const float>(conditions.data(), count, size));
-      state.condition.apply({conditions.data(), count, size});
     }
+    state.restrict_condition(parts);
+    state.condition.apply({conditions.data(), count, size});
     return conditions;
   }
 
  private:
-  MatrixView<float> gather(const Buffer<float>& features, Index size, std::span<const Index> batch,
-                           Rng& rng) {
-    const auto rows = workspace_.template matrix<float>(static_cast<Index>(batch.size()) * segments, size);
-    rng.fill_normal(rows.span(), options_.feature_noise);
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      const float* from = features.data() + batch[i] * segments * size;
-      float* to = rows.row(static_cast<Index>(i) * segments);
-      for (Index j = 0; j < segments * size; ++j) {
-        to[j] += from[j];
+  using Features = typename Backend::template Constants<float>;
+
+  MatrixView<Real> gather(const Features& features, Index size, std::span<const Index> batch, Rng& rng) {
+    const Index count = static_cast<Index>(batch.size()) * segments;
+    const auto rows = workspace_.template matrix<Real>(count, size);
+    const auto noise = workspace_.template matrix<Real>(count, size);
+    fill_normal(backend_, rng, noise, options_.feature_noise);
+    std::vector<Index> windows;
+    for (const Index prompt : batch) {
+      for (Index segment = 0; segment < segments; ++segment) {
+        windows.push_back(prompt * segments + segment);
       }
     }
+    const auto all = features.span();
+    gather_rows(backend_, MatrixView<const Real>(all.data(), std::ssize(all) / size, size), windows, rows);
+    add_matrix(backend_, noise, rows);
     return rows;
   }
   // [rows, rows]: the right answers of each row as a distribution.
-  MatrixView<float> positives(std::span<const Index> batch) {
+  MatrixView<const Real> positives(std::span<const Index> batch) {
     const Index rows = static_cast<Index>(batch.size()) * segments;
-    const auto targets = workspace_.template matrix<float>(rows, rows);
+    host_.reset();
+    const auto targets = host_.matrix<float>(rows, rows);
     const auto task = [&](Index row) {
       const auto prompt =
           data_.prompts[static_cast<std::size_t>(batch[static_cast<std::size_t>(row / segments)])];
@@ -121,22 +137,17 @@ class EmbedderStage {
         targets(i, j) /= static_cast<float>(count);
       }
     }
-    return targets;
-  }
-  template <class Body>
-  static void for_pairs(Index rows, const Body& body) {
-    for (Index i = 0; i < rows; ++i) {
-      for (Index j = 0; j < rows; ++j) {
-        body(i, j);
-      }
-    }
+    return uploaded(backend_, MatrixView<const float>(targets), workspace_);
   }
 
   const Backend& backend_;
   const Data& data_;
   EmbedderOptions options_;
   BatchOrder order_;
-  Workspace workspace_;
+  Features trajectory_features_;  // of all prompts
+  Features success_features_;
+  Workspace host_;
+  WorkspaceOf<Backend> workspace_;
 };
 
 }  // namespace detail

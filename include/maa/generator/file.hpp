@@ -174,7 +174,9 @@ GeneratorState<Network, Config> load_generator(const std::filesystem::path& path
     normalizer.offset = read(name + ".offset", size, may_be_absent);
     normalizer.scale = read(name + ".scale", normalizer.offset.size(), false);
     for (const float scale : normalizer.scale) {
-      require(scale > 0, reader.path(), ": expected positive numbers in ", name, ".scale, found ", scale);
+      // A condition may be restricted to some of its embeddings.
+      require(scale > 0 || (scale == 0 && name == "normalizer.condition"), reader.path(),
+              ": expected positive numbers in ", name, ".scale, found ", scale);
     }
     return normalizer;
   };

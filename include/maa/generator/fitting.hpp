@@ -41,10 +41,10 @@ class Fitting {
     if (!train(embedder, embedder_offset)) {
       return false;
     }
-    auto latents = autoencoder.encode_all(part<typename Model::AutoencoderModel>(0));
+    auto latents = autoencoder.encode_all(constants<typename Model::AutoencoderModel>(0).span());
     normalize_latents(latents);
-    auto conditions = embedder.embed_all(part<typename Model::EmbedderModel>(embedder_offset),
-                                         options_.denoiser.normalize_condition, state_);
+    auto conditions = embedder.embed_all(constants<typename Model::EmbedderModel>(embedder_offset).span(),
+                                         options_.denoiser.normalize_condition, options_.condition, state_);
     DenoiserStage<Network, Config, Backend> denoiser(backend_, data_, options_.denoiser, std::move(latents),
                                                      std::move(conditions));
     if (!train(denoiser, denoiser_offset)) {
@@ -73,6 +73,13 @@ class Fitting {
   std::span<float> part(Index offset) {
     return state_.parameters.span().subspan(static_cast<std::size_t>(offset),
                                             static_cast<std::size_t>(parameter_count<Part>));
+  }
+
+  // The same where ops can read it.
+  template <class Part>
+  typename Backend::template Constants<float> constants(Index offset) {
+    const auto session = backend_.session();
+    return {backend_, part<Part>(offset)};
   }
 
   // The best result() of a stage so far, by its validation; no loss: none was measured.
@@ -110,7 +117,8 @@ class Fitting {
         if constexpr (requires { stage.keep(); }) {
           const auto found = progress.validation;
           if (stage.keep() != Keep::last && found && (best.loss ? *found < *best.loss : is_finite(*found))) {
-            best = {found, trainer.result()};
+            best = {found, Buffer<float>(trainer.result().size())};
+            download(backend_, trainer.result().span(), best.weights.span());
           }
         }
       }
@@ -123,31 +131,37 @@ class Fitting {
         return false;
       }
     }
-    const auto* result = &trainer.result();
     if constexpr (requires { stage.keep(); }) {
       if (best.loss && stage.keep() == Keep::best) {
-        result = &best.weights;
-      } else if (best.loss && Model::has_head) {
+        std::copy(best.weights.begin(), best.weights.end(), target.begin());
+        return true;
+      }
+      if (best.loss && Model::has_head) {
         stage.write_fallback(best.weights.span(), state_);
       }
     }
-    std::copy(result->begin(), result->end(), target.begin());
+    download(backend_, trainer.result().span(), target);
     return true;
   }
 
-  // Fused where the stage takes the backend to run on.
+  // Fused where the stage takes the backend to run on, and that can do it.
   template <class Stage>
   TrainProgress next_step(Stage& stage, Trainer<float, Backend>& trainer) {
-    using Weights = std::span<const float>;
-    using Gradients = std::span<float>;
+    using Real = typename Backend::template Element<float>;
+    using Weights = std::span<const Real>;
+    using Gradients = std::span<Real>;
     const Rng rng = trainer.step_rng();
     const Index step = trainer.step_count();
     if constexpr (requires(Weights w, Gradients g) { stage.loss(backend_, w, g, rng, step); }) {
       const auto loss = [&](const Backend& backend, Weights weights, Gradients gradients) {
         return stage.loss(backend, weights, gradients, rng, step);
       };
-      return trainer.fusing_pays() ? trainer.fused_step(loss)
-                                   : trainer.step([&](auto w, auto g) { return loss(backend_, w, g); });
+      if constexpr (in_host_memory<Backend>) {
+        if (trainer.fusing_pays()) {
+          return trainer.fused_step(loss);
+        }
+      }
+      return trainer.step([&](auto w, auto g) { return loss(backend_, w, g); });
     } else {
       return trainer.step([&](auto w, auto g) { return stage.loss(w, g, rng, step); });
     }
@@ -182,7 +196,8 @@ class Fitting {
     return concatenate("maa ", parameter_count<Model>, " parameters, ", data_.dataset.policy_count(),
                        " policies, ", data_.dataset.trajectories.size(), " trajectories, ",
                        text(options_.autoencoder.train), text(options_.embedder.train),
-                       text(options_.denoiser.train), text(options_.behavior.train), validation_text());
+                       text(options_.denoiser.train), text(options_.behavior.train), "condition ",
+                       static_cast<int>(options_.condition), ", ", validation_text());
   }
   std::string validation_text() const {
     const auto& behavior = options_.behavior;

@@ -8,38 +8,40 @@ MAA_NAMESPACE_BEGIN
 namespace detail {
 
 // The observation-action pairs of prompts, one prompt per row of policies: [policies, pairs, ...],
-// observations normalised. A part of the pairs may belong to one fold or another.
+// observations normalised, on the host. A part of the pairs may belong to one fold or another.
 struct PromptPairs {
   SequenceView<float> observations;
   SequenceView<float> actions;
 };
 
-// Results lie in `workspace`. All arguments must outlive it.
+// Results lie in `workspace`, pairs in the object. All arguments must outlive it.
 template <class Network, class Config, class Backend>
 class Generation {
  public:
   using State = GeneratorState<Network, Config>;
   using Model = typename State::Model;
 
-  using Weights = typename Model::template Weights<const float>;
+  using Real = typename Backend::template Element<float>;
+  using Weights = typename Model::template Weights<const Real>;
 
-  Generation(const Backend& backend, const State& state, const Weights& weights, Workspace& workspace)
+  Generation(const Backend& backend, const State& state, const Weights& weights,
+             WorkspaceOf<Backend>& workspace)
       : backend_(backend), state_(state), w_(weights), workspace_(workspace) {}
 
   // Policies [rows, parameters] for normalised observations, from conditions [rows, condition_size] and the
   // prompts' pairs. Each guidance makes a candidate, from the same noise, and the fallback is one more, if it
   // is allowed and there is one; of several each row is the one with the least held_out_error(). The head is
   // fitted to all pairs, if it is to be.
-  MatrixView<float> generate(MatrixView<const float> condition, const PromptPairs& pairs,
-                             std::span<const double> guidances, bool allow_fallback,
-                             const std::vector<Rng>& streams, const SamplingOptions& sampling, bool with_head,
-                             const SamplingProgress& progress = {}) {
+  MatrixView<Real> generate(MatrixView<const Real> condition, const PromptPairs& pairs,
+                            std::span<const double> guidances, bool allow_fallback,
+                            const std::vector<Rng>& streams, const SamplingOptions& sampling, bool with_head,
+                            const SamplingProgress& progress = {}) {
     require(!guidances.empty(), "generate: expected at least one guidance, found none");
     const bool has_fallback = allow_fallback && with_head && !state_.fallback_policy.empty();
     const bool choosing = guidances.size() > 1 || has_fallback;
-    MatrixView<float> chosen;
+    MatrixView<Real> chosen;
     Buffer<double> least;
-    const auto offer = [&](MatrixView<float> candidates) {
+    const auto offer = [&](MatrixView<Real> candidates) {
       if (!choosing) {
         chosen = candidates;
         return;
@@ -67,11 +69,14 @@ class Generation {
       }
       auto fitted = fit_heads(chosen, pairs, w_.head);
       if (has_fallback) {
-        const auto policies = workspace_.matrix<float>(condition.rows, state_.fallback_policy.size());
+        const auto same = host_.matrix<float>(condition.rows, state_.fallback_policy.size());
         for (Index i = 0; i < condition.rows; ++i) {
-          std::copy_n(state_.fallback_policy.data(), policies.cols, policies.row(i));
+          std::copy_n(state_.fallback_policy.data(), same.cols, same.row(i));
         }
-        const auto head = bind<typename Model::HeadModel>(state_.fallback_head);
+        const auto policies = uploaded(backend_, MatrixView<const float>(same), workspace_);
+        const auto& saved = state_.fallback_head;
+        const auto head = bind<typename Model::HeadModel>(
+            uploaded(backend_, MatrixView<const float>(saved.data(), 1, saved.size()), workspace_).span());
         const auto error = held_out_error(policies, pairs, true, head);
         const auto fallback = fit_heads(policies, pairs, head);
         for (Index i = 0; i < condition.rows; ++i) {
@@ -87,18 +92,17 @@ class Generation {
   }
 
   // Without fitting heads.
-  MatrixView<float> sample(MatrixView<const float> condition, double guidance, std::span<Rng> streams,
-                           const SamplingOptions& sampling, const SamplingProgress& progress) {
-    const auto latent = workspace_.sequence<float>(condition.rows, Network::token_count, Config::latent_size);
+  MatrixView<Real> sample(MatrixView<const Real> condition, double guidance, std::span<Rng> streams,
+                          const SamplingOptions& sampling, const SamplingProgress& progress) {
+    const auto latent =
+        workspace_.template sequence<Real>(condition.rows, Network::token_count, Config::latent_size);
     require(sample_latents<Network, Config>(backend_, w_.denoiser, state_.diffusion, sampling, guidance,
                                             condition, streams, latent, workspace_, progress),
             "generate: stopped by the progress callback");
-    state_.latent.invert(latent.per_sample());
+    state_.scale_latents(backend_, latent.per_sample());
     const auto decoded = Model::AutoencoderModel::decode(backend_, w_.autoencoder,
-                                                         SequenceView<const float>(latent), workspace_);
-    for (Index i = 0; i < condition.rows; ++i) {
-      state_.standardizer.to_normalized(decoded.parameters.row(i));
-    }
+                                                         SequenceView<const Real>(latent), workspace_);
+    state_.standardizer.to_normalized(backend_, decoded.parameters);
     return decoded.parameters;
   }
 
@@ -121,11 +125,11 @@ class Generation {
 
   // Policies with their heads fitted to the pairs.
   template <class Head>
-  MatrixView<float> fit_heads(MatrixView<const float> policies, const PromptPairs& pairs, const Head& head) {
-    const auto corrected = workspace_.matrix<float>(policies.rows, policies.cols);
-    Model::HeadModel::forward(backend_, Network::layout(), head, policies,
-                              SequenceView<const float>(pairs.observations),
-                              SequenceView<const float>(pairs.actions), corrected, workspace_);
+  MatrixView<Real> fit_heads(MatrixView<const Real> policies, const PromptPairs& pairs, const Head& head) {
+    const auto corrected = workspace_.template matrix<Real>(policies.rows, policies.cols);
+    const auto seen = uploaded(backend_, SequenceView<const float>(pairs.observations), workspace_);
+    const auto done = uploaded(backend_, SequenceView<const float>(pairs.actions), workspace_);
+    Model::HeadModel::forward(backend_, Network::layout(), head, policies, seen, done, corrected, workspace_);
     return corrected;
   }
 
@@ -133,7 +137,7 @@ class Generation {
   // several demonstrations each in turn is held out; of a single one every other stretch of two sequences,
   // both ways. A head that is not to be fitted is measured on all pairs.
   template <class Head>
-  Buffer<double> held_out_error(MatrixView<const float> policies, const PromptPairs& all, bool with_head,
+  Buffer<double> held_out_error(MatrixView<const Real> policies, const PromptPairs& all, bool with_head,
                                 const Head& head) {
     Buffer<double> error(policies.rows);
     if constexpr (Model::has_head) {
@@ -142,7 +146,8 @@ class Generation {
         const Index share = count / pair_count;
         constexpr Index stretch = 2 * Config::prompt.sequence;
         for (Index fold = 0; fold < std::max<Index>(2, share); ++fold) {
-          const Workspace::Scope scope(workspace_);
+          const auto scope = workspace_.scope();
+          const auto host_scope = host_.scope();
           const auto held_out = [&](Index row) {
             return (share > 1 ? row / pair_count : row / stretch % 2) == fold;
           };
@@ -160,8 +165,8 @@ class Generation {
   static constexpr Index pair_count = Config::prompt.pairs();
 
   PromptPairs allocate(Index rows, Index length) {
-    return {workspace_.sequence<float>(rows, length, Network::observation_size),
-            workspace_.sequence<float>(rows, length, Network::action_size)};
+    return {host_.sequence<float>(rows, length, Network::observation_size),
+            host_.sequence<float>(rows, length, Network::action_size)};
   }
   template <class Keep>
   PromptPairs part(const PromptPairs& all, const Keep& keep) {
@@ -185,26 +190,31 @@ class Generation {
     copy(all.actions, result.actions);
     return result;
   }
-  void add_error(MatrixView<const float> policies, const PromptPairs& pairs, Buffer<double>& error) {
-    const Workspace::Scope scope(workspace_);
-    const auto action =
-        workspace_.sequence<float>(pairs.actions.batch, pairs.actions.length, pairs.actions.channels);
-    policy_batch_forward(backend_, Network::layout(), policies, SequenceView<const float>(pairs.observations),
+  void add_error(MatrixView<const Real> policies, const PromptPairs& pairs, Buffer<double>& error) {
+    const auto scope = workspace_.scope();
+    const auto host_scope = host_.scope();
+    const auto& wanted = pairs.actions;
+    const auto action = workspace_.template sequence<Real>(wanted.batch, wanted.length, wanted.channels);
+    policy_batch_forward(backend_, Network::layout(), policies,
+                         uploaded(backend_, SequenceView<const float>(pairs.observations), workspace_),
                          workspace_, action);
     constexpr auto squash = Network::squash == Squash::tanh ? Activation::tanh : Activation::identity;
     activation_forward(backend_, squash, action.span(), action.span());
-    const Index numbers = action.length * action.channels;
-    for (Index i = 0; i < action.size(); ++i) {
-      const double difference =
-          static_cast<double>(action.data[i]) - static_cast<double>(pairs.actions.data[i]);
-      error[i / numbers] += difference * difference / static_cast<double>(numbers);
+    const auto found = downloaded(backend_, MatrixView<const Real>(action.per_sample()), host_);
+    for (Index i = 0; i < found.rows; ++i) {
+      const float* target = wanted.per_sample().row(i);
+      for (Index j = 0; j < found.cols; ++j) {
+        const double difference = static_cast<double>(found(i, j)) - static_cast<double>(target[j]);
+        error[i] += difference * difference / static_cast<double>(found.cols);
+      }
     }
   }
 
   const Backend& backend_;
   const State& state_;
   const Weights& w_;
-  Workspace& workspace_;
+  WorkspaceOf<Backend>& workspace_;
+  Workspace host_;
 };
 
 }  // namespace detail

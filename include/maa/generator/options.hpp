@@ -3,6 +3,7 @@
 
 #include <maa/backend/precision.hpp>
 #include <maa/core/rng.hpp>
+#include <maa/data/prompt_features.hpp>
 #include <maa/diffusion/sampler.hpp>
 #include <maa/train/trainer.hpp>
 
@@ -79,6 +80,8 @@ struct FitOptions {
   EmbedderOptions embedder;
   DenoiserOptions denoiser;
   BehaviorOptions behavior;
+  // Of the embeddings that Config::condition has, those that the denoiser sees; the others are zeros to it.
+  ConditionParts condition = ConditionParts::both;
   SamplingOptions sampling;  // the defaults of generate()
   std::vector<double> guidance = {1};
   double validation_fraction = 0.1;  // of the (task, run) pairs

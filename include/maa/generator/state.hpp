@@ -27,82 +27,78 @@ struct GeneratorState {
   Buffer<float> fallback_head;
   std::map<std::string, std::string> provenance;
 
-  // The embedder's output as the denoiser's condition: [prompts * segments] rows of h and v -> [prompts,
-  // condition_size].
-  template <class Backend>
-  void condition_from(const Backend& backend, MatrixView<const float> h, MatrixView<const float> v,
-                      MatrixView<float> out) const {
+  // From now on conditions have zeros in place of the embeddings that are not in `parts`. Error if none is
+  // left.
+  void restrict_condition(ConditionParts parts) {
+    if (parts == Config::condition || parts == ConditionParts::both) {
+      return;
+    }
+    require(Config::condition == ConditionParts::both,
+            "fit: expected a condition on an embedding that the configuration has");
+    if (condition.features() == 0) {
+      condition = Normalizer(Model::condition_size);
+    }
     constexpr Index size = Config::embedding_size;
-    constexpr Index segments = Config::prompt.segments;
-    for (Index i = 0; i < out.rows; ++i) {
-      for (Index segment = 0; segment < segments; ++segment) {
-        const Index row = i * segments + segment;
-        Index column = segment * Model::condition_parts * size;
-        if constexpr (Config::condition != ConditionParts::v) {
-          copy_matrix(backend, h.row_range(row, 1), out.row_range(i, 1).col_range(column, size));
-          column += size;
-        }
-        if constexpr (Config::condition != ConditionParts::h) {
-          copy_matrix(backend, v.row_range(row, 1), out.row_range(i, 1).col_range(column, size));
-        }
-      }
-    }
-    condition.apply(out);
-  }
-  // One condition per prompt of several demonstrations: the means over groups of equal size, rows
-  // [prompts * group, condition_size] -> out [prompts, condition_size].
-  static void mean_conditions(MatrixView<const float> rows, MatrixView<float> out) {
-    const Index group = group_size(rows.rows, out.rows);
-    const auto share = static_cast<float>(group);
-    for (Index i = 0; i < out.rows; ++i) {
-      std::fill_n(out.row(i), out.cols, 0.0f);
-      for (Index k = 0; k < group; ++k) {
-        const float* from = rows.row(i * group + k);
-        for (Index j = 0; j < out.cols; ++j) {
-          out(i, j) += from[j] / share;
-        }
-      }
-    }
-  }
-  // Its backward: dmean [prompts, condition_size] -> drows (overwritten).
-  static void mean_conditions_backward(MatrixView<const float> dmean, MatrixView<float> drows) {
-    const Index group = group_size(drows.rows, dmean.rows);
-    const auto share = static_cast<float>(group);
-    for (Index i = 0; i < drows.rows; ++i) {
-      for (Index j = 0; j < drows.cols; ++j) {
-        drows(i, j) = dmean(i / group, j) / share;
-      }
-    }
-  }
-  // The backward of condition_from: dcondition (changed) -> dh, dv (overwritten).
-  template <class Backend>
-  void condition_backward(const Backend& backend, MatrixView<float> dcondition, MatrixView<float> dh,
-                          MatrixView<float> dv) const {
-    constexpr Index size = Config::embedding_size;
-    constexpr Index segments = Config::prompt.segments;
-    condition.apply_backward(dcondition);
-    fill_zero(backend, dh);
-    fill_zero(backend, dv);
-    for (Index i = 0; i < dcondition.rows; ++i) {
-      for (Index segment = 0; segment < segments; ++segment) {
-        const Index row = i * segments + segment;
-        Index column = segment * Model::condition_parts * size;
-        if constexpr (Config::condition != ConditionParts::v) {
-          copy_matrix(backend, dcondition.row_range(i, 1).col_range(column, size), dh.row_range(row, 1));
-          column += size;
-        }
-        if constexpr (Config::condition != ConditionParts::h) {
-          copy_matrix(backend, dcondition.row_range(i, 1).col_range(column, size), dv.row_range(row, 1));
-        }
-      }
+    for (Index segment = 0; segment < Config::prompt.segments; ++segment) {  // h, then v
+      const Index hidden = (2 * segment + (parts == ConditionParts::h ? 1 : 0)) * size;
+      std::fill_n(condition.scale.data() + hidden, size, 0.0f);
     }
   }
 
+  // The embedder's output as the denoiser's condition: [prompts * segments] rows of h and v -> [prompts,
+  // condition_size].
+  template <class Backend, class T>
+  void condition_from(const Backend& backend, MatrixView<T> h, MatrixView<T> v, MatrixView<T> out) const {
+    for_parts(h, v, out,
+              [&](MatrixView<T> embedding, MatrixView<T> part) { copy_matrix(backend, embedding, part); });
+    standardize_columns(backend, condition.offset.span(), condition.scale.span(), out);
+  }
+  // Its backward: dcondition (changed) -> dh, dv (overwritten).
+  template <class Backend, class T>
+  void condition_backward(const Backend& backend, MatrixView<T> dcondition, MatrixView<T> dh,
+                          MatrixView<T> dv) const {
+    scale_columns(backend, condition.scale.span(), dcondition);
+    fill_zero(backend, dh);
+    fill_zero(backend, dv);
+    for_parts(dh, dv, dcondition,
+              [&](MatrixView<T> dembedding, MatrixView<T> part) { copy_matrix(backend, part, dembedding); });
+  }
+
+  // Latents as the decoder sees them from latents as the denoiser does [rows, latent_numbers], in place, and
+  // its backward.
+  template <class Backend, class T>
+  void scale_latents(const Backend& backend, MatrixView<T> latents) const {
+    unstandardize_columns(backend, latent.offset.span(), latent.scale.span(), latents);
+  }
+  template <class Backend, class T>
+  void scale_latents_backward(const Backend& backend, MatrixView<T> dlatents) const {
+    Buffer<float> factor(latent.features());
+    for (Index j = 0; j < factor.size(); ++j) {
+      factor[j] = 1.0f / latent.scale[j];
+    }
+    scale_columns(backend, std::as_const(factor).span(), dlatents);
+  }
+
  private:
-  static Index group_size(Index rows, Index groups) {
-    require(groups > 0 && rows % groups == 0, "conditions: expected rows in ", groups,
-            " groups of one size, found ", rows);
-    return rows / groups;
+  // Calls body(embeddings of all prompts, their columns in the condition) for h and v and every segment.
+  template <class T, class Body>
+  static void for_parts(MatrixView<T> h, MatrixView<T> v, MatrixView<T> conditions, const Body& body) {
+    constexpr Index size = Config::embedding_size;
+    constexpr Index segments = Config::prompt.segments;
+    Index column = 0;
+    for (Index segment = 0; segment < segments; ++segment) {
+      const auto add = [&](MatrixView<T> all) {
+        body(MatrixView<T>(all.row(segment), conditions.rows, size, segments * all.stride),
+             conditions.col_range(column, size));
+        column += size;
+      };
+      if constexpr (Config::condition != ConditionParts::v) {
+        add(h);
+      }
+      if constexpr (Config::condition != ConditionParts::h) {
+        add(v);
+      }
+    }
   }
 };
 

@@ -63,11 +63,14 @@ class WeightStandardizer {
       standardized[j] = deviation_[j] > 0 ? (standardized[j] - mean_[j]) / deviation_[j] : 0.0f;
     }
   }
-  // standardised -> weights for normalised observations, in place; its derivative is deviation().
-  void to_normalized(float* values) const {
-    for (Index j = 0; j < size; ++j) {
-      values[j] = mean_[j] + deviation_[j] * values[j];
-    }
+  // standardised -> weights for normalised observations, rows [policies, size] in place, and its backward.
+  template <class Backend, class T>
+  void to_normalized(const Backend& backend, MatrixView<T> rows) const {
+    affine_columns(backend, deviation_.span(), mean_.span(), rows);
+  }
+  template <class Backend, class T>
+  void to_normalized_backward(const Backend& backend, MatrixView<T> drows) const {
+    scale_columns(backend, deviation_.span(), drows);
   }
   // Weights for raw observations -> weights for normalised observations; the inverse of fold().
   void unfold(const float* weights, float* out) const {

@@ -53,6 +53,20 @@ void add_parameters(SafetensorsWriter& writer, const std::vector<TensorInfo>& te
   }
 }
 
+// The same with copies of the numbers.
+template <class T>
+void add_parameter_copies(SafetensorsWriter& writer, const std::vector<TensorInfo>& tensors, std::span<T> values) {
+  for (auto tensor : tensors) {
+    Buffer<std::remove_const_t<T>> part(detail::part_of<T>(tensor, values));
+    tensor.offset = 0;
+    if (tensor.order == Order::plain) {
+      writer.add_owned(tensor.name, tensor.shape, std::move(part));
+    } else {
+      add_parameters(writer, {tensor}, std::as_const(part).span());
+    }
+  }
+}
+
 // Reads every tensor of a description into the flat parameter array (float or double). Error if one is
 // missing, has another shape or dtype, or holds NaN or infinity; `values` is then untouched. Other tensors in
 // the file are ignored.

@@ -98,10 +98,10 @@ struct Autoencoder {
   // x [batch, parameter_size] must outlive the result, which lies in `workspace`.
   template <class Backend, class T>
   static Encoded<T> encode(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
-                           Workspace& workspace) {
+                           WorkspaceOf<Backend>& workspace) {
     require_shape(x, x.rows, parameter_size, "autoencoder input");
     Encoded<T> saved;
-    saved.latent = workspace.sequence<T>(x.rows, token_count, Latent);
+    saved.latent = workspace.template sequence<T>(x.rows, token_count, Latent);
     for_tokens([&]<std::size_t I>(Index offset) {
       auto& encoder = std::get<I>(saved.encoders);
       encoder = Encoder<I>::forward(backend, std::get<I>(w.encoders),
@@ -116,9 +116,9 @@ struct Autoencoder {
   template <class Backend, class T>
   static void encode_backward(const Backend& backend, const Weights<const T>& w, const Encoded<T>& saved,
                               SequenceView<const T> dlatent, const Weights<T>& gradients,
-                              Workspace& workspace) {
-    const Workspace::Scope scope(workspace);
-    auto dencoded = workspace.matrix<T>(dlatent.batch, Latent);
+                              WorkspaceOf<Backend>& workspace) {
+    const auto scope = workspace.scope();
+    auto dencoded = workspace.template matrix<T>(dlatent.batch, Latent);
     for_tokens([&]<std::size_t I>(Index) {
       const auto& encoder = std::get<I>(saved.encoders);
       Norm::backward(backend, w.norms[I], saved.statistics[I], MatrixView<const T>(encoder.output()),
@@ -131,10 +131,10 @@ struct Autoencoder {
   // latent [batch, tokens, Latent] must outlive the result.
   template <class Backend, class T>
   static Decoded<T> decode(const Backend& backend, const Weights<const T>& w, SequenceView<const T> latent,
-                           Workspace& workspace) {
+                           WorkspaceOf<Backend>& workspace) {
     require_shape(latent, latent.batch, token_count, Latent, "autoencoder latent");
     Decoded<T> saved;
-    saved.parameters = workspace.matrix<T>(latent.batch, parameter_size);
+    saved.parameters = workspace.template matrix<T>(latent.batch, parameter_size);
     for_tokens([&]<std::size_t I>(Index offset) {
       auto& decoder = std::get<I>(saved.decoders);
       decoder = Decoder<I>::forward(backend, std::get<I>(w.decoders), latent.position(static_cast<Index>(I)),
@@ -148,7 +148,7 @@ struct Autoencoder {
   template <class Backend, class T>
   static void decode_backward(const Backend& backend, const Weights<const T>& w, const Decoded<T>& saved,
                               MatrixView<const T> dparameters, const Weights<T>& gradients,
-                              SequenceView<T> dlatent, Workspace& workspace) {
+                              SequenceView<T> dlatent, WorkspaceOf<Backend>& workspace) {
     for_tokens([&]<std::size_t I>(Index offset) {
       Decoder<I>::backward(backend, std::get<I>(w.decoders), std::get<I>(saved.decoders),
                            dparameters.col_range(offset, Network::token_sizes[I]),

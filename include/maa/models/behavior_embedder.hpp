@@ -37,7 +37,7 @@ template <Index In, Index HiddenSize, Index Out, Index Sequences>
 struct EmbedderNetwork<EmbedderForm::set, In, HiddenSize, Out, Sequences> {
   static_assert(In % Sequences == 0, "all sequences have the same features");
   using Element =
-      Sequential<Linear<In / Sequences + set_phases, HiddenSize>, Activate<HiddenSize, Activation::relu>,
+      Sequential<Linear<In / Sequences + phase_numbers, HiddenSize>, Activate<HiddenSize, Activation::relu>,
                  Linear<HiddenSize, HiddenSize>, Activate<HiddenSize, Activation::relu>>;
   using Summary = typename EmbedderNetwork<EmbedderForm::mlp_normed, 2 * HiddenSize, HiddenSize, Out>::type;
   using type = SetEncoder<Sequences, Element, Summary>;
@@ -85,13 +85,13 @@ struct BehaviorEmbedder {
   // trajectory [batch, TrajectoryFeatures], success [batch, SuccessFeatures]; both must outlive the result.
   template <class Backend, class T>
   static Saved<T> forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> trajectory,
-                          MatrixView<const T> success, Workspace& workspace) {
+                          MatrixView<const T> success, WorkspaceOf<Backend>& workspace) {
     require_shape(success, trajectory.rows, SuccessFeatures, "embedder success states");
     Saved<T> saved;
     saved.phi = Phi::forward(backend, w.phi, trajectory, workspace);
     saved.psi = Psi::forward(backend, w.psi, success, workspace);
-    saved.metric_v = workspace.matrix<T>(trajectory.rows, Embedding);
-    saved.logits = workspace.matrix<T>(trajectory.rows, trajectory.rows);
+    saved.metric_v = workspace.template matrix<T>(trajectory.rows, Embedding);
+    saved.logits = workspace.template matrix<T>(trajectory.rows, trajectory.rows);
     const T* none = nullptr;
     linear_forward(backend, saved.v(), w.metric, none, saved.metric_v);
     linear_forward(backend, saved.h(), saved.metric_v.data, none, saved.logits);
@@ -103,15 +103,16 @@ struct BehaviorEmbedder {
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
                        MatrixView<const T> dlogits, MatrixView<const T> dh_other,
-                       MatrixView<const T> dv_other, const Weights<T>& gradients, Workspace& workspace) {
-    const Workspace::Scope scope(workspace);
+                       MatrixView<const T> dv_other, const Weights<T>& gradients,
+                       WorkspaceOf<Backend>& workspace) {
+    const auto scope = workspace.scope();
     const Index batch = saved.h().rows;
-    auto dh = workspace.matrix<T>(batch, Embedding);
-    auto dv = workspace.matrix<T>(batch, Embedding);
+    auto dh = workspace.template matrix<T>(batch, Embedding);
+    auto dv = workspace.template matrix<T>(batch, Embedding);
     if (dlogits.data) {
       // logits = h metric_v': dh = dlogits metric_v, dmetric_v = dlogits' h; metric_v = v W'.
       linear_backward_input(backend, dlogits, saved.metric_v.data, dh);
-      auto dmetric_v = workspace.matrix<T>(batch, Embedding);
+      auto dmetric_v = workspace.template matrix<T>(batch, Embedding);
       fill_zero(backend, dmetric_v);
       T* none = nullptr;
       linear_backward_weight(backend, dlogits, saved.h(), dmetric_v.data, none);

@@ -4,10 +4,10 @@
 // solvers: Bertinetto et al., ICLR 2019).
 #pragma once
 
+#include <maa/backend/ridge_strength.hpp>
 #include <maa/core/workspace.hpp>
 #include <maa/models/mlp_network.hpp>
 
-#include <algorithm>
 #include <cmath>
 
 MAA_NAMESPACE_BEGIN
@@ -49,23 +49,21 @@ struct RidgeHead {
   template <class Backend, class T>
   static auto forward(const Backend& backend, const MlpLayout& layout, const Weights<const T>& w,
                       MatrixView<const T> policies, SequenceView<const T> prompt_observations,
-                      SequenceView<const T> prompt_actions, MatrixView<T> corrected, Workspace& workspace) {
+                      SequenceView<const T> prompt_actions, MatrixView<T> corrected,
+                      WorkspaceOf<Backend>& workspace) {
     const Index batch = policies.rows;
     const Index rows = prompt_observations.length;
-    const auto mean = workspace.sequence<T>(batch, rows, actions);
-    const auto features = workspace.sequence<T>(batch, rows, units);
+    const auto mean = workspace.template sequence<T>(batch, rows, actions);
+    const auto features = workspace.template sequence<T>(batch, rows, units);
     auto batch_saved = policy_batch_forward(backend, layout, policies, prompt_observations, workspace, mean,
                                             SequenceView<T>(), features);
     Saved<T, decltype(batch_saved)> saved{batch_saved, mean, features,
-                                          workspace.sequence<T>(batch, rows, actions),
-                                          workspace.sequence<T>(batch, actions, units + 1)};
-    for (Index i = 0; i < mean.size(); ++i) {
-      saved.residual.data[i] = wanted(mean.data[i], prompt_actions.data[i]).residual;
-    }
+                                          workspace.template sequence<T>(batch, rows, actions),
+                                          workspace.template sequence<T>(batch, actions, units + 1)};
+    head_residual(backend, squashed, mean, prompt_actions, saved.residual);
     ridge_forward(backend, features, saved.residual, strength(w, rows), saved.correction);
     copy_matrix(backend, policies, corrected);
-    for_head(layout, saved.correction,
-             [&](Index i, Index parameter, T& value) { corrected(i, parameter) += value; });
+    add_head(backend, layout, saved.correction, corrected);
     return saved;
   }
 
@@ -76,72 +74,31 @@ struct RidgeHead {
                        MatrixView<const T> policies, SequenceView<const T> prompt_observations,
                        SequenceView<const T> prompt_actions, const Saved<T, PolicySaved>& saved,
                        MatrixView<const T> dcorrected, const Weights<T>& gradients, MatrixView<T> dpolicies,
-                       Workspace& workspace) {
-    const Workspace::Scope scope(workspace);
+                       WorkspaceOf<Backend>& workspace) {
+    const auto scope = workspace.scope();
     const auto& [batch_saved, mean, features, residual, correction] = saved;
     const auto like = [&](SequenceView<T> view) {
-      return workspace.sequence<T>(view.batch, view.length, view.channels);
+      return workspace.template sequence<T>(view.batch, view.length, view.channels);
     };
     const auto dcorrection = like(correction);
     const auto dfeatures = like(features);
     const auto dmean = like(residual);
-    for_head(layout, dcorrection,
-             [&](Index i, Index parameter, T& value) { value = dcorrected(i, parameter); });
-    const Index rows = prompt_observations.length;
-    const double dlog = ridge_backward(backend, features, residual, strength(w, rows), correction,
-                                       dcorrection, dfeatures, dmean);
-    gradients.log_strength[0] += static_cast<T>(dlog);
-    gradients.row_exponent[0] += static_cast<T>(dlog * log_rows(rows));
-    for (Index i = 0; i < dmean.size(); ++i) {
-      dmean.data[i] *= wanted(mean.data[i], prompt_actions.data[i]).slope;
-    }
+    head_gradient(backend, layout, dcorrected, dcorrection);
+    ridge_backward(backend, features, residual, strength(w, prompt_observations.length), correction,
+                   dcorrection, dfeatures, dmean, gradients.log_strength, gradients.row_exponent);
+    head_residual_backward(backend, squashed, mean, prompt_actions, dmean);
     copy_matrix(backend, dcorrected, dpolicies);
     policy_batch_backward(backend, layout, policies, prompt_observations, batch_saved, dmean,
                           SequenceView<const T>(), dpolicies, SequenceView<T>(), dfeatures);
   }
 
  private:
-  template <class T>
-  struct Wanted {
-    T residual;
-    T slope;  // its derivative for the mean
-  };
+  static constexpr bool squashed = Network::squash == Squash::tanh;
 
-  // What the head should add. Before tanh, actions near the bounds ask for infinitely much: they are clipped
-  // to .95, and a mean that already saturates on the right side is left alone.
   template <class T>
-  static Wanted<T> wanted(T mean, T action) {
-    if constexpr (Network::squash == Squash::none) {
-      return {action - mean, T(-1)};
-    } else {
-      constexpr T bound = T(0.95);
-      constexpr T saturated = T(1.83);  // atanh(.95)
-      if (std::abs(action) > bound && mean * action > saturated) {
-        return {T(0), T(0)};
-      }
-      const T target = std::atanh(std::clamp(action, -bound, bound));
-      const T limited = std::clamp(mean, T(-3), T(3));
-      return {target - limited, limited == mean ? T(-1) : T(0)};
-    }
-  }
-  template <class T>
-  static double strength(const Weights<const T>& w, Index rows) {
-    return base_strength * std::exp(static_cast<double>(w.log_strength[0]) +
-                                    static_cast<double>(w.row_exponent[0]) * log_rows(rows));
-  }
-  static double log_rows(Index rows) { return std::log(static_cast<double>(rows) / reference_rows); }
-  // Calls body(sample, index of the head's parameter, entry of the correction).
-  template <class T, class Body>
-  static void for_head(const MlpLayout& layout, SequenceView<T> correction, const Body& body) {
-    for (Index i = 0; i < correction.batch; ++i) {
-      for (Index action = 0; action < actions; ++action) {
-        T* entry = correction.data + (i * actions + action) * (units + 1);
-        for (Index unit = 0; unit < units; ++unit) {
-          body(i, layout.mean.weight_offset + action * units + unit, entry[unit]);
-        }
-        body(i, layout.mean.bias_offset + action, entry[units]);
-      }
-    }
+  static RidgeStrength<T> strength(const Weights<const T>& w, Index rows) {
+    return {w.log_strength, w.row_exponent, base_strength,
+            std::log(static_cast<double>(rows) / reference_rows)};
   }
 };
 

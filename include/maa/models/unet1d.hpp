@@ -89,15 +89,15 @@ struct UNet1d {
   template <class Backend, class T>
   static Saved<T> forward(const Backend& backend, const Weights<const T>& w, SequenceView<const T> x,
                           std::span<const Index> timesteps, MatrixView<const T> condition,
-                          Workspace& workspace) {
+                          WorkspaceOf<Backend>& workspace) {
     const Index batch = x.batch;
     require_shape(x, batch, x.length, LatentChannels, "unet input");
     require_shape(condition, batch, ConditionSize, "unet condition");
     require(static_cast<Index>(timesteps.size()) == batch, "unet timesteps: expected ", batch, ", found ",
             timesteps.size());
     Saved<T> saved;
-    saved.condition = workspace.matrix<T>(batch, full_condition);
-    saved.condition_active = workspace.matrix<T>(batch, full_condition);
+    saved.condition = workspace.template matrix<T>(batch, full_condition);
+    saved.condition_active = workspace.template matrix<T>(batch, full_condition);
     embed_time(backend, w, timesteps, saved.condition.col_range(0, TimeSize), saved, workspace);
     copy_matrix(backend, condition, saved.condition.col_range(TimeSize, ConditionSize));
     activation_forward(backend, Activation::mish, saved.condition.span(), saved.condition_active.span());
@@ -105,11 +105,11 @@ struct UNet1d {
         backend, w, x,
         [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input, Index out,
             ResidualBlockSaved<T>& here) {
-          const auto scale_bias = workspace.matrix<T>(batch, 2 * out);
+          const auto scale_bias = workspace.template matrix<T>(batch, 2 * out);
           linear_forward(backend, saved.condition_active, weights.condition.weight, weights.condition.bias,
                          scale_bias);
           here = residual_block_forward(backend, Kernel, Groups, weights, input, scale_bias,
-                                        workspace.sequence<T>(batch, input.length, out), workspace);
+                                        workspace.template sequence<T>(batch, input.length, out), workspace);
         },
         saved, workspace);
     return saved;
@@ -135,16 +135,16 @@ struct UNet1d {
   template <class Backend, class T>
   static Modulation<T> modulation(const Backend& backend, const Weights<const T>& w,
                                   std::span<const Index> timesteps, MatrixView<const T> condition,
-                                  Workspace& workspace) {
+                                  WorkspaceOf<Backend>& workspace) {
     require_shape(condition, condition.rows, ConditionSize, "unet condition");
     const auto steps = static_cast<Index>(timesteps.size());
-    const Modulation<T> result{workspace.matrix<T>(steps, modulation_size),
-                               workspace.matrix<T>(condition.rows, modulation_size)};
-    const Workspace::Scope scope(workspace);
+    const Modulation<T> result{workspace.template matrix<T>(steps, modulation_size),
+                               workspace.template matrix<T>(condition.rows, modulation_size)};
+    const auto scope = workspace.scope();
     Saved<T> saved;
-    const auto time = workspace.matrix<T>(steps, TimeSize);
+    const auto time = workspace.template matrix<T>(steps, TimeSize);
     embed_time(backend, w, timesteps, time, saved, workspace);
-    const auto active = workspace.matrix<T>(condition.rows, ConditionSize);
+    const auto active = workspace.template matrix<T>(condition.rows, ConditionSize);
     activation_forward(backend, Activation::mish, time.span(), time.span());
     copy_matrix(backend, condition, active);
     activation_forward(backend, Activation::mish, active.span(), active.span());
@@ -174,11 +174,11 @@ struct UNet1d {
   // the result, in `workspace`.
   template <class Backend, class T>
   static SequenceView<T> infer(const Backend& backend, const Weights<const T>& w, SequenceView<const T> x,
-                               const Modulation<T>& modulation, Index step, Workspace& workspace) {
+                               const Modulation<T>& modulation, Index step, WorkspaceOf<Backend>& workspace) {
     require_shape(x, modulation.of_conditions.rows, x.length, LatentChannels, "unet input");
-    const auto output = workspace.sequence<T>(x.batch, x.length, LatentChannels);
-    const Workspace::Scope scope(workspace);
-    const auto all = workspace.matrix<T>(x.batch, modulation_size);
+    const auto output = workspace.template sequence<T>(x.batch, x.length, LatentChannels);
+    const auto scope = workspace.scope();
+    const auto all = workspace.template matrix<T>(x.batch, modulation_size);
     add_row(backend, modulation.of_conditions, modulation.of_timesteps.row(step), all);
     Saved<T> unused;
     Index first = 0;
@@ -186,8 +186,8 @@ struct UNet1d {
         backend, w, x,
         [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input, Index out,
             ResidualBlockSaved<T>& here) {
-          const auto y = workspace.sequence<T>(x.batch, input.length, out);
-          const Workspace::Scope inner(workspace);
+          const auto y = workspace.template sequence<T>(x.batch, input.length, out);
+          const auto inner = workspace.scope();
           residual_block_forward(backend, Kernel, Groups, weights, input, all.col_range(first, 2 * out), y,
                                  workspace);
           here.y = y;
@@ -203,14 +203,14 @@ struct UNet1d {
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
                        SequenceView<const T> doutput, const Weights<T>& gradients, MatrixView<T> dcondition,
-                       SequenceView<T> dx, Workspace& workspace) {
-    const Workspace::Scope scope(workspace);
+                       SequenceView<T> dx, WorkspaceOf<Backend>& workspace) {
+    const auto scope = workspace.scope();
     const Index batch = doutput.batch;
     const MatrixView<const T> active = saved.condition_active;
-    auto dactive = workspace.matrix<T>(batch, full_condition);
+    auto dactive = workspace.template matrix<T>(batch, full_condition);
     fill_zero(backend, dactive);
     const auto sequence_like = [&](SequenceView<const T> other) {
-      return workspace.sequence<T>(other.batch, other.length, other.channels);
+      return workspace.template sequence<T>(other.batch, other.length, other.channels);
     };
     const auto block = [&](const ResidualBlockWeights<const T>& weights, const ResidualBlockSaved<T>& of,
                            SequenceView<const T> dy, const ResidualBlockWeights<T>& block_gradients,
@@ -249,8 +249,8 @@ struct UNet1d {
           pair(w.up[i].blocks, here.blocks, SequenceView<const T>(dy), gradients.up[i].blocks);
       const Index skip_channels = channels[level];
       const Index h_channels = dinput.channels - skip_channels;
-      dh = workspace.sequence<T>(batch, dinput.length, h_channels);
-      dskip[level] = workspace.sequence<T>(batch, dinput.length, skip_channels);
+      dh = workspace.template sequence<T>(batch, dinput.length, h_channels);
+      dskip[level] = workspace.template sequence<T>(batch, dinput.length, skip_channels);
       copy_matrix(backend, dinput.flat().col_range(0, h_channels), dh.flat());
       copy_matrix(backend, dinput.flat().col_range(h_channels, skip_channels), dskip[level].flat());
     }
@@ -280,13 +280,13 @@ struct UNet1d {
       copy_matrix(backend, dh.flat(), dx.flat());
     }
 
-    auto dfull = workspace.matrix<T>(batch, full_condition);
+    auto dfull = workspace.template matrix<T>(batch, full_condition);
     activation_backward(backend, Activation::mish, saved.condition.span(), dactive.span(), dfull.span());
     if (dcondition.data) {
       copy_matrix(backend, dfull.col_range(TimeSize, ConditionSize), dcondition);
     }
     const auto dtime = dfull.col_range(0, TimeSize);
-    auto dhidden = workspace.matrix<T>(batch, 4 * TimeSize);
+    auto dhidden = workspace.template matrix<T>(batch, 4 * TimeSize);
     linear_backward_input(backend, dtime, w.time[1].weight, dhidden);
     linear_backward_weight(backend, dtime, saved.time_active, gradients.time[1].weight,
                            gradients.time[1].bias);
@@ -302,11 +302,11 @@ struct UNet1d {
   // The embedding of timesteps, one row each, into `time` [timesteps, TimeSize].
   template <class Backend, class T>
   static void embed_time(const Backend& backend, const Weights<const T>& w, std::span<const Index> timesteps,
-                         MatrixView<T> time, Saved<T>& saved, Workspace& workspace) {
+                         MatrixView<T> time, Saved<T>& saved, WorkspaceOf<Backend>& workspace) {
     const auto count = static_cast<Index>(timesteps.size());
-    saved.time_features = workspace.matrix<T>(count, TimeSize);
-    saved.time_hidden = workspace.matrix<T>(count, 4 * TimeSize);
-    saved.time_active = workspace.matrix<T>(count, 4 * TimeSize);
+    saved.time_features = workspace.template matrix<T>(count, TimeSize);
+    saved.time_hidden = workspace.template matrix<T>(count, 4 * TimeSize);
+    saved.time_active = workspace.template matrix<T>(count, 4 * TimeSize);
     sinusoidal_embedding(backend, timesteps, saved.time_features);
     linear_forward(backend, saved.time_features, w.time[0].weight, w.time[0].bias, saved.time_hidden);
     activation_forward(backend, Activation::mish, saved.time_hidden.span(), saved.time_active.span());
@@ -316,7 +316,7 @@ struct UNet1d {
   // From the input to the output. block(weights, input, out channels, saved) computes saved.y.
   template <class Backend, class T, class Block>
   static SequenceView<T> pass(const Backend& backend, const Weights<const T>& w, SequenceView<const T> x,
-                              const Block& block, Saved<T>& saved, Workspace& workspace) {
+                              const Block& block, Saved<T>& saved, WorkspaceOf<Backend>& workspace) {
     SequenceView<const T> h = x;
     for (std::size_t level = 0; level < levels; ++level) {
       auto& here = saved.down[level];
@@ -324,7 +324,8 @@ struct UNet1d {
       block(w.down[level].blocks[1], here.blocks[0].y, channels[level], here.blocks[1]);
       h = here.blocks[1].y;
       if (level + 1 < levels) {
-        here.resampled = workspace.sequence<T>(x.batch, down_shape.output_length(h.length), channels[level]);
+        here.resampled =
+            workspace.template sequence<T>(x.batch, down_shape.output_length(h.length), channels[level]);
         conv1d_forward(backend, down_shape, h, w.down[level].resample.weight, w.down[level].resample.bias,
                        here.resampled);
         h = here.resampled;
@@ -338,20 +339,20 @@ struct UNet1d {
       const std::size_t level = levels - 1 - i;
       auto& here = saved.up[i];
       const SequenceView<const T> skip = saved.down[level].blocks[1].y;
-      here.input = workspace.sequence<T>(x.batch, h.length, h.channels + skip.channels);
+      here.input = workspace.template sequence<T>(x.batch, h.length, h.channels + skip.channels);
       copy_matrix(backend, h.flat(), here.input.flat().col_range(0, h.channels));
       copy_matrix(backend, skip.flat(), here.input.flat().col_range(h.channels, skip.channels));
       block(w.up[i].blocks[0], here.input, channels[level - 1], here.blocks[0]);
       block(w.up[i].blocks[1], here.blocks[0].y, channels[level - 1], here.blocks[1]);
       const auto shape = up_shape(h.length, saved.down[level - 1].blocks[1].y.length);
-      here.resampled =
-          workspace.sequence<T>(x.batch, shape.transposed_output_length(h.length), channels[level - 1]);
+      here.resampled = workspace.template sequence<T>(x.batch, shape.transposed_output_length(h.length),
+                                                      channels[level - 1]);
       conv_transpose1d_forward(backend, shape, here.blocks[1].y, w.up[i].resample.weight,
                                w.up[i].resample.bias, here.resampled);
       h = here.resampled;
     }
     saved.last = conv_block_forward(backend, Kernel, Groups, channels[0], w.last, h, workspace);
-    const auto output = workspace.sequence<T>(x.batch, x.length, LatentChannels);
+    const auto output = workspace.template sequence<T>(x.batch, x.length, LatentChannels);
     linear_forward(backend, saved.last.y.flat(), w.output.weight, w.output.bias, output.flat());
     return output;
   }

@@ -82,11 +82,11 @@ template <class Backend, class T>
 ConvBlockSaved<T> conv_block_forward(const Backend& backend, Index kernel, Index groups,
                                      const ConvBlockWeights<const T>& w, SequenceView<const T> x,
                                      MatrixView<const T> scale_bias, MatrixView<const T> residual,
-                                     MatrixView<T> y, Workspace& workspace) {
+                                     MatrixView<T> y, WorkspaceOf<Backend>& workspace) {
   ConvBlockSaved<T> saved;
   saved.x = x;
-  saved.convolved = workspace.sequence<T>(x.batch, x.length, y.cols);
-  saved.statistics = workspace.matrix<T>(x.batch, 2 * groups);
+  saved.convolved = workspace.template sequence<T>(x.batch, x.length, y.cols);
+  saved.statistics = workspace.template matrix<T>(x.batch, 2 * groups);
   conv1d_forward(backend, ConvShape{kernel, 1, kernel / 2}, x, w.conv.weight, w.conv.bias, saved.convolved);
   norm_mish_forward(backend, groups, group_norm_epsilon, saved.convolved, w.norm.weight, w.norm.bias,
                     scale_bias, residual, y, saved.statistics);
@@ -96,8 +96,8 @@ ConvBlockSaved<T> conv_block_forward(const Backend& backend, Index kernel, Index
 template <class Backend, class T>
 ConvBlockSaved<T> conv_block_forward(const Backend& backend, Index kernel, Index groups, Index out_channels,
                                      const ConvBlockWeights<const T>& w, SequenceView<const T> x,
-                                     Workspace& workspace) {
-  const auto y = workspace.sequence<T>(x.batch, x.length, out_channels);
+                                     WorkspaceOf<Backend>& workspace) {
+  const auto y = workspace.template sequence<T>(x.batch, x.length, out_channels);
   auto saved = conv_block_forward(backend, kernel, groups, w, x, MatrixView<const T>(), MatrixView<const T>(),
                                   y.flat(), workspace);
   saved.y = y;
@@ -111,10 +111,11 @@ void conv_block_backward(const Backend& backend, Index kernel, Index groups,
                          const ConvBlockWeights<const T>& w, const ConvBlockSaved<T>& saved,
                          MatrixView<const T> scale_bias, MatrixView<const T> dy,
                          const ConvBlockWeights<T>& gradients, SequenceView<T> dx, MatrixView<T> dscale_bias,
-                         Workspace& workspace) {
-  const Workspace::Scope scope(workspace);
+                         WorkspaceOf<Backend>& workspace) {
+  const auto scope = workspace.scope();
   const auto& convolved = saved.convolved;
-  const auto dconvolved = workspace.sequence<T>(convolved.batch, convolved.length, convolved.channels);
+  const auto dconvolved =
+      workspace.template sequence<T>(convolved.batch, convolved.length, convolved.channels);
   norm_mish_backward(backend, groups, convolved, saved.statistics, w.norm.weight, w.norm.bias, scale_bias, dy,
                      dconvolved, dscale_bias, gradients.norm.weight, gradients.norm.bias,
                      gradients.conv.bias);
@@ -129,7 +130,7 @@ template <class Backend, class T>
 void conv_block_backward(const Backend& backend, Index kernel, Index groups,
                          const ConvBlockWeights<const T>& w, const ConvBlockSaved<T>& saved,
                          SequenceView<const T> dy, const ConvBlockWeights<T>& gradients, SequenceView<T> dx,
-                         Workspace& workspace) {
+                         WorkspaceOf<Backend>& workspace) {
   conv_block_backward(backend, kernel, groups, w, saved, MatrixView<const T>(), dy.flat(), gradients, dx,
                       MatrixView<T>(), workspace);
 }
@@ -171,11 +172,11 @@ template <class Backend, class T>
 ResidualBlockSaved<T> residual_block_forward(const Backend& backend, Index kernel, Index groups,
                                              const ResidualBlockWeights<const T>& w, SequenceView<const T> x,
                                              MatrixView<T> scale_bias, SequenceView<T> y,
-                                             Workspace& workspace) {
+                                             WorkspaceOf<Backend>& workspace) {
   ResidualBlockSaved<T> saved;
   saved.scale_bias = scale_bias;
   saved.y = y;
-  const auto modulated = workspace.sequence<T>(y.batch, y.length, y.channels);
+  const auto modulated = workspace.template sequence<T>(y.batch, y.length, y.channels);
   saved.first = conv_block_forward(backend, kernel, groups, w.first, x, MatrixView<const T>(scale_bias),
                                    MatrixView<const T>(), modulated.flat(), workspace);
   saved.first.y = modulated;
@@ -197,23 +198,23 @@ void residual_block_backward(const Backend& backend, Index kernel, Index groups,
                              const ResidualBlockWeights<const T>& w, const ResidualBlockSaved<T>& saved,
                              MatrixView<const T> condition, SequenceView<const T> dy,
                              const ResidualBlockWeights<T>& gradients, SequenceView<T> dx,
-                             MatrixView<T> dcondition, Workspace& workspace) {
-  const Workspace::Scope scope(workspace);
+                             MatrixView<T> dcondition, WorkspaceOf<Backend>& workspace) {
+  const auto scope = workspace.scope();
   const auto& x = saved.first.x;
-  auto dmodulated = workspace.sequence<T>(dy.batch, dy.length, dy.channels);
+  auto dmodulated = workspace.template sequence<T>(dy.batch, dy.length, dy.channels);
   conv_block_backward(backend, kernel, groups, w.second, saved.second, dy, gradients.second, dmodulated,
                       workspace);
-  auto dscale_bias = workspace.matrix<T>(dy.batch, 2 * dy.channels);
+  auto dscale_bias = workspace.template matrix<T>(dy.batch, 2 * dy.channels);
   conv_block_backward(backend, kernel, groups, w.first, saved.first, MatrixView<const T>(saved.scale_bias),
                       MatrixView<const T>(dmodulated.flat()), gradients.first, dx, dscale_bias, workspace);
-  auto dcondition_here = workspace.matrix<T>(dcondition.rows, dcondition.cols);
+  auto dcondition_here = workspace.template matrix<T>(dcondition.rows, dcondition.cols);
   linear_backward_input(backend, dscale_bias, w.condition.weight, dcondition_here);
   add_matrix(backend, dcondition_here, dcondition);
   linear_backward_weight(backend, dscale_bias, condition, gradients.condition.weight,
                          gradients.condition.bias);
   if (w.shortcut.weight) {
     if (dx.data) {
-      auto dshortcut = workspace.sequence<T>(x.batch, x.length, x.channels);
+      auto dshortcut = workspace.template sequence<T>(x.batch, x.length, x.channels);
       linear_backward_input(backend, dy.flat(), w.shortcut.weight, dshortcut.flat());
       add_matrix(backend, dshortcut.flat(), dx.flat());
     }

@@ -38,7 +38,7 @@ struct Linear {
   }
   template <class Backend, class T>
   static NothingSaved forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
-                              MatrixView<T> y, Workspace&) {
+                              MatrixView<T> y, WorkspaceOf<Backend>&) {
     linear_forward(backend, x, w.weight, w.bias, y);
     return {};
   }
@@ -74,7 +74,7 @@ struct LinearNoBias {
   }
   template <class Backend, class T>
   static NothingSaved forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
-                              MatrixView<T> y, Workspace&) {
+                              MatrixView<T> y, WorkspaceOf<Backend>&) {
     linear_forward(backend, x, w.weight, static_cast<const T*>(nullptr), y);
     return {};
   }
@@ -107,8 +107,8 @@ struct LayerNorm {
   }
   template <class Backend, class T>
   static MatrixView<T> forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
-                               MatrixView<T> y, Workspace& workspace) {
-    auto statistics = workspace.matrix<T>(x.rows, 2);
+                               MatrixView<T> y, WorkspaceOf<Backend>& workspace) {
+    auto statistics = workspace.template matrix<T>(x.rows, 2);
     layer_norm_forward(backend, epsilon, x, w.weight, w.bias, y, statistics);
     return statistics;
   }
@@ -134,7 +134,7 @@ struct Activate {
   static constexpr void describe(Visitor&, W&...) {}
   template <class Backend, class T>
   static NothingSaved forward(const Backend& backend, const Weights<const T>&, MatrixView<const T> x,
-                              MatrixView<T> y, Workspace&) {
+                              MatrixView<T> y, WorkspaceOf<Backend>&) {
     activation_forward(backend, activation, x.span(), y.span());
     return {};
   }

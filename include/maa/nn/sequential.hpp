@@ -44,12 +44,12 @@ struct Sequential {
   // x [batch, in] must outlive the result, which lies in `workspace`.
   template <class Backend, class T>
   static Saved<T> forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
-                          Workspace& workspace) {
+                          WorkspaceOf<Backend>& workspace) {
     require_shape(x, x.rows, in, "sequential input");
     Saved<T> saved;
     saved.input = x;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((saved.outputs[I] = workspace.matrix<T>(x.rows, Layers::out),
+      ((saved.outputs[I] = workspace.template matrix<T>(x.rows, Layers::out),
         std::get<I>(saved.layers) =
             Layers::forward(backend, std::get<I>(w.layers), saved.input_of(I), saved.outputs[I], workspace)),
        ...);
@@ -62,8 +62,8 @@ struct Sequential {
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
                        MatrixView<const T> dy, const Weights<T>& gradients, MatrixView<T> dx,
-                       Workspace& workspace) {
-    const Workspace::Scope scope(workspace);
+                       WorkspaceOf<Backend>& workspace) {
+    const auto scope = workspace.scope();
     auto upstream = dy;
     [&]<std::size_t... I>(std::index_sequence<I...>) {
       (backward_one<depth - 1 - I>(backend, w, saved, upstream, gradients, dx, workspace), ...);
@@ -79,11 +79,11 @@ struct Sequential {
   template <std::size_t I, class Backend, class T>
   static void backward_one(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
                            MatrixView<const T>& upstream, const Weights<T>& gradients, MatrixView<T> dx,
-                           Workspace& workspace) {
+                           WorkspaceOf<Backend>& workspace) {
     using Layer = std::tuple_element_t<I, std::tuple<Layers...>>;
     auto downstream = dx;
     if constexpr (I > 0) {
-      downstream = workspace.matrix<T>(upstream.rows, Layer::in);
+      downstream = workspace.template matrix<T>(upstream.rows, Layer::in);
     }
     Layer::backward(backend, std::get<I>(w.layers), std::get<I>(saved.layers), saved.input_of(I), upstream,
                     std::get<I>(gradients.layers), downstream);

@@ -4,19 +4,18 @@
 
 #include <maa/nn/sequential.hpp>
 
-#include <cmath>
 #include <cstdint>
 
 MAA_NAMESPACE_BEGIN
 
-inline constexpr Index set_phases = 4;  // numbers that tell an element its position
+inline constexpr Index phase_numbers = 4;  // numbers that tell an element its position
 
 // Rows [batch, Count * features] are sets of Count elements. Element sees the features of one, then its
 // phase: t, t^2, sin 3t, cos 6t for its position t in [0, 1]. Means and maxima of Element's outputs over the
 // set are Summary's input. Element and Summary have the form of Sequential, and so has this.
 template <Index Count, class Element, class Summary>
 struct SetEncoder {
-  static constexpr Index phases = set_phases;
+  static constexpr Index phases = phase_numbers;
   static constexpr Index features = Element::in - phases;
   static constexpr Index in = Count * features;
   static constexpr Index out = Summary::out;
@@ -30,8 +29,8 @@ struct SetEncoder {
   };
   template <class T>
   struct Saved {
-    typename Element::template Saved<T> element;  // rows: sample by sample, element by element
-    MatrixView<std::int32_t> argmax;              // [batch, Element::out]
+    typename Element::template Saved<T> element;       // rows: sample by sample, element by element
+    MatrixView<in_memory_of<T, std::int32_t>> argmax;  // [batch, Element::out]
     typename Summary::template Saved<T> summary;
 
     MatrixView<T> output() const { return summary.output(); }
@@ -46,22 +45,18 @@ struct SetEncoder {
   // x [batch, in]; the result lies in `workspace`.
   template <class Backend, class T>
   static Saved<T> forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
-                          Workspace& workspace) {
+                          WorkspaceOf<Backend>& workspace) {
     require_shape(x, x.rows, in, "set encoder input");
-    const auto elements = workspace.matrix<T>(x.rows * Count, Element::in);
+    const auto elements = workspace.template matrix<T>(x.rows * Count, Element::in);
     for (Index i = 0; i < Count; ++i) {
       const auto rows = at_position(elements, i);
       copy_matrix(backend, x.col_range(i * features, features), rows.col_range(0, features));
-      const T t = Count > 1 ? static_cast<T>(i) / static_cast<T>(Count - 1) : T(0);
-      const std::array<T, phases> phase{t, t * t, std::sin(3 * t), std::cos(6 * t)};
-      for (Index sample = 0; sample < x.rows; ++sample) {
-        std::copy(phase.begin(), phase.end(), rows.row(sample) + features);
-      }
     }
+    set_phases(backend, Count, elements.col_range(features, phases));
     Saved<T> saved;
     saved.element = Element::forward(backend, w.element, MatrixView<const T>(elements), workspace);
-    saved.argmax = workspace.matrix<std::int32_t>(x.rows, Element::out);
-    const auto pooled = workspace.matrix<T>(x.rows, Summary::in);
+    saved.argmax = workspace.template matrix<in_memory_of<T, std::int32_t>>(x.rows, Element::out);
+    const auto pooled = workspace.template matrix<T>(x.rows, Summary::in);
     mean_max_pool_forward(backend,
                           SequenceView<const T>(saved.element.output().data, x.rows, Count, Element::out),
                           pooled, saved.argmax);
@@ -73,14 +68,14 @@ struct SetEncoder {
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
                        MatrixView<const T> dy, const Weights<T>& gradients, MatrixView<T> dx,
-                       Workspace& workspace) {
-    const Workspace::Scope scope(workspace);
-    const auto dpooled = workspace.matrix<T>(dy.rows, Summary::in);
+                       WorkspaceOf<Backend>& workspace) {
+    const auto scope = workspace.scope();
+    const auto dpooled = workspace.template matrix<T>(dy.rows, Summary::in);
     Summary::backward(backend, w.summary, saved.summary, dy, gradients.summary, dpooled, workspace);
-    const auto dencoded = workspace.sequence<T>(dy.rows, Count, Element::out);
+    const auto dencoded = workspace.template sequence<T>(dy.rows, Count, Element::out);
     mean_max_pool_backward(backend, dpooled, saved.argmax, dencoded);
     const auto delements =
-        dx.data == nullptr ? MatrixView<T>() : workspace.matrix<T>(dy.rows * Count, Element::in);
+        dx.data == nullptr ? MatrixView<T>() : workspace.template matrix<T>(dy.rows * Count, Element::in);
     Element::backward(backend, w.element, saved.element, MatrixView<const T>(dencoded.flat()),
                       gradients.element, delements, workspace);
     if (dx.data != nullptr) {

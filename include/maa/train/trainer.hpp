@@ -5,6 +5,7 @@
 #include <maa/backend/adamw_step.hpp>
 #include <maa/core/describe.hpp>
 #include <maa/core/finite.hpp>
+#include <maa/core/workspace.hpp>
 #include <maa/io/parameters.hpp>
 #include <maa/train/learning_rate.hpp>
 
@@ -40,35 +41,40 @@ struct TrainProgress {
 // Returns false to stop training.
 using TrainCallback = std::function<bool(const TrainProgress&)>;
 
-// Owns weights, gradients, Adam moments and EMA as flat arrays; knows tensors only for decay groups and
-// names. All randomness and the data order are functions of the seed and the step, so `step` is their whole
-// state.
+// Owns weights, gradients, Adam moments and EMA as flat arrays in the backend's memory; knows tensors only
+// for decay groups and names. All randomness and the data order are functions of the seed and the step, so
+// `step` is their whole state.
 template <class T, class Backend>
 class Trainer {
  public:
+  using Array = typename Backend::template Array<T>;
+  using Real = typename Backend::template Element<T>;
+
+  // `initial` lies on the host.
   Trainer(const Backend& backend, std::vector<TensorInfo> tensors, const TrainOptions& options,
           std::span<const T> initial)
       : backend_(&backend),
         tensors_(std::move(tensors)),
+        groups_(groups_of(tensors_)),
         options_(options),
-        weights_(initial),
-        gradients_(weights_.size()),
-        first_moment_(weights_.size()),
-        second_moment_(weights_.size()) {
+        weights_(array(initial)),
+        gradients_(array()),
+        first_moment_(array()),
+        second_moment_(array()) {
     const Index expected = tensors_.empty() ? 0 : tensors_.back().offset + tensors_.back().size;
     require(weights_.size() == expected, "trainer: expected ", expected, " initial weights, found ",
             weights_.size());
     if (options_.ema) {
-      average_ = Buffer<T>(initial);
+      average_ = array(initial);
     }
   }
 
   const TrainOptions& options() const { return options_; }
   Index step_count() const { return step_; }
   bool finished() const { return step_ >= options_.steps; }
-  const Buffer<T>& weights() const { return weights_; }
+  const Array& weights() const { return weights_; }
   // What the trained model should use: the EMA if there is one.
-  const Buffer<T>& result() const { return options_.ema ? average_ : weights_; }
+  const Array& result() const { return options_.ema ? average_ : weights_; }
   // The stream for the current step's noise.
   Rng step_rng() const { return Rng(options_.seed).fork(static_cast<std::uint64_t>(step_)); }
 
@@ -77,19 +83,17 @@ class Trainer {
   template <class Loss>
   TrainProgress step(const Loss& loss) {
     const auto session = backend_->session();
-    fill_zero(*backend_, MatrixView<T>(gradients_.data(), 1, gradients_.size()));
-    const double value = loss(std::as_const(weights_).span(), gradients_.span());
-    const double norm = std::sqrt(sum_of_squares(*backend_, gradients_.span()));
-    require_finite(is_finite(value) && is_finite(norm));
-    auto update = next_update();
-    if (options_.clip_norm > 0 && norm > options_.clip_norm) {
-      update.gradient_scale = options_.clip_norm / norm;
-    }
-    for_decay_groups([&](Index first, Index size, bool decays) {
-      update.weight_decay = decays ? options_.weight_decay : 0;
-      apply(update, first, size);
-    });
-    auto progress = finish_step(update, value);
+    fill_zero(*backend_, MatrixView<Real>(gradients_.data(), 1, gradients_.size()));
+    const auto value = loss(std::as_const(weights_).span(), gradients_.span());
+    const auto squares = sum_of_squares(*backend_, std::as_const(gradients_).span());
+    const auto update = next_update();
+    adamw_if_finite(*backend_, update, options_.clip_norm, value, squares, weights_.span(),
+                    std::as_const(gradients_).span(), first_moment_.span(), second_moment_.span(),
+                    average_.span(), groups_);
+    const double found = read(*backend_, value);
+    const double norm = std::sqrt(read(*backend_, squares));
+    require_finite(is_finite(found) && is_finite(norm));
+    auto progress = finish_step(update, found);
     progress.gradient_norm = norm;
     return progress;
   }
@@ -109,7 +113,6 @@ class Trainer {
       }
     });
     auto update = next_update();
-    update.weight_decay = options_.weight_decay;
     const auto in_backward =
         weight_update(*backend_, update, std::as_const(gradients_).span(), weights_.span(),
                       first_moment_.span(), second_moment_.span(), average_.span());
@@ -122,7 +125,9 @@ class Trainer {
       if (decays) {
         expected += size;
       } else {
-        apply(update, first, size);
+        adamw(*backend_, update, part(weights_, first, size), part(gradients_, first, size),
+              part(first_moment_, first, size), part(second_moment_, first, size),
+              part(average_, first, size));
       }
     });
     require(in_backward.updated == expected, "trainer: expected ", expected,
@@ -134,23 +139,34 @@ class Trainer {
   // pieces.
   bool fusing_pays() const { return can_fuse() && options_.batch <= 64; }
 
-  // Writes weights, moments, EMA (tensors named "<prefix>weights.<name>" ...) and the step.
+  // Writes weights, moments, EMA (tensors named "<prefix>weights.<name>" ...) and the step. The trainer must
+  // stay as it is until the file is written.
   void save(SafetensorsWriter& writer, const std::string& prefix) const {
     for (const auto& [part, values] : parts(*this)) {
-      add_parameters(writer, named(prefix + part), std::as_const(*values).span());
+      if constexpr (in_host_memory<Backend>) {
+        add_parameters(writer, named(prefix + part), values->span());
+      } else {
+        Buffer<T> copy(values->size());
+        download(*backend_, values->span(), copy.span());
+        add_parameter_copies(writer, named(prefix + part), std::as_const(copy).span());
+      }
     }
     writer.add_scalar(prefix + "step", static_cast<std::int64_t>(step_));
   }
   // Error if the file does not hold this trainer's state; nothing changes then.
   void load(const SafetensorsReader& reader, const std::string& prefix) {
-    Trainer loaded = *this;
-    for (const auto& [part, values] : parts(loaded)) {
-      read_parameters(reader, named(prefix + part), values->span());
+    std::vector<Buffer<T>> loaded;
+    for (const auto& [part, values] : parts(*this)) {
+      read_parameters(reader, named(prefix + part), loaded.emplace_back(values->size()).span());
     }
-    loaded.step_ = reader.template read<std::int64_t>(prefix + "step", {})[0];
-    require(loaded.step_ >= 0 && loaded.step_ <= options_.steps, reader.path(),
-            ": expected a step from 0 to ", options_.steps, ", found ", loaded.step_);
-    *this = std::move(loaded);
+    const Index step = reader.template read<std::int64_t>(prefix + "step", {})[0];
+    require(step >= 0 && step <= options_.steps, reader.path(), ": expected a step from 0 to ",
+            options_.steps, ", found ", step);
+    std::size_t next = 0;
+    for (const auto& [part, values] : parts(*this)) {
+      upload(*backend_, std::as_const(loaded[next++]).span(), values->span());
+    }
+    step_ = step;
   }
 
  private:
@@ -164,18 +180,21 @@ class Trainer {
     update.beta1 = options_.beta1;
     update.beta2 = options_.beta2;
     update.epsilon = options_.epsilon;
+    update.weight_decay = options_.weight_decay;
     update.step = step_ + 1;
     update.ema_decay = options_.ema ? options_.ema->decay(step_) : -1;
     return update;
   }
-  void apply(const AdamWStep& update, Index first, Index size) {
-    const auto part = [&](Buffer<T>& values) {
-      return values.empty()
-                 ? std::span<T>()
-                 : values.span().subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(size));
-    };
-    adamw(*backend_, update, part(weights_), part(gradients_), part(first_moment_), part(second_moment_),
-          part(average_));
+  Array array() const { return backend_->template make_array<T>(weights_.size()); }
+  Array array(std::span<const T> values) const {
+    auto result = backend_->template make_array<T>(std::ssize(values));
+    upload(*backend_, values, result.span());
+    return result;
+  }
+  static std::span<Real> part(Array& values, Index first, Index size) {
+    return values.empty()
+               ? std::span<Real>()
+               : values.span().subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(size));
   }
   TrainProgress finish_step(const AdamWStep& update, double loss) {
     ++step_;
@@ -187,18 +206,27 @@ class Trainer {
     return progress;
   }
 
-  // Neighbouring tensors of the same group are one call.
+  // Neighbouring tensors of the same kind are one group.
+  static DecayGroups groups_of(const std::vector<TensorInfo>& tensors) {
+    DecayGroups groups;
+    bool decayed = false;
+    for (const auto& tensor : tensors) {
+      const bool decays = tensor.role == Role::weight;
+      if (groups.ends.empty() || decays != decayed) {
+        groups.first_decays = groups.ends.empty() ? decays : groups.first_decays;
+        groups.ends.push_back(0);
+      }
+      groups.ends.back() = tensor.offset + tensor.size;
+      decayed = decays;
+    }
+    return groups;
+  }
   template <class Body>
   void for_decay_groups(const Body& body) const {
-    std::size_t i = 0;
-    while (i < tensors_.size()) {
-      const bool decays = tensors_[i].role == Role::weight;
-      const Index first = tensors_[i].offset;
-      Index size = 0;
-      for (; i < tensors_.size() && (tensors_[i].role == Role::weight) == decays; ++i) {
-        size += tensors_[i].size;
-      }
-      body(first, size, decays);
+    Index first = 0;
+    for (std::size_t k = 0; k < groups_.ends.size(); ++k) {
+      body(first, groups_.ends[k] - first, groups_.decays(k));
+      first = groups_.ends[k];
     }
   }
 
@@ -225,12 +253,13 @@ class Trainer {
 
   const Backend* backend_;
   std::vector<TensorInfo> tensors_;
+  DecayGroups groups_;
   TrainOptions options_;
-  Buffer<T> weights_;
-  Buffer<T> gradients_;
-  Buffer<T> first_moment_;
-  Buffer<T> second_moment_;
-  Buffer<T> average_;
+  Array weights_;
+  Array gradients_;
+  Array first_moment_;
+  Array second_moment_;
+  Array average_;
   Index step_ = 0;
 };
 

@@ -40,6 +40,26 @@ struct WeightUpdate {
 // Results depend on the instruction set, never on the number of threads. Copies share the threads.
 class Backend {
  public:
+  using Workspace = maa::Workspace;
+  // What the ops give back as a loss or a norm.
+  using Scalar = double;
+  // A number of type T in the memory that ops work on, and an owning array of such.
+  template <class T>
+  using Element = T;
+  template <class T>
+  using Array = Buffer<T>;
+  // Host numbers, which must outlive it, for ops to read: here in their own place.
+  template <class T>
+  class Constants {
+   public:
+    Constants() = default;
+    Constants(const Backend&, std::span<const T> values) : values_(values) {}
+    std::span<const T> span() const { return values_; }
+
+   private:
+    std::span<const T> values_;
+  };
+
   // 0 threads: one per hardware thread. The instruction set is the best the machine supports, or what the
   // environment variable MAA_ISA (scalar, avx2, avx512) asks for; Error if that is unknown or not supported.
   explicit Backend(int threads = 0) : Backend(threads, kernels::select_isa()) {}
@@ -72,8 +92,22 @@ class Backend {
   }
   bool can_update() const noexcept { return gemm_ != nullptr; }
 
-  // Keeps the threads awake while it lives: worth it where many ops follow one another.
-  ThreadPool::Session session() const { return ThreadPool::Session(*pool_); }
+  // Keeps the threads awake while it lives, worth it where many ops follow one another, and has memory for them.
+  class Session {
+   public:
+    explicit Session(const Backend& backend) : threads_(*backend.pool_) {}
+    Workspace& workspace() const { return workspace_; }
+
+   private:
+    ThreadPool::Session threads_;
+    mutable Workspace workspace_;
+  };
+  Session session() const { return Session(*this); }
+  Workspace make_workspace() const { return Workspace(); }
+  template <class T>
+  Array<T> make_array(Index size) const {
+    return Array<T>(size);
+  }
 
   const ThreadPool& pool() const noexcept { return *pool_; }
   Isa isa() const noexcept { return kernels_->isa; }

@@ -17,7 +17,7 @@
 //     dW0 = g1 x0',  dW2 = g0 x1',  dW1 = (g0 + g1) (x0 + x1)' - dW0 - dW2
 #pragma once
 
-#include <maa/backend/conv_shape.hpp>
+#include <maa/backend/conv_products.hpp>
 #include <maa/backend/cpu/linear.hpp>
 #include <maa/backend/cpu/loops.hpp>
 #include <maa/backend/cpu/matrix.hpp>
@@ -27,28 +27,11 @@ namespace cpu {
 
 namespace detail {
 
-// The transposed convolution is the adjoint of the convolution, so three functions serve both. In them `wide`
-// is the side a convolution reads [batch, wide length, wide channels], `narrow` the side it writes, and the
-// weights are [kernel, narrow channels, wide channels].
-
-// Calls body(tap, rows of wide, rows of narrow) for every product. A tap that connects each position with the
-// same position of the other side is one product over all positions: it reads its weights once.
-template <class Wide, class Narrow, class Body>
-void for_each_product(ConvShape shape, SequenceView<Wide> wide, SequenceView<Narrow> narrow,
-                      const Body& body) {
-  for (Index tap = 0; tap < shape.kernel; ++tap) {
-    if (shape.stride == 1 && tap == shape.padding && wide.length == narrow.length) {
-      body(tap, wide.flat(), narrow.flat());
-      continue;
-    }
-    for (Index l = 0; l < narrow.length; ++l) {
-      const Index position = l * shape.stride + tap - shape.padding;
-      if (position >= 0 && position < wide.length) {
-        body(tap, wide.position(position), narrow.position(l));
-      }
-    }
-  }
-}
+// Three functions serve the convolution and its transpose; conv_products.hpp says what `wide` and `narrow`
+// are.
+using conv::check_convolution;
+using conv::for_each_product;
+using conv::is_toeplitz;
 
 // The products of one convolution, or of one gradient, computed together.
 template <class T>
@@ -78,12 +61,6 @@ class ProductList {
 template <class T>
 Strided<T> tap_matrix(const T* weight, Index tap, Index narrow_channels, Index wide_channels) {
   return {weight + tap * narrow_channels * wide_channels, narrow_channels, wide_channels, wide_channels, 1};
-}
-
-template <class Wide, class Narrow>
-bool is_toeplitz(ConvShape shape, SequenceView<Wide> wide, SequenceView<Narrow> narrow) {
-  return shape.kernel == 3 && shape.stride == 1 && shape.padding == 1 && wide.length == 2 &&
-         narrow.length == 2;
 }
 
 // With few samples, reading weights costs more than multiplying by them, and differences of weights are not
@@ -199,22 +176,6 @@ void conv_weight_gradient(const Backend& backend, ConvShape shape, SequenceView<
       no_gradient(backend, gradient(wanted));
     }
   }
-}
-
-// x and y are the input and output of the forward op whose output length is given.
-template <class X, class Y>
-void check_convolution(ConvShape shape, SequenceView<X> x, SequenceView<Y> y,
-                       Index (ConvShape::*output_length)(Index) const, const char* op) {
-  require(shape.kernel >= 1 && shape.stride >= 1 && shape.padding >= 0, op,
-          ": expected kernel and stride of at least 1 and padding of at least 0, found kernel ", shape.kernel,
-          ", stride ", shape.stride, ", padding ", shape.padding);
-  require(shape.output_padding >= 0 && shape.output_padding < shape.stride, op,
-          ": expected an output_padding from 0 to below the stride of ", shape.stride, ", found ",
-          shape.output_padding);
-  const Index length = (shape.*output_length)(x.length);
-  require(y.batch == x.batch && y.length == length, op, ": expected an output of batch ", x.batch,
-          " and length ", length, " for input length ", x.length, ", kernel ", shape.kernel, ", stride ",
-          shape.stride, ", padding ", shape.padding, "; found batch ", y.batch, " and length ", y.length);
 }
 
 }  // namespace detail

@@ -3,6 +3,7 @@
 
 #include <maa/backend/adamw_step.hpp>
 #include <maa/backend/cpu/backend.hpp>
+#include <maa/core/finite.hpp>
 
 #include <cmath>
 
@@ -54,6 +55,40 @@ void adamw(const Backend& backend, const AdamWStep& step, std::span<T> weights, 
                                 m.data() + first, v.data() + first, part);
     }
   });
+}
+
+// The same for all of a model, with gradients scaled down to the norm clip_norm (0: no clipping) where
+// theirs, the root of `squares`, is larger; nothing if the loss or the norm is not finite. The groups must
+// end with the weights.
+template <class T>
+void adamw_if_finite(const Backend& backend, AdamWStep step, double clip_norm, double loss, double squares,
+                     std::span<T> weights, InSpan<T> gradients, std::span<std::type_identity_t<T>> m,
+                     std::span<std::type_identity_t<T>> v, std::span<std::type_identity_t<T>> ema,
+                     const DecayGroups& groups = {}) {
+  if (!is_finite(loss) || !is_finite(squares)) {
+    return;
+  }
+  const double norm = std::sqrt(squares);
+  if (clip_norm > 0 && norm > clip_norm) {
+    step.gradient_scale = clip_norm / norm;
+  }
+  if (groups.ends.empty()) {
+    adamw(backend, step, weights, gradients, m, v, ema);
+    return;
+  }
+  require(groups.ends.back() == std::ssize(weights), "adamw: expected groups of ", weights.size(),
+          " weights, found an end at ", groups.ends.back());
+  const double decay = step.weight_decay;
+  std::size_t first = 0;
+  for (std::size_t k = 0; k < groups.ends.size(); ++k) {
+    const auto end = static_cast<std::size_t>(groups.ends[k]);
+    const auto part = [&](auto values) {
+      return values.empty() ? values : values.subspan(first, end - first);
+    };
+    step.weight_decay = groups.decays(k) ? decay : 0;
+    adamw(backend, step, part(weights), part(gradients), part(m), part(v), part(ema));
+    first = end;
+  }
 }
 
 // The arrays and factors of one step for Backend::updating, `gradients` and what follows as in adamw; `ema`

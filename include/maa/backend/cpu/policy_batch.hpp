@@ -7,39 +7,11 @@
 #include <maa/backend/cpu/elementwise.hpp>
 #include <maa/backend/cpu/linear.hpp>
 #include <maa/backend/cpu/matrix.hpp>
-#include <maa/backend/mlp_layout.hpp>
+#include <maa/backend/policy_batch_arguments.hpp>
 #include <maa/kernels/policy_batch.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace cpu {
-
-// What the policies see: [policies, rows, observation], or one matrix [rows, observation] common to all of
-// them.
-template <class T>
-class PolicyObservations {
- public:
-  template <class U>
-  requires std::is_same_v<std::remove_const_t<U>, T> PolicyObservations(SequenceView<U> own)
-      : first_(own.data, own.length, own.channels),
-        stride_(own.length * own.channels),
-        policies_(own.batch) {}
-  template <class U>
-  requires std::is_same_v<std::remove_const_t<U>, T> PolicyObservations(MatrixView<U> common)
-      : first_(common) {}
-
-  MatrixView<const T> of(Index policy) const {
-    return {first_.data + policy * stride_, first_.rows, first_.cols, first_.stride};
-  }
-  Index rows() const { return first_.rows; }
-  Index size() const { return first_.cols; }
-  bool suits(Index policies) const { return stride_ == 0 || policies_ == policies; }
-  Index policies() const { return policies_; }
-
- private:
-  MatrixView<const T> first_;
-  Index stride_ = 0;  // between policies
-  Index policies_ = 1;
-};
 
 // What backward needs of the hidden layers: per policy and layer [rows, units] of pre-activations or, with
 // many rows in float, [units, rows padded to vectors] of outputs or pre-activations (TransposedPolicies
@@ -50,14 +22,6 @@ struct PolicyBatchSaved {
 };
 
 namespace detail {
-
-inline Index hidden_units(const MlpLayout& layout) {
-  Index units = 0;
-  for (const auto& layer : layout.hidden) {
-    units += layer.out;
-  }
-  return units;
-}
 
 template <class T>
 MatrixView<T> policy_rows(SequenceView<T> view, Index policy) {
@@ -316,7 +280,7 @@ void policy_backward(const Backend& backend, const MlpLayout& layout, const T* w
         policy_linear_backward(backend, *layout.log_std, weights, input, dlog_std, dweights, dinput,
                                Write::accumulate);
       }
-      if (dfeatures.data != nullptr) {
+      if (dfeatures.data != nullptr && dinput.data != nullptr) {
         add_matrix(backend, dfeatures, dinput);
       }
     }
@@ -324,52 +288,6 @@ void policy_backward(const Backend& backend, const MlpLayout& layout, const T* w
       activation_backward(backend, layout.hidden[i - 1].activation, raw.span(), dinput.span(), dinput.span());
       upstream = dinput;
     }
-  }
-}
-
-// mean and log_std: the heads' outputs or their gradients.
-template <class T, class U>
-void check_policy_batch(const MlpLayout& layout, MatrixView<const T> weights,
-                        const PolicyObservations<T>& observations, SequenceView<U> mean,
-                        SequenceView<U> log_std, const char* op) {
-  Index inputs = observations.size();
-  const auto check = [&](const MlpLayout::Linear& layer) {
-    const auto inside = [&](Index offset, Index size) {
-      return offset >= 0 && size >= 0 && offset + size <= layout.parameter_count;
-    };
-    require(layer.in == inputs && inside(layer.weight_offset, layer.in * layer.out) &&
-                inside(layer.bias_offset, layer.out),
-            op, ": expected a layer of ", inputs, " inputs within ", layout.parameter_count,
-            " parameters, found ", layer.in, " inputs, ", layer.out, " outputs, weight at ",
-            layer.weight_offset, ", bias at ", layer.bias_offset);
-  };
-  for (const auto& layer : layout.hidden) {
-    check(layer);
-    inputs = layer.out;
-  }
-  check(layout.mean);
-  require(weights.cols == layout.parameter_count, op, ": expected weights of ", layout.parameter_count,
-          " parameters, found ", weights.cols);
-  require(observations.suits(weights.rows), op, ": expected observations of ", weights.rows,
-          " policies, found ", observations.policies());
-  require(
-      mean.batch == weights.rows && mean.length == observations.rows() && mean.channels == layout.mean.out,
-      op, ": expected mean [", weights.rows, ", ", observations.rows(), ", ", layout.mean.out, "], found [",
-      mean.batch, ", ", mean.length, ", ", mean.channels, "]");
-  if (log_std.data != nullptr) {
-    require(layout.log_std.has_value(), op, ": the policies have no log_std head");
-    check(*layout.log_std);
-    require(log_std.batch == weights.rows && log_std.length == observations.rows() &&
-                log_std.channels == layout.log_std->out,
-            op, ": expected log_std [", weights.rows, ", ", observations.rows(), ", ", layout.log_std->out,
-            "], found [", log_std.batch, ", ", log_std.length, ", ", log_std.channels, "]");
-  }
-}
-
-template <class U, class V>
-void check_features(const MlpLayout& layout, SequenceView<U> mean, SequenceView<V> features, const char* op) {
-  if (features.data != nullptr) {
-    require_shape(features, mean.batch, mean.length, layout.mean.in, op);
   }
 }
 
@@ -384,8 +302,8 @@ PolicyBatchSaved<T> policy_batch_forward(const Backend& backend, const MlpLayout
                                          Workspace& workspace, SequenceView<T> mean,
                                          SequenceView<std::type_identity_t<T>> log_std = {},
                                          SequenceView<std::type_identity_t<T>> features = {}) {
-  detail::check_policy_batch(layout, weights, observations, mean, log_std, "policy_batch_forward");
-  detail::check_features(layout, mean, features, "policy_batch_forward");
+  check_policy_batch(layout, weights, observations, mean, log_std, "policy_batch_forward");
+  check_features(layout, mean, features, "policy_batch_forward");
   const auto saved =
       workspace.matrix<T>(weights.rows, detail::policy_saved_size<T>(backend, layout, observations.rows()));
   backend.pool().for_each(weights.rows, [&](Index g) {
@@ -402,8 +320,8 @@ void policy_batch_infer(const Backend& backend, const MlpLayout& layout, In<T> w
                         const PolicyObservations<std::type_identity_t<T>>& observations, SequenceView<T> mean,
                         SequenceView<std::type_identity_t<T>> log_std = {},
                         SequenceView<std::type_identity_t<T>> features = {}) {
-  detail::check_policy_batch(layout, weights, observations, mean, log_std, "policy_batch_infer");
-  detail::check_features(layout, mean, features, "policy_batch_infer");
+  check_policy_batch(layout, weights, observations, mean, log_std, "policy_batch_infer");
+  check_features(layout, mean, features, "policy_batch_infer");
   backend.pool().for_each(weights.rows, [&](Index g) {
     detail::policy_forward<T>(backend, layout, weights.row(g), observations.of(g), nullptr,
                               detail::policy_rows(mean, g), detail::policy_rows(log_std, g),
@@ -421,8 +339,8 @@ void policy_batch_backward(const Backend& backend, const MlpLayout& layout, In<T
                            InSeq<T> dlog_std, MatrixView<T> dweights,
                            SequenceView<std::type_identity_t<T>> dobservations = {},
                            InSeq<T> dfeatures = {}) {
-  detail::check_policy_batch(layout, weights, observations, dmean, dlog_std, "policy_batch_backward");
-  detail::check_features(layout, dmean, dfeatures, "policy_batch_backward");
+  check_policy_batch(layout, weights, observations, dmean, dlog_std, "policy_batch_backward");
+  check_features(layout, dmean, dfeatures, "policy_batch_backward");
   require_shape(dweights, weights.rows, weights.cols, "policy_batch_backward: dweights");
   require_shape(saved.hidden, weights.rows,
                 detail::policy_saved_size<T>(backend, layout, observations.rows()),

@@ -3,7 +3,10 @@
 
 #include <maa/backend/cpu/gemm.hpp>
 #include <maa/backend/cpu/loops.hpp>
+#include <maa/backend/mlp_layout.hpp>
+#include <maa/backend/ridge_strength.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 MAA_NAMESPACE_BEGIN
@@ -171,13 +174,6 @@ class RidgeSystem {
 };
 
 template <class T>
-void check_ridge(InSeq<T> features, InSeq<T> residual, InSeq<T> correction, double strength, const char* op) {
-  require(strength > 0, op, ": expected a positive strength, found ", strength);
-  require_shape(residual, features.batch, features.length, residual.channels, op);
-  require_shape(correction, features.batch, residual.channels, features.channels + 1, op);
-}
-
-template <class T>
 MatrixView<T> sample_of(SequenceView<T> view, Index i) {
   return {view.data + i * view.length * view.channels, view.length, view.channels};
 }
@@ -192,7 +188,7 @@ MatrixView<T> sample_of(SequenceView<T> view, Index i) {
 template <class T>
 void ridge_forward(const Backend& backend, InSeq<T> features, InSeq<T> residual, double strength,
                    SequenceView<T> correction) {
-  detail::check_ridge<T>(features, residual, correction, strength, "ridge_forward");
+  check_ridge<T>(features, residual, correction, strength, "ridge_forward");
   backend.pool().for_each(features.batch, [&](Index i) {
     auto& scratch = thread_scratch();
     const Workspace::Scope scope(scratch);
@@ -218,7 +214,7 @@ template <class T>
 double ridge_backward(const Backend& backend, InSeq<T> features, InSeq<T> residual, double strength,
                       InSeq<T> correction, InSeq<T> dcorrection, SequenceView<T> dfeatures,
                       SequenceView<std::type_identity_t<T>> dresidual) {
-  detail::check_ridge<T>(features, residual, correction, strength, "ridge_backward");
+  check_ridge<T>(features, residual, correction, strength, "ridge_backward");
   require_shape(dcorrection, correction.batch, correction.length, correction.channels,
                 "ridge_backward: dcorrection");
   require_shape(dfeatures, features.batch, features.length, features.channels, "ridge_backward: dfeatures");
@@ -259,6 +255,108 @@ double ridge_backward(const Backend& backend, InSeq<T> features, InSeq<T> residu
     sum += slope;
   }
   return sum;
+}
+
+// The same with a strength that is trained; its derivatives accumulate.
+template <class T>
+double value_of(const RidgeStrength<T>& strength) {
+  return strength.base * std::exp(static_cast<double>(strength.log_strength[0]) +
+                                  static_cast<double>(strength.row_exponent[0]) * strength.log_rows);
+}
+template <class T>
+void ridge_forward(const Backend& backend, InSeq<T> features, InSeq<T> residual,
+                   const RidgeStrength<std::type_identity_t<T>>& strength, SequenceView<T> correction) {
+  ridge_forward(backend, features, residual, value_of(strength), correction);
+}
+template <class T>
+void ridge_backward(const Backend& backend, InSeq<T> features, InSeq<T> residual,
+                    const RidgeStrength<std::type_identity_t<T>>& strength, InSeq<T> correction,
+                    InSeq<T> dcorrection, SequenceView<T> dfeatures,
+                    SequenceView<std::type_identity_t<T>> dresidual, std::type_identity_t<T>* dlog_strength,
+                    std::type_identity_t<T>* drow_exponent) {
+  const double dlog = ridge_backward(backend, features, residual, value_of(strength), correction, dcorrection,
+                                     dfeatures, dresidual);
+  dlog_strength[0] += static_cast<T>(dlog);
+  drow_exponent[0] += static_cast<T>(dlog * strength.log_rows);
+}
+
+// What a policy's head should add to its `mean` actions (before squashing), all [batch, rows, actions], to
+// act like the prompt's `actions`. Before tanh, actions near the bounds ask for infinitely much: they are
+// clipped to .95, and a mean that already saturates on the right side is left alone.
+template <class T>
+struct HeadTarget {
+  T residual;
+  T slope;  // its derivative for the mean
+
+  HeadTarget(bool squashed, T mean, T action) {
+    constexpr T bound = T(0.95);
+    constexpr T saturated = T(1.83);  // atanh(.95)
+    if (!squashed) {
+      residual = action - mean;
+      slope = T(-1);
+    } else if (std::abs(action) > bound && mean * action > saturated) {
+      residual = T(0);
+      slope = T(0);
+    } else {
+      const T limited = std::clamp(mean, T(-3), T(3));
+      residual = std::atanh(std::clamp(action, -bound, bound)) - limited;
+      slope = limited == mean ? T(-1) : T(0);
+    }
+  }
+};
+template <class T>
+void head_residual(const Backend&, bool squashed, InSeq<T> mean, InSeq<T> actions, SequenceView<T> residual) {
+  require_shape(mean, residual.batch, residual.length, residual.channels, "head_residual: mean");
+  require_shape(actions, residual.batch, residual.length, residual.channels, "head_residual: actions");
+  for (Index i = 0; i < residual.size(); ++i) {
+    residual.data[i] = HeadTarget<T>(squashed, mean.data[i], actions.data[i]).residual;
+  }
+}
+// dmean, which holds the residual's gradient, becomes the mean's.
+template <class T>
+void head_residual_backward(const Backend&, bool squashed, InSeq<T> mean, InSeq<T> actions,
+                            SequenceView<T> dmean) {
+  require_shape(mean, dmean.batch, dmean.length, dmean.channels, "head_residual_backward: mean");
+  require_shape(actions, dmean.batch, dmean.length, dmean.channels, "head_residual_backward: actions");
+  for (Index i = 0; i < dmean.size(); ++i) {
+    dmean.data[i] *= HeadTarget<T>(squashed, mean.data[i], actions.data[i]).slope;
+  }
+}
+
+namespace detail {
+
+// Calls body(policy, parameter, action, unit) for every number of the mean heads; the last unit is the bias.
+template <class Body>
+void for_head(const MlpLayout& layout, Index policies, const Body& body) {
+  const Index units = layout.mean.in;
+  for (Index i = 0; i < policies; ++i) {
+    for (Index action = 0; action < layout.mean.out; ++action) {
+      for (Index unit = 0; unit < units; ++unit) {
+        body(i, layout.mean.weight_offset + action * units + unit, action, unit);
+      }
+      body(i, layout.mean.bias_offset + action, action, units);
+    }
+  }
+}
+
+}  // namespace detail
+
+// The mean heads within policies [batch, parameters] and corrections [batch, actions, units + 1]:
+// policies += correction, and the correction's gradient from the policies'.
+template <class T>
+void add_head(const Backend&, const MlpLayout& layout, InSeq<T> correction, MatrixView<T> policies) {
+  require_shape(correction, policies.rows, layout.mean.out, layout.mean.in + 1, "add_head: correction");
+  detail::for_head(layout, policies.rows, [&](Index i, Index parameter, Index action, Index unit) {
+    policies(i, parameter) += correction.flat()(i * correction.length + action, unit);
+  });
+}
+template <class T>
+void head_gradient(const Backend&, const MlpLayout& layout, In<T> dpolicies, SequenceView<T> dcorrection) {
+  require_shape(dcorrection, dpolicies.rows, layout.mean.out, layout.mean.in + 1,
+                "head_gradient: dcorrection");
+  detail::for_head(layout, dpolicies.rows, [&](Index i, Index parameter, Index action, Index unit) {
+    dcorrection.flat()(i * dcorrection.length + action, unit) = dpolicies(i, parameter);
+  });
 }
 
 }  // namespace cpu
