@@ -7,7 +7,11 @@ line, and works only between a command and its answer.
     drop | quit
 
 Cases are named as in cases.hpp. The models are those of the parity tests (tests/fixtures/torch_models.py).
+
+With --device cuda everything lies on that device, cases are named as in cuda_cases.hpp, and a run ends when the device
+has done everything. --device cpu tries that mode without a device.
 """
+import argparse
 import contextlib
 import gc
 import json
@@ -27,6 +31,7 @@ import torch_models  # noqa: E402
 
 DTYPES = {"F32": torch.float32, "F64": torch.float64, "I64": torch.int64}
 SHORTEST = 5e-3  # seconds of one measurement, at least
+DEVICE = torch.device("cpu")
 ALLOWED_CORES = sorted(os.sched_getaffinity(0))
 
 
@@ -40,12 +45,44 @@ def read_safetensors(path):
         for name, entry in header.items():
             begin, end = (8 + length + offset for offset in entry["data_offsets"])
             tensors[name] = torch.frombuffer(bytearray(data[begin:end]), dtype=DTYPES[entry["dtype"]])
-            tensors[name] = tensors[name].reshape(entry["shape"])
+            tensors[name] = tensors[name].reshape(entry["shape"]).to(DEVICE)
     return tensors, metadata
 
 
 def numbers(text):
     return [int(part) for part in text.split(",")]
+
+
+def compiled(function, variant):
+    """As the variant's name asks for: with products timed and chosen, as CUDA graphs, both, or neither."""
+    if "compile" not in variant:
+        return function
+    mode = {(False, False): None, (True, False): "max-autotune-no-cudagraphs", (False, True): "reduce-overhead",
+            (True, True): "max-autotune"}["autotune" in variant, "graphs" in variant]
+    return torch.compile(function, mode=mode)
+
+
+def synchronize():
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def captured(run):
+    """`run`, which is run some times for that, as one CUDA graph. Without a device: as it is."""
+    if DEVICE.type != "cuda":
+        for _ in range(3):
+            run()
+        return run
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
 
 
 # ------------------------------------------------------------------------------------------------------------ UNet
@@ -59,20 +96,23 @@ class ThreeProductConv(nn.Module):
         super().__init__()
         self.taps = nn.Parameter(conv.weight.detach().permute(2, 0, 1).contiguous())
         self.bias = nn.Parameter(conv.bias.detach().clone())
-        self.prepared = None
+        self.prepared = False
 
     def prepare(self):
         """For inference: the differences are formed once."""
         left, middle, right = self.taps.detach()
-        self.prepared = (middle.contiguous(), left - middle, right - middle)
+        self.register_buffer("middle", middle.contiguous())
+        self.register_buffer("left", left - middle)
+        self.register_buffer("right", right - middle)
         self.taps = None
+        self.prepared = True
 
     def forward(self, x):
-        if self.prepared is None:
+        if self.prepared:
+            middle, left, right = self.middle, self.left, self.right
+        else:
             left, middle, right = self.taps
             left, right = left - middle, right - middle
-        else:
-            middle, left, right = self.prepared
         first, second = x[:, 0], x[:, 1]
         common = F.linear(first + second, middle, self.bias)
         return torch.stack((torch.addmm(common, second, right.t()), torch.addmm(common, first, left.t())), dim=1)
@@ -177,7 +217,9 @@ def for_inference(model, variant):
     model.requires_grad_(False).eval()
     if "three" in variant:
         model.prepare()
-    return torch.compile(model) if "compile" in variant else model
+    if "bf16" in variant:
+        model = model.to(torch.bfloat16)
+    return compiled(model, variant)
 
 
 def to_channels_first(x, three_products):
@@ -191,8 +233,9 @@ class Forward:
         self.x = to_channels_first(inputs["x"], self.three)
         self.conditions = inputs["conditions"]
         self.timesteps = inputs["timestep"].expand(len(self.x)).contiguous()
+        self.run = captured(self.run_once) if "captured" in variant else self.run_once
 
-    def run(self):
+    def run_once(self):
         self.y = self.unet(self.x, self.timesteps, self.conditions)
 
     def outcome(self):
@@ -205,19 +248,19 @@ class Sample:
     def __init__(self, folder, model, inputs, metadata, variant):
         self.three = "three" in variant
         self.bf16 = "bf16" in variant
-        unet = load_unet(folder, model, self.three)
-        self.unet = for_inference(unet.to(torch.bfloat16) if self.bf16 else unet, variant)
+        self.unet = for_inference(load_unet(folder, model, self.three), variant)
         self.noise = to_channels_first(inputs["x"], self.three)
         self.conditions = inputs["conditions"]
         self.epsilon = metadata["prediction"] == "epsilon"
         self.range = float(metadata["clip_range"])
         self.steps = [(t.expand(len(self.noise)).contiguous(), float(a), float(b))
                       for t, a, b in zip(inputs["timesteps"], inputs["alpha_bar"], inputs["alpha_bar_next"])]
+        self.run = captured(self.run_once) if "captured" in variant else self.run_once
 
-    def run(self):
+    def run_once(self):
         x = self.noise
         for timesteps, now, after in self.steps:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            with torch.autocast(DEVICE.type, torch.bfloat16, enabled=self.bf16):
                 prediction = self.unet(x, timesteps, self.conditions).float()
             signal, noise = math.sqrt(now), math.sqrt(1 - now)
             if self.epsilon:
@@ -248,18 +291,26 @@ class Optimizer:
                   {"params": [p for p in self.parameters if p.dim() == 1], "weight_decay": 0.0}]
         self.adamw = torch.optim.AdamW(groups, lr=float(options["learning_rate"]), eps=float(options["epsilon"]),
                                        betas=(float(options["beta1"]), float(options["beta2"])),
+                                       capturable="captured" in variant and DEVICE.type == "cuda",
                                        fused="fused" in variant or None, foreach="foreach" in variant or None)
         self.step_count = 0
 
     def step(self):
+        self.update()
+        self.follow()
+        self.adamw.zero_grad(set_to_none=True)
+
+    def update(self):
         if self.clip > 0:
             nn.utils.clip_grad_norm_(self.parameters, self.clip)
         self.adamw.step()
+
+    def follow(self):
+        """The moving average, whose decay differs from step to step."""
         if self.average:
             decay = min(self.maximum, 1 - (1 + self.step_count)**-self.power)
             torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
         self.step_count += 1
-        self.adamw.zero_grad(set_to_none=True)
 
 
 class Training:
@@ -268,13 +319,37 @@ class Training:
     def __init__(self, parameters, options, variant):
         self.optimizer = Optimizer(parameters, options, variant)
         self.losses = []
-        self.compute = torch.compile(self.loss) if "compile" in variant else self.loss
+        self.compute = compiled(self.loss, variant)
+        self.run = self.capture() if "captured" in variant else self.run_once
 
-    def run(self):
+    def run_once(self):
         loss = self.compute()
         loss.backward()
         self.optimizer.step()
         self.losses.append(loss.item())
+
+    def capture(self):
+        """A step as one CUDA graph, but for the moving average. What the steps before recording did is undone."""
+        before = [p.detach().clone() for p in self.optimizer.parameters]
+
+        def step():
+            self.optimizer.adamw.zero_grad(set_to_none=True)
+            self.last_loss = self.compute()
+            self.last_loss.backward()
+            self.optimizer.update()
+
+        replay = captured(step)
+        with torch.no_grad():
+            torch._foreach_copy_(self.optimizer.parameters, before)
+            for state in self.optimizer.adamw.state.values():
+                for value in state.values():
+                    value.zero_()
+
+        def run():
+            replay()
+            self.optimizer.follow()
+            self.losses.append(self.last_loss.item())
+        return run
 
     def outcome(self):
         return torch.tensor(self.losses)
@@ -315,7 +390,7 @@ class AdamW:
     @staticmethod
     def hashed(factor, count):
         """See class AdamW in cases.hpp."""
-        values = (torch.arange(count) * factor) & 0xFFFFFFFF
+        values = (torch.arange(count, device=DEVICE) * factor) & 0xFFFFFFFF
         return values.to(torch.float32) * 2**-32 - 0.5
 
     def run(self):
@@ -331,7 +406,7 @@ def load_autoencoder(folder, model):
     tensors, sizes = read_safetensors(folder / f"autoencoder.{model}.safetensors")
     autoencoder = torch_models.Autoencoder(tuple(numbers(sizes["tokens"])), int(sizes["latent"]), 0, 1, 1)
     autoencoder.load_state_dict(tensors)
-    return autoencoder
+    return autoencoder.to(DEVICE)
 
 
 class AutoencoderTrain(Training):
@@ -348,7 +423,7 @@ class AutoencoderTrain(Training):
 class AutoencoderDecode:
     def __init__(self, folder, model, inputs, _, variant):
         autoencoder = load_autoencoder(folder, model).requires_grad_(False)
-        self.decode = torch.compile(autoencoder.decode) if "compile" in variant else autoencoder.decode
+        self.decode = compiled(autoencoder.decode, variant)
         self.latent = inputs["latent"]
 
     def run(self):
@@ -366,8 +441,9 @@ class EmbedderTrain(Training):
         self.embedder = torch_models.BehaviorEmbedder(inputs["trajectory"].shape[1], inputs["success"].shape[1],
                                                       embedding, hidden, False)
         self.embedder.load_state_dict(tensors)
+        self.embedder.to(DEVICE)
         self.inputs = inputs
-        self.targets = torch.arange(len(inputs["trajectory"]))
+        self.targets = torch.arange(len(inputs["trajectory"]), device=DEVICE)
         super().__init__(self.embedder.parameters(), metadata, variant)
 
     def loss(self):
@@ -456,7 +532,7 @@ class Policies:
         self.layers = policy_layers(inputs["weights"])
         if "contiguous" in variant:
             self.layers = [(w.contiguous(), b.contiguous()) for w, b in self.layers]
-        self.means_of = torch.compile(batched_means) if "compile" in variant else batched_means
+        self.means_of = compiled(batched_means, variant)
 
     def run(self):
         self.means = self.means_of(self.layers, self.observations)
@@ -479,7 +555,7 @@ class Behavior:
             self.leaves = [flat.requires_grad_()]
         self.unused = flat.shape[1] - sum(w[0].numel() + b[0].numel() for w, b in policy_layers(flat.detach()))
         self.observations, self.targets = inputs["observations"], inputs["targets"]
-        self.compute = torch.compile(self.loss) if "compile" in variant else self.loss
+        self.compute = compiled(self.loss, variant)
 
     def loss(self):
         layers = self.layers if self.separate else policy_layers(self.leaves[0])
@@ -488,6 +564,8 @@ class Behavior:
     def run(self):
         self.value = self.compute()
         self.gradients = torch.autograd.grad(self.value, self.leaves)
+        if DEVICE.type == "cuda":
+            self.value.item()  # as ours, which returns the loss
 
     def outcome(self):
         flat = torch.cat([gradient.flatten(1) for gradient in self.gradients], dim=1)
@@ -519,13 +597,62 @@ KINDS = {
     "behavior": (Behavior, ["baddbmm", "baddbmm-separate", "baddbmm-separate-compile"], True),
 }
 
+# On a device: fewer hands are needed, for launches cost more than arithmetic, and graphs save them.
+CAPTURED = ["captured", "three-products-captured"]
+COMPILED = ["compile-graphs", "compile-autotune", "compile-autotune-graphs"]
+DEVICE_INFERENCE = ["eager", *CAPTURED, *COMPILED, "three-products-compile-graphs",
+                    "three-products-compile-autotune-graphs"]
+DEVICE_TRAINING = ["eager-foreach", "eager-fused", "captured-fused", *(f"{way}-fused" for way in COMPILED)]
+DEVICE_KINDS = {
+    "forward": (Forward, DEVICE_INFERENCE, False),
+    "sample": (Sample, DEVICE_INFERENCE, False),
+    "sample_bf16": (Sample, [f"{way}-bf16" for way in DEVICE_INFERENCE], False),
+    "train": (Train, [*DEVICE_TRAINING, "three-products-captured-fused", "three-products-compile-graphs-fused"], True),
+    "adamw": (AdamW, ["foreach", "fused", "fused-flat"], True),
+    "autoencoder_train": (AutoencoderTrain, DEVICE_TRAINING, True),
+    "autoencoder_decode": (AutoencoderDecode, ["eager", *COMPILED], False),
+    "embedder_train": (EmbedderTrain, DEVICE_TRAINING, True),
+    "behavior": (Behavior, ["baddbmm", "baddbmm-separate", *(f"baddbmm-separate-{way}" for way in COMPILED)], True),
+    "policies": (Policies, ["baddbmm", "baddbmm-contiguous", *(f"baddbmm-{way}" for way in COMPILED)], False),
+}
+
+
+def use_device(name):
+    """Everything lies there from now on."""
+    global DEVICE, SHORTEST, KINDS
+    DEVICE, KINDS = torch.device(name), DEVICE_KINDS
+    SHORTEST = 0.1 if DEVICE.type == "cuda" else 0
+    torch.backends.cudnn.benchmark = True
+    frequencies = {}
+
+    def sinusoidal_embedding(timesteps, size):
+        """That of torch_models, which makes its frequencies anew on the CPU each time."""
+        if size not in frequencies:
+            half = size // 2
+            values = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float64) / (half - 1))
+            frequencies[size] = values.to(DEVICE)
+        angles = timesteps.double()[:, None] * frequencies[size]
+        return torch.cat((angles.sin(), angles.cos()), dim=1)
+    torch_models.sinusoidal_embedding = sinusoidal_embedding
+
+
+def use_arithmetic(kind):
+    """Tensor floats for the kinds that have them in their name, and the kind as KINDS knows it."""
+    tf32 = kind.endswith("_tf32")
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    return kind.removesuffix("_tf32")
+
 
 class Server:
-    def __init__(self):
+    def __init__(self, on_device):
+        self.on_device = on_device
         self.case, self.mode, self.runs = None, contextlib.nullcontext, 1
 
     def variants(self, name):
         kind = name.split("/")[0]
+        if self.on_device:
+            kind = kind.removesuffix("_tf32")
         return {"variants": KINDS[kind][1] if kind in KINDS else []}
 
     def load(self, name, threads, folder, variant):
@@ -533,14 +660,15 @@ class Server:
         torch.set_num_threads(int(threads))
         os.sched_setaffinity(0, ALLOWED_CORES[:1] if threads == "1" else ALLOWED_CORES)
         parts = name.split("/")
-        make, variants, gradients = KINDS[parts[0]]
-        assert variant in variants, f"{parts[0]}: expected one of {variants}, found {variant}"
+        kind = use_arithmetic(parts[0]) if self.on_device else parts[0]
+        make, variants, gradients = KINDS[kind]
+        assert variant in variants, f"{kind}: expected one of {variants}, found {variant}"
         folder = pathlib.Path(folder)
         inputs, metadata = read_safetensors(folder / f"{name.replace('/', '.')}.safetensors")
         # Compiled code wants no_grad: inference_mode keeps it from folding weights.
         inference = torch.no_grad if "compile" in variant else torch.inference_mode
         self.mode = contextlib.nullcontext if gradients else inference
-        torch._inductor.config.freezing = "compile" in variant and not gradients
+        torch._inductor.config.freezing = "compile" in variant and not gradients and not self.on_device
         started = time.perf_counter()
         with self.mode():
             self.case = make(folder, parts[1] if len(parts) > 1 else "", inputs, metadata, variant)
@@ -559,20 +687,39 @@ class Server:
     def time_runs(self, count):
         run = self.case.run
         with self.mode():
+            if self.on_device:
+                for _ in range(3):  # clocks rise
+                    run()
+                synchronize()
             start = time.perf_counter()
             for _ in range(count):
                 run()
+                synchronize()
             return (time.perf_counter() - start) / count
 
     def drop(self):
         self.case = None
         torch._dynamo.reset()
         gc.collect()
+        if DEVICE.type == "cuda":
+            torch.cuda.empty_cache()
         return {"dropped": True}
 
 
+def versions():
+    text = f"PyTorch {torch.__version__}"
+    if DEVICE.type == "cuda":
+        text += f", CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, {torch.cuda.get_device_name()}"
+    return text
+
+
 def main():
-    server = Server()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", help="cuda, or cpu to try that mode")
+    device = parser.parse_args().device
+    if device:
+        use_device(device)
+    server = Server(bool(device))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not be taken for an answer
     for line in sys.stdin:
@@ -580,7 +727,7 @@ def main():
         if command == "quit":
             break
         if command == "versions":
-            answer = {"versions": f"PyTorch {torch.__version__}"}
+            answer = {"versions": versions()}
         else:
             try:
                 answer = getattr(server, command)(*arguments)

@@ -2,6 +2,10 @@
 # Unoptimised: only whether they compile and link is asked.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
   ${PROJECT_SOURCE_DIR}/include/maa/*.hpp)
+# These need the CUDA toolkit.
+if(NOT TARGET maa::cuda)
+  list(REMOVE_ITEM headers maa/cuda.hpp maa/backend/cuda/cuda_driver.hpp maa/backend/cuda/compile.hpp)
+endif()
 set(units)
 set(all_headers)
 foreach(header IN LISTS headers)
@@ -21,7 +25,7 @@ add_executable(two_units ${first} ${second})
 add_test(NAME two_units COMMAND two_units)
 
 foreach(target IN ITEMS maa_headers two_units)
-  target_link_libraries(${target} PRIVATE maa::maa maa_warnings)
+  target_link_libraries(${target} PRIVATE maa::maa maa_warnings $<TARGET_NAME_IF_EXISTS:maa::cuda>)
   target_compile_options(${target} PRIVATE -O0 -g0)
 endforeach()
 

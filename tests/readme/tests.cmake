@@ -10,7 +10,8 @@ set_tests_properties(readme.files PROPERTIES FIXTURES_SETUP readme_files)
 find_package(Python3 COMPONENTS Interpreter)
 add_test(NAME readme.text COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/readme/check.py
   ${PROJECT_SOURCE_DIR}/README.md ${folder}/snippet.py
-  ${PROJECT_SOURCE_DIR}/examples/ten_lines/main.cpp ${PROJECT_SOURCE_DIR}/examples/ten_lines/train.cpp)
+  ${PROJECT_SOURCE_DIR}/examples/ten_lines/main.cpp ${PROJECT_SOURCE_DIR}/examples/ten_lines/train.cpp
+  ${PROJECT_SOURCE_DIR}/examples/ten_lines/cuda.cpp)
 set_tests_properties(readme.text PROPERTIES FIXTURES_SETUP readme_snippet)
 if(TARGET ten_lines)
   add_test(NAME readme.ten_lines COMMAND ten_lines WORKING_DIRECTORY ${folder})

@@ -1,0 +1,264 @@
+// Many policies at once on the CUDA backend against the CPU's in double.
+#include "cuda_device.hpp"
+#include "ops_helpers.hpp"
+
+#include <maa/backend/cuda/policy_batch.hpp>
+
+using namespace ops;
+using maa::Activation;
+using maa::MlpLayout;
+namespace cpu = maa::cpu;
+namespace cuda = maa::cuda;
+
+namespace {
+
+// A layout whose matrices are apart, with unused parameters in between.
+MlpLayout layout_of(const std::vector<Index>& sizes, const std::vector<Activation>& activations,
+                    bool log_std) {
+  MlpLayout layout;
+  Index offset = 2;
+  const auto next = [&](Index in, Index out, Activation activation) {
+    const MlpLayout::Linear linear{in, out, offset, offset + in * out, activation};
+    offset += in * out + out + 1;
+    return linear;
+  };
+  for (std::size_t i = 0; i + 2 < sizes.size(); ++i) {
+    layout.hidden.push_back(next(sizes[i], sizes[i + 1], activations[i]));
+  }
+  const Index last = sizes[sizes.size() - 2];
+  layout.mean = next(last, sizes.back(), Activation::tanh);  // which the ops leave to the caller
+  if (log_std) {
+    layout.log_std = next(last, sizes.back(), Activation::identity);
+  }
+  layout.parameter_count = offset;
+  return layout;
+}
+
+const MlpLayout two_hidden = layout_of({5, 18, 7, 3}, {Activation::elu, Activation::tanh}, true);
+const MlpLayout one_hidden = layout_of({5, 18, 3}, {Activation::mish}, false);
+const MlpLayout none_hidden = layout_of({5, 3}, {}, true);
+constexpr Index size = 5, actions = 3;
+
+std::vector<float> numbers(Index count, std::uint64_t seed) {
+  return random<float>(count, seed);
+}
+std::vector<double> widened(const std::vector<float>& values) {
+  return {values.begin(), values.end()};
+}
+
+// The same numbers on both sides.
+struct Both {
+  Both(const cuda::Backend& backend, std::vector<float> values)
+      : device(backend, 1, static_cast<Index>(values.size()), values), host(widened(values)) {
+    host.reserve(1);  // empty, but with data
+  }
+  double error() const { return difference(device.values(), host); }
+  cuda::OutSeq on_device(Index batch, Index length, Index channels) {
+    return {device.data(), batch, length, channels};
+  }
+  SequenceView<double> on_host(Index batch, Index length, Index channels) {
+    return sequence(host, batch, length, channels);
+  }
+
+  DeviceMatrix device;
+  std::vector<double> host;
+};
+
+struct Case {
+  const MlpLayout& layout;
+  Index policies, rows;
+  bool common, with_log_std, with_features, with_dobservations;
+};
+
+// The largest difference between device and processor, in all that forward and backward write.
+double largest_error(const cuda::Backend& device, const Case& c) {
+  const Backend host(1);
+  const Index units = c.layout.mean.in, heads = c.policies * c.rows * actions;
+  const Index stride = c.layout.parameter_count + 3;
+  const auto scaled = [](std::vector<float> values, float factor) {
+    for (auto& value : values) {
+      value *= factor;
+    }
+    return values;
+  };
+  Both weights(device, scaled(numbers(c.policies * stride, 1), 0.5f));
+  Both dweights(device, numbers(c.policies * stride, 2));
+  const auto nan = [&](Index count) { return Both(device, poisoned<float>(count)); };
+  Both mean = nan(heads), log_std = nan(heads), features = nan(c.policies * c.rows * units);
+  Both dobservations = nan(c.policies * c.rows * size);
+  Both dmean(device, numbers(heads, 3)), dlog_std(device, numbers(heads, 4));
+  Both dfeatures(device, numbers(c.policies * c.rows * units, 5));
+  // Common observations are a part of a wider matrix.
+  const Index wide = c.common ? size + 2 : size;
+  Both observations(device, numbers((c.common ? 1 : c.policies) * c.rows * wide, 6));
+
+  const auto on_device = [&](Both& both, Index channels, bool wanted) {
+    return wanted ? both.on_device(c.policies, c.rows, channels) : cuda::OutSeq();
+  };
+  const auto on_host = [&](Both& both, Index channels, bool wanted) {
+    return wanted ? both.on_host(c.policies, c.rows, channels) : SequenceView<double>();
+  };
+  const maa::PolicyObservations<cuda::Real> device_observations =
+      c.common ? maa::PolicyObservations<cuda::Real>(cuda::Out(observations.device.data() + 1, c.rows, size, wide))
+               : maa::PolicyObservations<cuda::Real>(observations.on_device(c.policies, c.rows, size));
+  const maa::PolicyObservations<double> host_observations =
+      c.common ? maa::PolicyObservations<double>(
+                     MatrixView<double>(observations.host.data() + 1, c.rows, size, wide))
+               : maa::PolicyObservations<double>(observations.on_host(c.policies, c.rows, size));
+  const cuda::Out device_weights(weights.device.data(), c.policies, c.layout.parameter_count, stride);
+  const cuda::Out device_dweights(dweights.device.data(), c.policies, c.layout.parameter_count, stride);
+  const MatrixView<double> host_weights(weights.host.data(), c.policies, c.layout.parameter_count, stride);
+  const MatrixView<double> host_dweights(dweights.host.data(), c.policies, c.layout.parameter_count, stride);
+
+  auto workspace = device.make_workspace();
+  Workspace host_workspace;
+  const auto device_saved = policy_batch_forward(
+      device, c.layout, device_weights, device_observations, workspace, on_device(mean, actions, true),
+      on_device(log_std, actions, c.with_log_std), on_device(features, units, c.with_features));
+  const auto host_saved = cpu::policy_batch_forward<double>(
+      host, c.layout, host_weights, host_observations, host_workspace, on_host(mean, actions, true),
+      on_host(log_std, actions, c.with_log_std), on_host(features, units, c.with_features));
+  double worst = mean.error();
+  const auto check = [&](double error) {
+    CHECK(error < 1e-5);
+    worst = std::max(worst, error);
+  };
+  check(mean.error());
+  if (c.with_log_std) {
+    check(log_std.error());
+  }
+  if (c.with_features) {
+    check(features.error());
+  }
+  policy_batch_backward(device, c.layout, device_weights, device_observations, device_saved,
+                        on_device(dmean, actions, true), on_device(dlog_std, actions, c.with_log_std),
+                        device_dweights, on_device(dobservations, size, c.with_dobservations),
+                        on_device(dfeatures, units, c.with_features));
+  // Without hidden layers the features are the observations, whose gradient the CPU's op wants if it has
+  // theirs.
+  const bool features_count = !c.layout.hidden.empty() || c.with_dobservations;
+  cpu::policy_batch_backward<double>(host, c.layout, host_weights, host_observations, host_saved,
+                                     on_host(dmean, actions, true),
+                                     on_host(dlog_std, actions, c.with_log_std), host_dweights,
+                                     on_host(dobservations, size, c.with_dobservations),
+                                     on_host(dfeatures, units, c.with_features && features_count));
+  check(dweights.error() / std::sqrt(static_cast<double>(c.rows + 1)));
+  if (c.with_dobservations) {
+    check(dobservations.error());
+  }
+
+  // Inference alone gives the same bits.
+  const auto with_saving = mean.device.values();
+  Both again = nan(heads), log_std_again = nan(heads), features_again = nan(c.policies * c.rows * units);
+  policy_batch_infer(device, c.layout, device_weights, device_observations, on_device(again, actions, true),
+                     on_device(log_std_again, actions, c.with_log_std),
+                     on_device(features_again, units, c.with_features));
+  CHECK(again.device.values() == with_saving);
+  if (c.with_log_std) {
+    CHECK(log_std_again.device.values() == log_std.device.values());
+  }
+  if (c.with_features) {
+    CHECK(features_again.device.values() == features.device.values());
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("cuda policy batch equals the CPU's, for all layouts, own and common observations") {
+  const auto device = test_backend();
+  double worst = 0;
+  for (const auto* layout : {&two_hidden, &one_hidden, &none_hidden}) {
+    struct Sizes {
+      Index policies, rows;
+    };
+    for (const auto& of :
+         {Sizes{4, 6}, Sizes{1, 1}, Sizes{3, 70}, Sizes{2, 1500}, Sizes{2, 0}, Sizes{0, 4}}) {
+      const Index policies = of.policies, rows = of.rows;
+      for (int options = 0; options < 16; ++options) {
+        const Case c{*layout,
+                     policies,
+                     rows,
+                     (options & 1) != 0,
+                     (options & 2) != 0 && layout->log_std,
+                     (options & 4) != 0,
+                     (options & 8) != 0};
+        if (rows > 1000 && options % 5 != 0) {
+          continue;
+        }
+        CAPTURE(layout->hidden.size());
+        CAPTURE(policies);
+        CAPTURE(rows);
+        CAPTURE(options);
+        worst = std::max(worst, largest_error(device, c));
+      }
+    }
+  }
+  MESSAGE("largest error ", worst);
+}
+
+// As the ridge head and the fitting of behaviour call it: with one element type for host and device.
+template <class Backend, class T>
+void as_models_do(const Backend& backend, MatrixView<const T> policies, SequenceView<const T> observations,
+                  SequenceView<T> mean, SequenceView<T> features, MatrixView<T> dpolicies,
+                  typename Backend::Workspace& workspace) {
+  const auto saved = policy_batch_forward(backend, one_hidden, policies, observations, workspace, mean,
+                                          SequenceView<T>(), features);
+  policy_batch_backward(backend, one_hidden, policies, observations, saved, mean, SequenceView<const T>(),
+                        dpolicies, SequenceView<T>(), features);
+  const auto alone = policy_batch_forward(backend, one_hidden, policies, observations, workspace, mean);
+  policy_batch_backward(backend, one_hidden, policies, observations, alone, mean, SequenceView<const T>(),
+                        dpolicies);
+}
+TEST_CASE("cuda policy batch: the calls of the models compile and leave the unused parameters alone") {
+  const auto device = test_backend();
+  const Index count = one_hidden.parameter_count;
+  DeviceMatrix policies(device, 2, count, numbers(2 * count, 1)),
+      dpolicies(device, 2, count, numbers(2 * count, 2));
+  DeviceMatrix observations(device, 8, size, numbers(8 * size, 3)), mean(device, 8, actions),
+      features(device, 8, 18);
+  auto workspace = device.make_workspace();
+  const auto before = dpolicies.values();
+  as_models_do<cuda::Backend, cuda::Real>(device, policies.view(), observations.sequence(4), mean.sequence(4),
+                                          features.sequence(4), dpolicies.view(), workspace);
+  const auto after = dpolicies.values();
+  const auto untouched = [&](Index parameter) {
+    return before[static_cast<std::size_t>(parameter)] == after[static_cast<std::size_t>(parameter)];
+  };
+  CHECK(untouched(0));
+  CHECK(untouched(1));
+  CHECK(untouched(one_hidden.mean.weight_offset - 1));
+  CHECK(untouched(count));
+  CHECK_FALSE(untouched(2));
+}
+
+TEST_CASE("cuda policy batch: wrong shapes") {
+  const auto device = test_backend();
+  auto workspace = device.make_workspace();
+  DeviceMatrix weights(device, 2, one_hidden.parameter_count), mean(device, 8, actions);
+  DeviceMatrix observations(device, 8, size), others(device, 12, size);
+  const auto forward = [&](cuda::In w, const maa::PolicyObservations<cuda::Real>& x, cuda::OutSeq log_std) {
+    policy_batch_forward(device, one_hidden, w, x, workspace, mean.sequence(4), log_std);
+  };
+  check_error("policy_batch_forward: expected weights of " + std::to_string(one_hidden.parameter_count) +
+                  " parameters, found 7",
+              [&] { forward(weights.view().col_range(0, 7), observations.sequence(4), {}); });
+  check_error("policy_batch_forward: expected observations of 2 policies, found 3",
+              [&] { forward(weights.view(), others.sequence(4), {}); });
+  check_error("policy_batch_forward: the policies have no log_std head",
+              [&] { forward(weights.view(), observations.sequence(4), mean.sequence(4)); });
+  const auto saved = policy_batch_forward(device, one_hidden, weights.view(), observations.sequence(4),
+                                          workspace, mean.sequence(4));
+  check_error("policy_batch_backward: dweights: expected [2,", [&] {
+    policy_batch_backward(device, one_hidden, weights.view(), observations.sequence(4), saved,
+                          mean.sequence(4), {}, weights.view().row_range(0, 1));
+  });
+  check_error("policy_batch_backward: saved: expected [2,", [&] {
+    policy_batch_backward(device, one_hidden, weights.view(), observations.sequence(4), {}, mean.sequence(4),
+                          {}, weights.view());
+  });
+  check_error("policy_batch_backward: dobservations: expected [2, 4, 5], found [2, 4, 3]", [&] {
+    policy_batch_backward(device, one_hidden, weights.view(), observations.sequence(4), saved,
+                          mean.sequence(4), {}, weights.view(), mean.sequence(4));
+  });
+}
