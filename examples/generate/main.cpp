@@ -3,6 +3,24 @@
 
 #include <CLI/CLI.hpp>
 #include <maa/generator.hpp>
+#if MAA_EXAMPLES_CUDA
+#include <maa/cuda.hpp>
+#endif
+
+namespace {
+
+// Policies for all trajectories together or for each.
+template <class Backend>
+std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generator_path,
+                                           const std::vector<maa::Trajectory>& trajectories, bool together,
+                                           const maa::GenerateOptions& options, Backend backend) {
+  using Generator = maa::Generator<maa::MetaWorldPolicy, maa::FixedConfig, Backend>;
+  const auto generator = Generator::load(generator_path, std::move(backend));
+  return together ? generator.generate(trajectories, options)
+                  : generator.generate_each(trajectories, options);
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   std::filesystem::path generator_path, out = "policies";
@@ -11,6 +29,7 @@ int main(int argc, char** argv) {
   options.count = 1;
   int threads = 0;
   bool together = false;
+  std::string device = "cpu";
 
   CLI::App app("Generates policies from trajectories, without any training.");
   app.add_option("generator", generator_path, "generator file (.safetensors)")
@@ -24,6 +43,9 @@ int main(int argc, char** argv) {
   app.add_option("--count", options.count, "policies per prompt")->capture_default_str();
   app.add_option("--seed", options.seed, "equal seeds give equal policies")->capture_default_str();
   app.add_option("--threads", threads, "0: one per core")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_option("--device", device, "cpu or cuda")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   app.add_option("--precision", options.precision, "of the denoiser and the decoder")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, maa::Precision>{{"fp32", maa::Precision::fp32},
@@ -35,14 +57,20 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   try {
-    const auto generator =
-        maa::Generator<maa::MetaWorldPolicy>::load(generator_path, maa::cpu::Backend(threads));
     std::vector<maa::Trajectory> trajectories;
     for (const auto& path : trajectory_paths) {
       trajectories.push_back(maa::load_trajectory(path));
     }
-    const auto policies =
-        together ? generator.generate(trajectories, options) : generator.generate_each(trajectories, options);
+    std::vector<maa::MetaWorldPolicy> policies;
+    if (device == "cpu") {
+      policies = generate(generator_path, trajectories, together, options, maa::cpu::Backend(threads));
+    } else {
+#if MAA_EXAMPLES_CUDA
+      policies = generate(generator_path, trajectories, together, options, maa::cuda::Backend());
+#else
+      maa::fail("this program was built without CUDA: configure with the CUDA toolkit installed");
+#endif
+    }
     std::filesystem::create_directories(out);
     for (std::size_t i = 0; i < policies.size(); ++i) {
       const auto prompt = i / static_cast<std::size_t>(options.count);

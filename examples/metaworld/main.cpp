@@ -16,6 +16,7 @@ struct Arguments {
   study::Options options;
   MetaWorldOptions simulator;
   bool noise_study = false;
+  std::string device = "cpu";
 };
 
 // Options of every command; what they change is in the preset's place.
@@ -54,6 +55,19 @@ Arguments parse(int argc, char** argv, std::string& command) {
     auto* evaluate = app.add_subcommand("evaluate", "success of generated policies and of their rivals");
     for (auto* each : {collect, train, evaluate}) {
       add_common(*each, arguments);
+    }
+    for (auto* each : {train, evaluate}) {
+      each->add_option("--device", arguments.device,
+                       "what the generator runs on: cpu or cuda; clones and "
+                       "rivals without a generator stay on the cpu")
+          ->check(CLI::IsMember({"cpu", "cuda"}))
+          ->capture_default_str();
+      each->add_option("--condition", options.condition,
+                       "embeddings that the generator is trained to see: of the "
+                       "trajectory (h), of the states after success (v), or both")
+          ->transform(CLI::CheckedTransformer(std::map<std::string, ConditionParts>{
+              {"h", ConditionParts::h}, {"v", ConditionParts::v}, {"both", ConditionParts::both}}))
+          ->default_str(study::condition_name(options.condition));
     }
     evaluate->add_option("--prompts", options.prompts.per_task, "prompts (and so policies) of each task")
         ->check(CLI::PositiveNumber)
@@ -101,7 +115,7 @@ int main(int argc, char** argv) {
   return run_interruptibly(options.out, [&] {
     const auto simulator = make_metaworld(arguments.simulator);
     study::check_tasks(options.tasks, *simulator);
-    study::Study study(options, *simulator, metaworld_models(arguments.preset));
+    study::Study study(options, *simulator, metaworld_models(arguments.preset, arguments.device));
     const auto before = [&](const char* name) {
       return "metaworld " + std::string(name) + " --preset " + arguments.preset + " --out " +
              options.out.string();

@@ -4,6 +4,7 @@
 
 #include <maa/core/nearest_names.hpp>
 
+#include "cuda_models.hpp"
 #include "paper_models.hpp"
 
 namespace maa::examples {
@@ -72,7 +73,10 @@ study::Options metaworld_options(const std::string& preset) {
   return options;
 }
 
-const study::ModelFactory& metaworld_models(const std::string& preset) {
+const study::ModelFactory& metaworld_models(const std::string& preset, const std::string& device) {
+  if (device == "cuda") {
+    return cuda_models(preset);
+  }
   return preset == "paper" ? paper_models : preset == "reference" ? reference_models : study::fixed_models;
 }
 

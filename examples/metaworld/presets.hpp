@@ -15,7 +15,7 @@ const std::vector<std::string>& metaworld_presets();
 //   paper      the paper's tables; reference: the public code's choices where they differ
 study::Options metaworld_options(const std::string& preset);
 
-// The models that the preset trains.
-const study::ModelFactory& metaworld_models(const std::string& preset);
+// The models that the preset trains, on the device "cpu" or "cuda". Error if this program was built without CUDA.
+const study::ModelFactory& metaworld_models(const std::string& preset, const std::string& device);
 
 }  // namespace maa::examples

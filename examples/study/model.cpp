@@ -1,11 +1,8 @@
 #include "model_of.hpp"
 
 namespace maa::examples::study {
-namespace {
 
-using Fixed = ModelOf<FixedConfig>;
-
-FitOptions fit_options(const Options& options) {
+FitOptions fixed_options(const Options& options) {
   auto settings = FitOptions::fixed();
   const auto set = [](TrainOptions& train, Index steps) {
     train.steps = steps;
@@ -18,13 +15,6 @@ FitOptions fit_options(const Options& options) {
   return settings;
 }
 
-}  // namespace
-
-const ModelFactory fixed_models{[](const Options& options, const Dataset& dataset, bool conditioned,
-                                   const std::filesystem::path& checkpoint, TrainingLog& log) {
-                                  return Fixed::fit(options, fit_options(options), dataset, conditioned,
-                                                    checkpoint, log);
-                                },
-                                &Fixed::load};
+const ModelFactory fixed_models = fixed_factory<cpu::Backend>;
 
 }  // namespace maa::examples::study

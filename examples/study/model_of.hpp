@@ -10,10 +10,16 @@
 
 namespace maa::examples::study {
 
-template <class Config>
+// The processor, with the study's threads, or a device (cuda_models.cpp).
+template <class Backend>
+Backend open_backend(const Options& options) {
+  return Backend(options.threads);
+}
+
+template <class Config, class Backend = cpu::Backend>
 class ModelOf final : public Model {
  public:
-  using GeneratorType = Generator<MetaWorldPolicy, Config>;
+  using GeneratorType = Generator<MetaWorldPolicy, Config, Backend>;
   static_assert(prompt_steps == Config::prompt.steps);
 
   explicit ModelOf(GeneratorType generator) : generator_(std::move(generator)) {}
@@ -24,13 +30,14 @@ class ModelOf final : public Model {
                                     TrainingLog& log) {
     settings.seed = seed_for(options, Purpose::fit);
     settings.checkpoint = checkpoint;
+    settings.condition = options.condition;
     settings.behavior.augmentation = reflect_and_translate(options.symmetry);
     settings.behavior.demonstrations = options.demonstrations;
     settings.behavior.validation_tasks = options.tasks.validation;
     if (!conditioned) {
       settings.behavior.condition_dropout = settings.denoiser.condition_dropout = 1;
     }
-    GeneratorType generator{cpu::Backend(options.threads)};
+    GeneratorType generator{open_backend<Backend>(options)};
     std::unique_ptr<Progress> progress;
     std::string stage;
     const bool finished = generator.fit(dataset, settings, [&](const TrainProgress& now) {
@@ -50,7 +57,7 @@ class ModelOf final : public Model {
     return std::make_unique<ModelOf>(std::move(generator));
   }
   static std::unique_ptr<Model> load(const Options& options, const std::filesystem::path& path) {
-    return std::make_unique<ModelOf>(GeneratorType::load(path, cpu::Backend(options.threads)));
+    return std::make_unique<ModelOf>(GeneratorType::load(path, open_backend<Backend>(options)));
   }
 
   void save(const std::filesystem::path& path) const override { generator_.save(path); }
@@ -103,5 +110,17 @@ class ModelOf final : public Model {
 
   GeneratorType generator_;
 };
+
+// The library's default configuration, trained as the study's options say.
+FitOptions fixed_options(const Options& options);
+
+template <class Backend>
+constexpr ModelFactory fixed_factory{[](const Options& options, const Dataset& dataset, bool conditioned,
+                                        const std::filesystem::path& checkpoint, TrainingLog& log) {
+                                       return ModelOf<FixedConfig, Backend>::fit(
+                                           options, fixed_options(options), dataset, conditioned, checkpoint,
+                                           log);
+                                     },
+                                     &ModelOf<FixedConfig, Backend>::load};
 
 }  // namespace maa::examples::study

@@ -77,6 +77,10 @@ int all_threads() {
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
+const char* condition_name(ConditionParts parts) {
+  return parts == ConditionParts::h ? "h" : parts == ConditionParts::v ? "v" : "both";
+}
+
 Json describe_data(const Options& o) {
   return {{"version", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)},
           {"seed", o.seed},
@@ -102,7 +106,8 @@ Json describe_training(const Options& o) {
   return with(
       describe_data(o),
       {{"generator_steps", {o.autoencoder_steps, o.embedder_steps, o.denoiser_steps, o.behavior_steps}},
-       {"demonstrations", o.demonstrations}});
+       {"demonstrations", o.demonstrations},
+       {"condition", condition_name(o.condition)}});
 }
 
 Json describe_evaluation(const Options& o) {

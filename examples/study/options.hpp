@@ -8,6 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <maa/data/prompt_features.hpp>
+
 #include "environment.hpp"
 
 namespace maa::examples::study {
@@ -67,7 +69,8 @@ struct Options {
   Index denoiser_steps = 0;
   Index behavior_steps = 800;
   std::vector<Index> demonstrations = {1};  // per prompt in the last stage, one of these in each step
-  bool unconditioned_rival = false;         // trains a generator that never sees a prompt, too
+  ConditionParts condition = ConditionParts::both;
+  bool unconditioned_rival = false;  // trains a generator that never sees a prompt, too
   // Evaluation.
   PromptOptions prompts;
   Index scenes = 5;  // fresh random placements of each prompt
@@ -92,6 +95,9 @@ void check_tasks(const Tasks& tasks, Simulator& simulator);
 
 // As many threads as this machine runs at once.
 int all_threads();
+
+// "h", "v" or "both".
+const char* condition_name(ConditionParts parts);
 
 // What each stage depends on; a finished stage is used again as long as this is the same.
 nlohmann::ordered_json describe_data(const Options& options);
