@@ -140,6 +140,10 @@ auto hold(const BackendT& backend) {
     return backend.session();
   }
 }
+// How often a case runs before its results are looked at, if they are the same each time: on a device until
+// its commands run as a graph, as they do when they are timed.
+template <class BackendT>
+inline constexpr int settled_runs = maa::in_host_memory<BackendT> ? 1 : 3;
 // Waits until a device has done everything.
 template <class BackendT>
 void finish(const BackendT& backend) {

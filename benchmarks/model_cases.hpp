@@ -154,6 +154,7 @@ class Forward : public Case {
     writer.add("conditions", {batch_, UNet::condition_size}, conditions_.host().span());
     writer.add_scalar("timestep", std::int64_t{50});
   }
+  int runs_to_check() const override { return settled_runs<BackendT>; }
   std::vector<float> outcome() const override { return downloaded_vector(backend_, output_); }
 
  private:
@@ -237,6 +238,7 @@ class Sample : public Case {
     writer.set_metadata("prediction", epsilon ? "epsilon" : "sample");
     writer.set_metadata("clip_range", maa::concatenate(diffusion.clip_range));
   }
+  int runs_to_check() const override { return settled_runs<BackendT>; }
   std::vector<float> outcome() const override {
     return downloaded_vector(backend_, std::as_const(samples_).span());
   }
@@ -553,6 +555,7 @@ class AutoencoderDecode : public Case {
   void write_inputs(maa::SafetensorsWriter& writer) override {
     writer.add("latent", {batch_, SetupT::length, SetupT::Config::latent_size}, latent_.host().span());
   }
+  int runs_to_check() const override { return settled_runs<BackendT>; }
   std::vector<float> outcome() const override { return downloaded_vector(backend_, output_); }
 
  private:
@@ -648,6 +651,7 @@ class Generate : public Case {
     return {passes * static_cast<double>(options_.count) * unet_flops<UNet>(),
             passes * 4.0 * static_cast<double>(maa::parameter_count<UNet>), 0};
   }
+  int runs_to_check() const override { return settled_runs<BackendT>; }
   std::vector<float> outcome() const override {
     std::vector<float> values;
     for (const auto& policy : policies_) {

@@ -136,6 +136,7 @@ class Policies : public PolicyCase {
   Work work() const override {
     return {2 * used * static_cast<double>(policies_), 4 * used * static_cast<double>(policies_), 0};
   }
+  int runs_to_check() const override { return settled_runs<BackendT>; }
   std::vector<float> outcome() const override {
     return downloaded_vector(backend_, std::as_const(means_).span());
   }
@@ -186,6 +187,7 @@ class Behavior : public PolicyCase {
     PolicyCase::write_inputs(writer);
     writer.add("targets", {policies_, rows_, action_size}, targets_.host().span());
   }
+  int runs_to_check() const override { return settled_runs<BackendT>; }
   std::vector<float> outcome() const override {
     auto values = downloaded_vector(backend_, std::as_const(gradients_).span());
     values.push_back(loss_);

@@ -259,6 +259,13 @@ TEST_CASE("whatever call fails, the generator stays as it was and works on") {
       CHECK(failures > 40);
     };
     fail_in_turn(7, [&] { generator.generate(prompt, {.count = 5}); });
+    // Where the device does not come back, the CPU goes on.
+    failing.fail_at(0);
+    CHECK_THROWS_AS(generator.generate(prompt), Error);
+    failing.fail_at(0);
+    const OnHost<Config> copy(generator, cpu::Backend(1));
+    check_alike(expected, copy.generate(prompt, {.count = 2, .seed = 4}), 1e-3);
+    failing.fail_at(-1);
     auto other = chosen;
     other.seed = 6;
     fail_in_turn(23, [&] { generator.fit(dataset(), other); });

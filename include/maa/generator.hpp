@@ -27,6 +27,15 @@ class Generator {
   // Untrained; generate() is an Error until fit() or load().
   explicit Generator(Backend backend = Backend()) : backend_(std::move(backend)) {}
 
+  // A copy of one on another backend: to go on with the CPU where a device fails, say.
+  template <class Other>
+  explicit Generator(const Generator<PolicyT, Config, Other>& other, Backend backend = Backend())
+      : Generator(std::move(backend)) {
+    if (other.trained()) {
+      set_state(std::make_unique<State>(other.state()));
+    }
+  }
+
   static Generator load(const std::filesystem::path& path, Backend backend = Backend()) {
     Generator generator(std::move(backend));
     generator.set_state(std::make_unique<State>(detail::load_generator<Network, Config>(path)));
