@@ -2,7 +2,7 @@
 // line of JSON. It works only between a command and its answer, so that two such processes can take turns on
 // one machine.
 //
-//     load CASE THREADS FOLDER   makes the case, exchanges weights, inputs and results through files in FOLDER
+//     load CASE THREADS FOLDER   makes the case, exchanges weights, inputs and results through files there
 //     run REPETITIONS            seconds per run, one number for each repetition
 //     calibrate THREADS          the machine's limits now
 //     device                     what it runs on, where that is not the processor

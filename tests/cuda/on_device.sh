@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that needs a CUDA device, in order: builds, runs the tests on the device, repeats one for equal bits, looks
-# for wrong accesses with compute-sanitizer, and writes what came out to
+# for wrong accesses with compute-sanitizer, soaks, measures times, and writes what came out to
 # docs/results/cuda-<date>-<device>.json. Usage: bash tests/cuda/on_device.sh [CMake options]
 # Exit code 0 only if no stage failed. Stages that could not run are "skipped" in the file, with the reason.
 set -euo pipefail
@@ -53,20 +53,26 @@ device_stage() {
 write_results() {
   mkdir -p docs/results
   printf '%s\n' "${stages[@]}" | python3 -c 'import json, sys
-path, date, device, driver, commit, capability, toolkit, seconds = sys.argv[1:]
-stages = [json.loads(line) for line in sys.stdin if line.strip()]
+path, date, device, driver, commit, capability, toolkit, seconds, work = sys.argv[1:]
+results = {"date": date, "device": device, "driver": driver, "commit": commit, "capability": capability,
+           "cuda": toolkit, "wall_seconds": int(seconds),
+           "stages": [json.loads(line) for line in sys.stdin if line.strip()]}
+for name, part in (("timings", "timings.json"), ("peers", "peers/results.json")):
+    try:
+        with open(f"{work}/{part}") as file:
+            results[name] = json.load(file)
+    except OSError:
+        pass  # the stage says why
 with open(path, "w") as file:
-    json.dump({"date": date, "device": device, "driver": driver, "commit": commit, "capability": capability,
-               "cuda": toolkit, "wall_seconds": int(seconds), "stages": stages}, file, indent=1)
-    file.write("\n")' "$result" "$date" "$device" "$driver" "$commit" "$(ask compute_cap)" "$toolkit" "$SECONDS"
+    json.dump(results, file, indent=1)
+    file.write("\n")' "$result" "$date" "$device" "$driver" "$commit" "$(ask compute_cap)" "$toolkit" "$SECONDS" "$work"
   echo "Written: $result"
 }
 
 build_all() {
-  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMAA_CUDA=ON -DMAA_BUILD_EXAMPLES=OFF \
-    -DMAA_BUILD_BENCHMARKS=OFF "$@" &&
-    { cmake --build "$build" --target help | grep -oE '\bcuda_[a-z0-9_]+\b' | sort -u | xargs cmake --build "$build" \
-      --parallel "$jobs" --target; }
+  cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DMAA_CUDA=ON -DMAA_BUILD_EXAMPLES=OFF "$@" &&
+    { cmake --build "$build" --target help | grep -oE '\b(cuda_[a-z0-9_]+|peers_cuda)\b' | sort -u |
+      xargs cmake --build "$build" --parallel "$jobs" --target; }
 }
 
 # All tests named *.device. A skipped one is a failure here: there is a device.
@@ -126,12 +132,24 @@ soak() {
   echo "memory used: $first, later $last"
   ((${last%% *} <= ${first%% *} + 64))
 }
-# To come: times of training steps and of sampling, and the share of the memory bandwidth that kernels reach.
+# Times of training steps, sampling and the optimizer, with achieved bandwidth and arithmetic; kept whole in the results.
 timings() {
-  echo 'not written'
-  return 77
+  "$build/benchmarks/cuda_benchmark" --benchmark_out="$work/timings.json" --benchmark_out_format=json \
+    --benchmark_repetitions=5 --benchmark_report_aggregates_only=true || return
+  test -s "$work/timings.json" || return
+  echo "in the results under timings"
+}
+# Beside PyTorch on the same device, in turns; where a Python with PyTorch is (MAA_PEERS_PYTHON).
+peers() {
+  "${MAA_PEERS_PYTHON:-python3}" -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null || {
+    echo 'no PyTorch with CUDA (MAA_PEERS_PYTHON names a Python that has it)'
+    return 77
+  }
+  MAA_PEERS_BUILD=$build/benchmarks bash benchmarks/peers_cuda.sh "$work/peers" --no-compile || return
+  echo "in the results under peers"
 }
 
+rm -rf "$work"
 mkdir -p "$work"
 toolkit=unknown
 device_stage build build_all "$@"
@@ -144,6 +162,7 @@ if ((failed == 0)); then
   done
   device_stage soak soak
   device_stage timings timings
+  device_stage peers peers
 fi
 write_results
 exit "$failed"
