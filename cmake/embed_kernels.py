@@ -12,6 +12,7 @@ SOURCE = FOLDER / "kernels.cuh"
 RESULT = FOLDER / "kernels_text.hpp"
 PIECE = 50_000  # compilers need not accept literals of more than 65,536 characters
 DELIMITER = "maa"
+WIDTH = 100
 
 
 def lines_of(path):
@@ -31,9 +32,24 @@ def lines_of(path):
             yield line
 
 
+def packed(lines):
+    """The same text in fewer, longer lines; a directive keeps its line and those that it goes on in."""
+    text, goes_on = "", False
+    for line in lines:
+        if goes_on or line.startswith("#"):
+            yield from filter(None, [text, line])
+            text, goes_on = "", line.endswith("\\")
+        elif text and len(text) + len(line) >= WIDTH:
+            yield text
+            text = line
+        else:
+            text = f"{text} {line}".strip()
+    yield from filter(None, [text])
+
+
 def main():
     pieces = [""]
-    for line in lines_of(SOURCE):
+    for line in packed(lines_of(SOURCE)):
         if len(pieces[-1]) + len(line) > PIECE:
             pieces.append("")
         pieces[-1] += line + "\n"

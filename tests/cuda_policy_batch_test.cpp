@@ -1,6 +1,6 @@
 // Many policies at once on the CUDA backend against the CPU's in double.
-#include "cuda_device.hpp"
-#include "ops_helpers.hpp"
+#include "cuda_both.hpp"
+#include "policy_layout.hpp"
 
 #include <maa/backend/cuda/policy_batch.hpp>
 
@@ -12,57 +12,7 @@ namespace cuda = maa::cuda;
 
 namespace {
 
-// A layout whose matrices are apart, with unused parameters in between.
-MlpLayout layout_of(const std::vector<Index>& sizes, const std::vector<Activation>& activations,
-                    bool log_std) {
-  MlpLayout layout;
-  Index offset = 2;
-  const auto next = [&](Index in, Index out, Activation activation) {
-    const MlpLayout::Linear linear{in, out, offset, offset + in * out, activation};
-    offset += in * out + out + 1;
-    return linear;
-  };
-  for (std::size_t i = 0; i + 2 < sizes.size(); ++i) {
-    layout.hidden.push_back(next(sizes[i], sizes[i + 1], activations[i]));
-  }
-  const Index last = sizes[sizes.size() - 2];
-  layout.mean = next(last, sizes.back(), Activation::tanh);  // which the ops leave to the caller
-  if (log_std) {
-    layout.log_std = next(last, sizes.back(), Activation::identity);
-  }
-  layout.parameter_count = offset;
-  return layout;
-}
-
-const MlpLayout two_hidden = layout_of({5, 18, 7, 3}, {Activation::elu, Activation::tanh}, true);
-const MlpLayout one_hidden = layout_of({5, 18, 3}, {Activation::mish}, false);
-const MlpLayout none_hidden = layout_of({5, 3}, {}, true);
 constexpr Index size = 5, actions = 3;
-
-std::vector<float> numbers(Index count, std::uint64_t seed) {
-  return random<float>(count, seed);
-}
-std::vector<double> widened(const std::vector<float>& values) {
-  return {values.begin(), values.end()};
-}
-
-// The same numbers on both sides.
-struct Both {
-  Both(const cuda::Backend& backend, std::vector<float> values)
-      : device(backend, 1, static_cast<Index>(values.size()), values), host(widened(values)) {
-    host.reserve(1);  // empty, but with data
-  }
-  double error() const { return difference(device.values(), host); }
-  cuda::OutSeq on_device(Index batch, Index length, Index channels) {
-    return {device.data(), batch, length, channels};
-  }
-  SequenceView<double> on_host(Index batch, Index length, Index channels) {
-    return sequence(host, batch, length, channels);
-  }
-
-  DeviceMatrix device;
-  std::vector<double> host;
-};
 
 struct Case {
   const MlpLayout& layout;
@@ -99,8 +49,9 @@ double largest_error(const cuda::Backend& device, const Case& c) {
     return wanted ? both.on_host(c.policies, c.rows, channels) : SequenceView<double>();
   };
   const maa::PolicyObservations<cuda::Real> device_observations =
-      c.common ? maa::PolicyObservations<cuda::Real>(cuda::Out(observations.device.data() + 1, c.rows, size, wide))
-               : maa::PolicyObservations<cuda::Real>(observations.on_device(c.policies, c.rows, size));
+      c.common
+          ? maa::PolicyObservations<cuda::Real>(cuda::Out(observations.device.data() + 1, c.rows, size, wide))
+          : maa::PolicyObservations<cuda::Real>(observations.on_device(c.policies, c.rows, size));
   const maa::PolicyObservations<double> host_observations =
       c.common ? maa::PolicyObservations<double>(
                      MatrixView<double>(observations.host.data() + 1, c.rows, size, wide))

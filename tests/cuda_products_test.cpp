@@ -1,6 +1,5 @@
 // Linear layers and convolutions of the CUDA backend against the CPU's in double.
-#include "cuda_device.hpp"
-#include "ops_helpers.hpp"
+#include "cuda_both.hpp"
 
 #include <maa/backend/cuda/conv1d.hpp>
 
@@ -14,13 +13,6 @@ namespace cpu = maa::cpu;
 namespace cuda = maa::cuda;
 
 namespace {
-
-std::vector<float> numbers(Index size, std::uint64_t seed) {
-  return random<float>(size, seed);
-}
-std::vector<double> widened(const std::vector<float>& values) {
-  return {values.begin(), values.end()};
-}
 
 // Only the order of summation differs.
 constexpr double same = 2e-6;

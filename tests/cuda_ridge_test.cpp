@@ -1,6 +1,5 @@
 // Ridge regression and the policies' head on the CUDA backend against the CPU's in double.
-#include "cuda_device.hpp"
-#include "ops_helpers.hpp"
+#include "cuda_both.hpp"
 
 #include <maa/backend/cuda/ridge.hpp>
 
@@ -11,29 +10,6 @@ namespace cpu = maa::cpu;
 namespace cuda = maa::cuda;
 
 namespace {
-
-std::vector<float> numbers(Index count, std::uint64_t seed) {
-  return random<float>(count, seed);
-}
-std::vector<double> widened(const std::vector<float>& values) {
-  return {values.begin(), values.end()};
-}
-
-// The same numbers on both sides.
-struct Both {
-  Both(const cuda::Backend& backend, std::vector<float> values)
-      : device(backend, 1, static_cast<Index>(values.size()), values), host(widened(values)) {}
-  double error() const { return difference(device.values(), host); }
-  cuda::OutSeq on_device(Index batch, Index length, Index channels) {
-    return {device.data(), batch, length, channels};
-  }
-  SequenceView<double> on_host(Index batch, Index length, Index channels) {
-    return sequence(host, batch, length, channels);
-  }
-
-  DeviceMatrix device;
-  std::vector<double> host;
-};
 
 struct Case {
   Index batch, rows, units, actions;

@@ -1,4 +1,5 @@
 #include "ops_helpers.hpp"
+#include "policy_layout.hpp"
 
 using namespace ops;
 using maa::Activation;
@@ -6,32 +7,6 @@ using maa::MlpLayout;
 namespace cpu = maa::cpu;
 
 namespace {
-
-// A layout whose matrices are apart, with unused parameters in between.
-MlpLayout layout_of(const std::vector<Index>& sizes, const std::vector<Activation>& activations,
-                    bool log_std) {
-  MlpLayout layout;
-  Index offset = 2;
-  const auto next = [&](Index in, Index out, Activation activation) {
-    const MlpLayout::Linear linear{in, out, offset, offset + in * out, activation};
-    offset += in * out + out + 1;
-    return linear;
-  };
-  for (std::size_t i = 0; i + 2 < sizes.size(); ++i) {
-    layout.hidden.push_back(next(sizes[i], sizes[i + 1], activations[i]));
-  }
-  const Index last = sizes[sizes.size() - 2];
-  layout.mean = next(last, sizes.back(), Activation::tanh);  // which the ops leave to the caller
-  if (log_std) {
-    layout.log_std = next(last, sizes.back(), Activation::identity);
-  }
-  layout.parameter_count = offset;
-  return layout;
-}
-
-const MlpLayout two_hidden = layout_of({5, 18, 7, 3}, {Activation::elu, Activation::tanh}, true);
-const MlpLayout one_hidden = layout_of({5, 18, 3}, {Activation::mish}, false);
-const MlpLayout none_hidden = layout_of({5, 3}, {}, true);
 
 constexpr Index policies = 4;
 constexpr Index rows = 6;

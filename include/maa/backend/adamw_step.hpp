@@ -1,8 +1,9 @@
 // One optimizer step's scalars, for every backend.
 #pragma once
 
-#include <maa/core/config.hpp>
+#include <maa/core/error.hpp>
 
+#include <cmath>
 #include <vector>
 
 MAA_NAMESPACE_BEGIN
@@ -19,6 +20,23 @@ struct AdamWStep {
   double gradient_scale = 1;  // multiplies the gradients first (clipping, averaging)
   double ema_decay = -1;      // below 0: no average is kept
 };
+
+// The step as a kernel wants it: Factors is a struct of these numbers, in this order.
+template <class Number, class Factors>
+Factors adamw_factors(const AdamWStep& s) {
+  require(s.step >= 1, "adamw: expected a step from 1 on, found ", s.step);
+  const auto step = static_cast<double>(s.step);
+  const auto narrow = [](double value) { return static_cast<Number>(value); };
+  return {narrow(s.gradient_scale),
+          narrow(1 - s.learning_rate * s.weight_decay),
+          narrow(1 - s.beta1),
+          narrow(s.beta2),
+          narrow(1 - s.beta2),
+          narrow(s.learning_rate / -std::expm1(step * std::log(s.beta1))),
+          narrow(1 / std::sqrt(-std::expm1(step * std::log(s.beta2)))),
+          narrow(s.epsilon),
+          narrow(1 - s.ema_decay)};
+}
 
 // Which of a model's numbers weight decay applies to: group k ends before ends[k] and begins where the one
 // before it ends; groups decay and do not decay in turn. Without groups all decay.

@@ -10,26 +10,6 @@
 MAA_NAMESPACE_BEGIN
 namespace cpu {
 
-namespace detail {
-
-template <class T>
-kernels::AdamWFactors<T> adamw_factors(const AdamWStep& s) {
-  require(s.step >= 1, "adamw: expected a step from 1 on, found ", s.step);
-  const auto step = static_cast<double>(s.step);
-  const auto narrow = [](double value) { return static_cast<T>(value); };
-  return {narrow(s.gradient_scale),
-          narrow(1 - s.learning_rate * s.weight_decay),
-          narrow(1 - s.beta1),
-          narrow(s.beta2),
-          narrow(1 - s.beta2),
-          narrow(s.learning_rate / -std::expm1(step * std::log(s.beta1))),
-          narrow(1 / std::sqrt(-std::expm1(step * std::log(s.beta2)))),
-          narrow(s.epsilon),
-          narrow(1 - s.ema_decay)};
-}
-
-}  // namespace detail
-
 // One step of AdamW as PyTorch defines it (Loshchilov & Hutter 2019), and of the moving average, in one pass:
 //   g = gradient_scale gradient;  w -= lr weight_decay w;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2;
 //   w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + epsilon);  ema = d ema + (1 - d) w.
@@ -44,7 +24,7 @@ void adamw(const Backend& backend, const AdamWStep& step, std::span<T> weights, 
       gradients.size() == size && m.size() == size && v.size() == size && (!average || ema.size() == size),
       "adamw: expected ", size, " gradients, moments and averages, found ", gradients.size(), ", ", m.size(),
       ", ", v.size(), " and ", ema.size());
-  const auto factors = detail::adamw_factors<T>(step);
+  const auto factors = adamw_factors<T, kernels::AdamWFactors<T>>(step);
   for_chunks(backend.pool(), std::ssize(weights), Index{1} << 16, [&](Index, Index first, Index last) {
     T* const part = average ? ema.data() + first : nullptr;
     if constexpr (std::is_same_v<T, float>) {
@@ -107,7 +87,7 @@ inline WeightUpdate weight_update(const Backend&, const AdamWStep& step, std::sp
           m.data(),
           v.data(),
           average ? ema.data() : nullptr,
-          detail::adamw_factors<float>(step)};
+          adamw_factors<float, kernels::AdamWFactors<float>>(step)};
 }
 
 // In double; chunks of fixed size are added in order.

@@ -8,25 +8,6 @@
 MAA_NAMESPACE_BEGIN
 namespace cuda {
 
-namespace detail {
-
-inline kernels::AdamWFactors adamw_factors(const AdamWStep& s) {
-  require(s.step >= 1, "adamw: expected a step from 1 on, found ", s.step);
-  const auto step = static_cast<double>(s.step);
-  const auto narrow = [](double value) { return static_cast<float>(value); };
-  return {narrow(s.gradient_scale),
-          narrow(1 - s.learning_rate * s.weight_decay),
-          narrow(1 - s.beta1),
-          narrow(s.beta2),
-          narrow(1 - s.beta2),
-          narrow(s.learning_rate / -std::expm1(step * std::log(s.beta1))),
-          narrow(1 / std::sqrt(-std::expm1(step * std::log(s.beta2)))),
-          narrow(s.epsilon),
-          narrow(1 - s.ema_decay)};
-}
-
-}  // namespace detail
-
 // In double; shares of fixed size are added in order.
 inline Scalar sum_of_squares(const Backend& backend, InSpan values) {
   const Index blocks = detail::blocks_for(std::ssize(values));
@@ -52,7 +33,7 @@ inline void adamw_if_finite(const Backend& backend, const AdamWStep& step, doubl
       ", ", v.size(), " and ", ema.size());
   require(groups.ends.empty() || groups.ends.back() == std::ssize(weights), "adamw: expected groups of ",
           size, " weights, found an end at ", groups.ends.empty() ? 0 : groups.ends.back());
-  const auto factors = detail::adamw_factors(step);
+  const auto factors = adamw_factors<float, kernels::AdamWFactors>(step);
   auto& context = backend.context();
   const auto scope = backend.scratch().scope();
   auto* const state = raw(backend.scratch().take<OnDevice<kernels::AdamWState>>(1));
