@@ -3,6 +3,7 @@
 #pragma once
 
 #include <maa/backend/cpu/backend.hpp>
+#include <maa/backend/row_checks.hpp>
 #include <maa/backend/sampler_coefficients.hpp>
 
 #include <algorithm>
@@ -14,9 +15,7 @@ namespace cpu {
 
 namespace detail {
 
-inline void check_count(std::size_t found, Index expected, const char* op, const char* what) {
-  require(static_cast<Index>(found) == expected, op, ": expected ", expected, " ", what, ", found ", found);
-}
+using maa::detail::check_count;
 
 // x(i, j) = value(i, j, x(i, j)).
 template <class T, class Value>
@@ -82,12 +81,7 @@ void scale_rows_inside(const Backend&, In<T> clamped, double limit, std::span<co
 // Row i of `to` = row rows[i] of `from`.
 template <class T>
 void gather_rows(const Backend&, In<T> from, std::span<const Index> rows, MatrixView<T> to) {
-  detail::check_count(rows.size(), to.rows, "gather_rows", "rows");
-  require_shape(from, from.rows, to.cols, "gather_rows: from");
-  for (const Index row : rows) {
-    require(row >= 0 && row < from.rows, "gather_rows: expected rows from 0 to ", from.rows - 1, ", found ",
-            row);
-  }
+  maa::detail::check_gathered(from, rows, to);
   for (Index i = 0; i < to.rows; ++i) {
     std::copy_n(from.row(rows[static_cast<std::size_t>(i)]), to.cols, to.row(i));
   }
@@ -96,10 +90,7 @@ void gather_rows(const Backend&, In<T> from, std::span<const Index> rows, Matrix
 // Means over groups of consecutive rows of equal size: rows [groups * size, n] -> means [groups, n].
 template <class T>
 void mean_of_groups(const Backend&, In<T> rows, MatrixView<T> means) {
-  require(means.rows > 0 && rows.rows % means.rows == 0 && rows.cols == means.cols,
-          "mean_of_groups: expected rows of ", means.cols, " numbers in ", means.rows,
-          " groups of one size, found [", rows.rows, ", ", rows.cols, "]");
-  const Index size = rows.rows / means.rows;
+  const Index size = maa::detail::size_of_groups(rows, means, "mean_of_groups");
   const auto share = static_cast<T>(size);
   detail::map_matrix(means, [&](Index i, Index j, T) {
     T sum = 0;
@@ -112,10 +103,7 @@ void mean_of_groups(const Backend&, In<T> rows, MatrixView<T> means) {
 // drows (overwritten) = dmeans / size.
 template <class T>
 void mean_of_groups_backward(const Backend&, In<T> dmeans, MatrixView<T> drows) {
-  require(dmeans.rows > 0 && drows.rows % dmeans.rows == 0 && drows.cols == dmeans.cols,
-          "mean_of_groups_backward: expected rows of ", dmeans.cols, " numbers in ", dmeans.rows,
-          " groups of one size, found [", drows.rows, ", ", drows.cols, "]");
-  const Index size = drows.rows / dmeans.rows;
+  const Index size = maa::detail::size_of_groups(drows, dmeans, "mean_of_groups_backward");
   const auto share = static_cast<T>(size);
   detail::map_matrix(drows, [&](Index i, Index j, T) { return dmeans(i / size, j) / share; });
 }

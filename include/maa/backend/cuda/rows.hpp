@@ -3,6 +3,7 @@
 #pragma once
 
 #include <maa/backend/cuda/backend.hpp>
+#include <maa/backend/row_checks.hpp>
 #include <maa/backend/sampler_coefficients.hpp>
 
 MAA_NAMESPACE_BEGIN
@@ -10,9 +11,7 @@ namespace cuda {
 
 namespace detail {
 
-inline void check_count(std::size_t found, Index expected, const char* op, const char* what) {
-  require(static_cast<Index>(found) == expected, op, ": expected ", expected, " ", what, ", found ", found);
-}
+using maa::detail::check_count;
 
 // Two spans one after the other in device memory. One upload: a second one may end the first one's life.
 template <class T>
@@ -87,12 +86,7 @@ inline void scale_rows_inside(const Backend& backend, In clamped, double limit,
 
 // Row i of `to` = row rows[i] of `from`. The two must not overlap.
 inline void gather_rows(const Backend& backend, In from, std::span<const Index> rows, Out to) {
-  detail::check_count(rows.size(), to.rows, "gather_rows", "rows");
-  require_shape(from, from.rows, to.cols, "gather_rows: from");
-  for (const Index row : rows) {
-    require(row >= 0 && row < from.rows, "gather_rows: expected rows from 0 to ", from.rows - 1, ", found ",
-            row);
-  }
+  maa::detail::check_gathered(from, rows, to);
   if (to.size() == 0) {
     return;
   }
@@ -105,21 +99,17 @@ inline void gather_rows(const Backend& backend, In from, std::span<const Index> 
 
 // Means over groups of consecutive rows of equal size: rows [groups * size, n] -> means [groups, n].
 inline void mean_of_groups(const Backend& backend, In rows, Out means) {
-  require(means.rows > 0 && rows.rows % means.rows == 0 && rows.cols == means.cols,
-          "mean_of_groups: expected rows of ", means.cols, " numbers in ", means.rows,
-          " groups of one size, found [", rows.rows, ", ", rows.cols, "]");
-  backend.launch(kernels::mean_of_groups_kernel, means.size(),
-                 kernels::GroupsArguments{raw(rows.data), raw(means.data), rows.rows / means.rows, means.cols,
-                                          rows.stride, means.stride});
+  const Index size = maa::detail::size_of_groups(rows, means, "mean_of_groups");
+  backend.launch(
+      kernels::mean_of_groups_kernel, means.size(),
+      kernels::GroupsArguments{raw(rows.data), raw(means.data), size, means.cols, rows.stride, means.stride});
 }
 // drows (overwritten) = dmeans / size.
 inline void mean_of_groups_backward(const Backend& backend, In dmeans, Out drows) {
-  require(dmeans.rows > 0 && drows.rows % dmeans.rows == 0 && drows.cols == dmeans.cols,
-          "mean_of_groups_backward: expected rows of ", dmeans.cols, " numbers in ", dmeans.rows,
-          " groups of one size, found [", drows.rows, ", ", drows.cols, "]");
+  const Index size = maa::detail::size_of_groups(drows, dmeans, "mean_of_groups_backward");
   backend.launch(kernels::mean_of_groups_backward_kernel, drows.size(),
-                 kernels::GroupsArguments{raw(dmeans.data), raw(drows.data), drows.rows / dmeans.rows,
-                                          drows.cols, dmeans.stride, drows.stride});
+                 kernels::GroupsArguments{raw(dmeans.data), raw(drows.data), size, drows.cols, dmeans.stride,
+                                          drows.stride});
 }
 
 // Per column j, nothing for empty spans: x = (x - offset) scale; its inverse x / scale + offset; x *= factor;
