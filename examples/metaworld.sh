@@ -15,6 +15,9 @@ Without a stage: all four, one after the other. A stage alone needs the ones bef
   --out FOLDER   where results go (default out/metaworld/NAME)
   --seed N       seed of data and training
   --threads N    threads and simulator processes (default: all cores)
+  --placement-per-run  the paper's data: all episodes of a run have one placement
+  --condition WHAT     embeddings that the generator sees: h, v or both (default both)
+  --device NAME        what the generator runs on: cpu (default) or cuda
   --help         this text, and the options of `evaluate` once the program is built
 
 All other options are those of `evaluate`, for instance --prompts 100 --scenes 10 --scene-seed 5.
@@ -28,8 +31,9 @@ program=build/quickstart/examples/metaworld/metaworld
 stages=()
 preset=small
 out=
-common=()  # for every stage of the program
-own=()     # for one stage only
+common=()    # for every stage of the program
+generator=() # for train and evaluate
+own=()       # for one stage only
 
 while (($# > 0)); do
   case $1 in
@@ -41,16 +45,18 @@ while (($# > 0)); do
       fi
       exit 0
       ;;
-    --preset | --out | --seed | --threads)
+    --preset | --out | --seed | --threads | --condition | --device)
       name=${1#--} value=${2:?"$1 wants a value"}
       shift
       ;;&
-    --preset=* | --out=* | --seed=* | --threads=*)
+    --preset=* | --out=* | --seed=* | --threads=* | --condition=* | --device=*)
       name=${1%%=*} name=${name#--} value=${1#*=}
       ;;&
     --preset | --preset=*) preset=$value ;;
     --out | --out=*) out=$value ;;
     --seed | --seed=* | --threads | --threads=*) common+=("--$name" "$value") ;;
+    --condition | --condition=* | --device | --device=*) generator+=("--$name" "$value") ;;
+    --placement-per-run) common+=("$1") ;;
     collect | train | evaluate | report)
       # After an option it is that option's value.
       if ((${#own[@]} == 0 && ${#stages[@]} == 0)); then
@@ -98,6 +104,9 @@ if ((${#stages[@]} == 0)); then
 fi
 for name in "${stages[@]}"; do
   arguments=("${common[@]}")
+  if [[ $name == train || $name == evaluate ]]; then
+    arguments+=("${generator[@]}")
+  fi
   if [[ $name == evaluate || ${#stages[@]} == 1 ]]; then
     arguments+=("${own[@]}")
   fi
