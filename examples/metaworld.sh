@@ -16,6 +16,7 @@ Without a stage: all four, one after the other. A stage alone needs the ones bef
   --seed N       seed of data and training
   --threads N    threads and simulator processes (default: all cores)
   --placement-per-run  the paper's data: all episodes of a run have one placement
+  --without=WHAT       leaves an ingredient of the recipe out, to measure it (metaworld collect --help lists them)
   --condition WHAT     embeddings that the generator sees: h, v or both (default both)
   --device NAME        what the generator runs on: cpu (default) or cuda
   --help         this text, and the options of `evaluate` once the program is built
@@ -56,7 +57,7 @@ while (($# > 0)); do
     --out | --out=*) out=$value ;;
     --seed | --seed=* | --threads | --threads=*) common+=("--$name" "$value") ;;
     --condition | --condition=* | --device | --device=*) generator+=("--$name" "$value") ;;
-    --placement-per-run) common+=("$1") ;;
+    --placement-per-run | --without=*) common+=("$1") ;;
     collect | train | evaluate | report)
       # After an option it is that option's value.
       if ((${#own[@]} == 0 && ${#stages[@]} == 0)); then

@@ -16,6 +16,7 @@ struct Arguments {
   study::Options options;
   MetaWorldOptions simulator;
   bool noise_study = false;
+  std::vector<std::string> without = {};
   std::string device = "cpu";
 };
 
@@ -29,6 +30,11 @@ void add_common(CLI::App& command, Arguments& arguments) {
   command.add_option("--seed", options.seed, "seed of data and training")->capture_default_str();
   command.add_flag("--placement-per-run", options.placement_per_run,
                    "the paper's data: all episodes of a run have one placement");
+  command
+      .add_option("--without", arguments.without,
+                  "ingredients to leave out: reflections, translations, validation, extra-tasks, "
+                  "several-demonstrations")
+      ->check(CLI::IsMember(metaworld_ingredients()));
   command.add_option("--venv", arguments.simulator.venv, "virtual environment with the metaworld package")
       ->capture_default_str();
   command.add_option("--threads", options.threads, "threads and simulator processes")
@@ -67,7 +73,7 @@ Arguments parse(int argc, char** argv, std::string& command) {
                        "trajectory (h), of the states after success (v), or both")
           ->transform(CLI::CheckedTransformer(std::map<std::string, ConditionParts>{
               {"h", ConditionParts::h}, {"v", ConditionParts::v}, {"both", ConditionParts::both}}))
-          ->default_str(study::condition_name(options.condition));
+          ->option_text(concatenate("{h,v,both}=", study::condition_name(options.condition)));
     }
     evaluate->add_option("--prompts", options.prompts.per_task, "prompts (and so policies) of each task")
         ->check(CLI::PositiveNumber)
@@ -97,6 +103,9 @@ Arguments parse(int argc, char** argv, std::string& command) {
     }
     options.render = !no_render;
     command = app.get_subcommands().front()->get_name();
+  }
+  for (const auto& ingredient : arguments.without) {
+    remove_ingredient(arguments.options, ingredient);
   }
   if (arguments.options.out.empty()) {
     arguments.options.out = std::filesystem::path("out/metaworld") / arguments.preset;

@@ -73,6 +73,29 @@ study::Options metaworld_options(const std::string& preset) {
   return options;
 }
 
+const std::vector<std::string>& metaworld_ingredients() {
+  static const std::vector<std::string> names = {"reflections", "translations", "validation", "extra-tasks",
+                                                 "several-demonstrations"};
+  return names;
+}
+
+void remove_ingredient(study::Options& options, const std::string& ingredient) {
+  if (ingredient == "reflections") {
+    options.symmetry.mirrored_observation = options.symmetry.mirrored_action = {};
+  } else if (ingredient == "translations") {
+    options.symmetry.positions = {};
+  } else if (ingredient == "validation") {
+    options.tasks.validation = {};
+  } else if (ingredient == "extra-tasks") {
+    options.tasks.extra = {};
+  } else if (ingredient == "several-demonstrations") {
+    options.demonstrations = {1};
+  } else {
+    fail("metaworld: there is no ingredient \"", ingredient, "\"; the nearest are ",
+         nearest_names(ingredient, metaworld_ingredients()));
+  }
+}
+
 const study::ModelFactory& metaworld_models(const std::string& preset, const std::string& device) {
   if (device == "cuda") {
     return cuda_models(preset);

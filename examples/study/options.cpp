@@ -107,7 +107,9 @@ Json describe_training(const Options& o) {
       describe_data(o),
       {{"generator_steps", {o.autoencoder_steps, o.embedder_steps, o.denoiser_steps, o.behavior_steps}},
        {"demonstrations", o.demonstrations},
-       {"condition", condition_name(o.condition)}});
+       {"condition", condition_name(o.condition)},
+       {"reflections", !o.symmetry.mirrored_observation.empty()},
+       {"translations", !o.symmetry.positions.empty()}});
 }
 
 Json describe_evaluation(const Options& o) {
