@@ -154,6 +154,7 @@ TEST_CASE("training and generation give the CPU's results, in all stages") {
   chosen.validation_every = 6;
   chosen.validation_fraction = 0.25;
   check_fit<Config>(chosen);
+  chosen.behavior.huber_width = 0.1;
   chosen.embedder.symmetric = false;
   chosen.autoencoder.clamp_latent = true;
   chosen.denoiser.normalize_condition = true;

@@ -78,6 +78,28 @@ TEST_CASE("cuda: mean squared error") {
   }
 }
 
+TEST_CASE("cuda: pseudo-Huber") {
+  const auto backend = test_backend();
+  const auto session = backend.session();
+  const cpu::Backend host(1);
+  for (const double width : {0.05, 3.0}) {
+    for (const auto& [rows, cols] : shapes) {
+      const Index size = rows * cols;
+      Strided prediction(backend, rows, cols, 2, random<float>(size, 1));
+      Strided target(backend, rows, cols, 0, random<float>(size, 2));
+      Strided gradient(backend, rows, cols, 1, poisoned<float>(size));
+      const double expected =
+          cpu::huber_loss<double>(host, width, prediction.host(), target.host(), gradient.host());
+      const auto loss = huber_loss(backend, width, prediction.view(), target.view(), gradient.view());
+      const auto alone = huber_loss(backend, width, prediction.view(), target.view(), cuda::Out());
+      CHECK(read(backend, loss) == doctest::Approx(expected).epsilon(1e-7));
+      CHECK(read(backend, alone) == read(backend, loss));
+      CHECK(relative(gradient.found(), gradient.dense) < 1e-6);
+    }
+  }
+  CHECK_THROWS_AS(huber_loss(backend, 0, cuda::In(), cuda::In(), cuda::Out()), maa::Error);
+}
+
 TEST_CASE("cuda: InfoNCE") {
   const auto backend = test_backend();
   const auto session = backend.session();

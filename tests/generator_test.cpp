@@ -526,7 +526,7 @@ TEST_CASE("bad choices of validation tasks are errors") {
   check(with_noise_task(1, 0), {"noise"}, "usable as prompt for the validation task 'noise'");
 }
 
-TEST_CASE("of several guidances the policy is returned that agrees best with the prompt") {
+TEST_CASE("of several guidances the policy is returned that agrees best with the prompt, by a margin") {
   SmallGenerator generator{cpu::Backend(2)};
   auto chosen = options();
   chosen.behavior.train.steps = 20;
@@ -536,12 +536,16 @@ TEST_CASE("of several guidances the policy is returned that agrees best with the
   for (std::uint64_t i = 0; i < 12; ++i) {
     prompts.push_back(demonstration(static_cast<Index>(i % 2), 700 + i));
   }
-  const auto with = [&](std::vector<double> guidance, bool head) {
-    return generator.generate_each(prompts, {.guidance = std::move(guidance), .correct_head = head});
+  const auto with = [&](std::vector<double> guidance, bool head, double margin = 0) {
+    return generator.generate_each(
+        prompts, {.guidance = std::move(guidance), .guidance_margin = margin, .correct_head = head});
   };
   for (const bool head : {false, true}) {
     CAPTURE(head);
     const auto best = with(guidances, head);
+    constexpr double margin = 0.025;
+    const auto careful = with(guidances, head, margin);
+    std::set<bool> by_margin;
     std::vector<std::vector<Policy>> each;
     for (const double guidance : guidances) {
       each.push_back(with({guidance}, head));
@@ -555,19 +559,28 @@ TEST_CASE("of several guidances the policy is returned that agrees best with the
       used.insert(static_cast<std::size_t>(same - each.begin()));
       if (!head) {  // measured on the pairs that a head would see
         const auto error = [&](const Policy& policy) {
-          constexpr Index pairs = SmallConfig::prompt.pairs();
+          constexpr Index pairs = 2 * SmallConfig::prompt.pairs();
           Trajectory seen(pairs, 6, 2);
-          generator.state().prompt_encoder.write_pairs(prompts[i], seen.observations(), seen.actions());
+          generator.state().prompt_encoder.write_spread_pairs(prompts[i], seen.observations(),
+                                                              seen.actions());
           return action_error(policy, seen);
         };
         for (const auto& policies : each) {
           CHECK(error(best[i]) <= error(policies[i]) * (1 + 1e-5));
         }
+        const auto& first = each.front()[i];
+        if (!std::ranges::equal(best[i].weights(), first.weights())) {
+          const bool enough = error(best[i]) < (1 - margin) * error(first);
+          by_margin.insert(enough);
+          CHECK(std::ranges::equal(careful[i].weights(), (enough ? best[i] : first).weights()));
+        }
       }
     }
     CHECK(used.size() > 1);
+    CHECK(by_margin.size() == (head ? 0 : 2));  // both cases occurred
   }
   CHECK(std::ranges::equal(with({}, true).front().weights(), with(chosen.guidance, true).front().weights()));
+  CHECK_THROWS_WITH_AS(with(guidances, true, 1.5), doctest::Contains("found 1.5"), Error);
 }
 
 TEST_CASE("several threads may generate at once") {

@@ -25,6 +25,34 @@ TEST_CASE("mean squared error") {
   }
 }
 
+TEST_CASE("pseudo-Huber: quadratic below its width, linear above") {
+  const Backend backend(1);
+  for (const double width : {0.01, 0.5, 100.0}) {
+    auto prediction = random(3 * 17, 1);
+    auto target = random(3 * 17, 2);
+    double expected = 0;
+    for (std::size_t i = 0; i < target.size(); ++i) {
+      const double d = prediction[i] - target[i];
+      expected += 2 * width * (std::sqrt(d * d + width * width) - width) / double(target.size());
+    }
+    auto gradient = poisoned(3 * 17);
+    const auto loss = [&](MatrixView<double> into) {
+      return cpu::huber_loss(backend, width, matrix(prediction, 3, 17), matrix(target, 3, 17), into);
+    };
+    CHECK(loss(matrix(gradient, 3, 17)) == doctest::Approx(expected).epsilon(1e-9));
+    check_gradient("prediction", prediction, gradient, [&] { return loss(MatrixView<double>()); });
+    if (width == 100.0) {
+      CHECK(expected == doctest::Approx(cpu::mse_loss(backend, matrix(prediction, 3, 17),
+                                                      matrix(target, 3, 17), MatrixView<double>()))
+                            .epsilon(1e-3));
+    }
+  }
+  auto any = random(4, 1);
+  check_error("huber_loss: expected a positive width, found 0", [&] {
+    cpu::huber_loss(backend, 0, matrix(any, 2, 2), matrix(any, 2, 2), MatrixView<double>());
+  });
+}
+
 TEST_CASE("InfoNCE with hard and soft targets") {
   const Backend backend(1);
   const Index n = 6;

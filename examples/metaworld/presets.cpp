@@ -55,6 +55,7 @@ study::Options metaworld_options(const std::string& preset) {
     options.snapshots = 20;
     options.behavior_steps = 1200;
     options.demonstrations = {1, 3};
+    options.huber_width = 0.1;
   }
   if (preset == "paper" || preset == "reference") {
     // One placement per run, and many policies; no head and no choice, and training validates by runs.

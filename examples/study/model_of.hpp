@@ -33,6 +33,7 @@ class ModelOf final : public Model {
     settings.condition = options.condition;
     settings.behavior.augmentation = reflect_and_translate(options.symmetry);
     settings.behavior.demonstrations = options.demonstrations;
+    settings.behavior.huber_width = options.huber_width;
     settings.behavior.validation_tasks = options.tasks.validation;
     if (!conditioned) {
       settings.behavior.condition_dropout = settings.denoiser.condition_dropout = 1;

@@ -109,7 +109,8 @@ Json describe_training(const Options& o) {
        {"demonstrations", o.demonstrations},
        {"condition", condition_name(o.condition)},
        {"reflections", !o.symmetry.mirrored_observation.empty()},
-       {"translations", !o.symmetry.positions.empty()}});
+       {"translations", !o.symmetry.positions.empty()},
+       {"huber_width", o.huber_width}});
 }
 
 Json describe_evaluation(const Options& o) {

@@ -70,6 +70,7 @@ struct Options {
   Index behavior_steps = 800;
   std::vector<Index> demonstrations = {1};  // per prompt in the last stage, one of these in each step
   ConditionParts condition = ConditionParts::both;
+  double huber_width = 0;            // of the last stage's loss; 0: squared error
   bool unconditioned_rival = false;  // trains a generator that never sees a prompt, too
   // Evaluation.
   PromptOptions prompts;

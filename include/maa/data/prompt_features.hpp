@@ -92,6 +92,22 @@ class PromptEncoder {
     }
   }
 
+  // Pairs spread evenly over the same windows, as many of each segment: observations [segments * any, O],
+  // actions [.., A]. Of a window with fewer steps some count more than once.
+  void write_spread_pairs(const Trajectory& trajectory, MatrixView<float> observations,
+                          MatrixView<float> actions) const {
+    const Index count = observations.rows / shape_.segments;
+    for (Index row = 0; row < observations.rows; ++row) {
+      const Index segment = row / count;
+      const Index first = segment_start(trajectory, segment);
+      const Index length =
+          shape_.from == PromptSteps::first ? shape_.steps : segment_start(trajectory, segment + 1) - first;
+      const Index step = first + row % count * length / count;
+      std::copy_n(trajectory.observations().row(step), observations.cols, observations.row(row));
+      std::copy_n(trajectory.actions().row(step), actions.cols, actions.row(row));
+    }
+  }
+
   // features [segments, success_features]: the observations after the first successful step (that step's
   // action led to success, so its result is the next observation), or the segment's last; the trajectory's
   // last state repeats where it ends too early. Zeros for a trajectory without success.

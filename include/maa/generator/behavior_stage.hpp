@@ -32,6 +32,8 @@ class BehaviorStage {
     require(!options.demonstrations.empty() &&
                 std::ranges::all_of(options.demonstrations, [](Index k) { return k > 0; }),
             "fit: expected positive numbers of demonstrations per prompt");
+    require(options.huber_width >= 0, "fit: expected a width of the loss that is not negative, found ",
+            options.huber_width);
     require(options.validation_prompts > 0, "fit: expected validation prompts, found ",
             options.validation_prompts);
   }
@@ -121,8 +123,9 @@ class BehaviorStage {
     const auto guidance = options_.keep == Keep::best_fallback ? std::span<const double>(unconditioned)
                                                                : std::span<const double>(state_.guidance);
     const auto policies = Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
-                              .generate(condition, {made.prompt_observations, made.prompt_actions}, guidance,
-                                        false, sample_streams(rng, 1, count), state_.sampling, true);
+                              .generate(condition, {made.prompt_observations, made.prompt_actions, group},
+                                        guidance, GenerateOptions().guidance_margin, false,
+                                        sample_streams(rng, 1, count), state_.sampling, true);
     return read(backend_, action_loss(policies, batch, MatrixView<Real>()));
   }
   // What is kept of the best validation.
@@ -244,7 +247,8 @@ class BehaviorStage {
     }
   }
 
-  // Mean squared error of the squashed actions, and its gradient for the policies' weights, if wanted.
+  // Mean squared error of the squashed actions; or, if wanted, the loss that is trained for and its gradient
+  // for the policies' weights.
   auto action_loss(MatrixView<const Real> policies, const DeviceBatch& batch, MatrixView<Real> dpolicies) {
     const auto scope = workspace_.scope();
     const auto& target = batch.actions;
@@ -260,7 +264,9 @@ class BehaviorStage {
     if (dpolicies.data == nullptr) {
       return mse_loss(backend_, action.flat(), target.flat(), MatrixView<Real>());
     }
-    const auto loss = mse_loss(backend_, action.flat(), target.flat(), daction.flat());
+    const double width = options_.huber_width;
+    const auto loss = width > 0 ? huber_loss(backend_, width, action.flat(), target.flat(), daction.flat())
+                                : mse_loss(backend_, action.flat(), target.flat(), daction.flat());
     activation_backward(backend_, squash, raw.span(), daction.span(), daction.span());
     fill_zero(backend_, dpolicies);
     policy_batch_backward(backend_, layout_, policies, batch.observations, saved, daction,

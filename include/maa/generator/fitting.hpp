@@ -201,7 +201,7 @@ class Fitting {
   }
   std::string validation_text() const {
     const auto& behavior = options_.behavior;
-    std::string text = "demonstrations";
+    std::string text = concatenate("width ", behavior.huber_width, ", demonstrations");
     for (const Index count : behavior.demonstrations) {
       text += concatenate(" ", count);
     }

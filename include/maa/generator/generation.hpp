@@ -12,6 +12,8 @@ namespace detail {
 struct PromptPairs {
   SequenceView<float> observations;
   SequenceView<float> actions;
+  Index demonstrations = 1;  // per prompt
+  Index density = 1;         // pairs in place of each that training fits heads to
 };
 
 // Results lie in `workspace`, pairs in the object. All arguments must outlive it.
@@ -30,13 +32,14 @@ class Generation {
 
   // Policies [rows, parameters] for normalised observations, from conditions [rows, condition_size] and the
   // prompts' pairs. Each guidance makes a candidate, from the same noise, and the fallback is one more, if it
-  // is allowed and there is one; of several each row is the one with the least held_out_error(). The head is
-  // fitted to all pairs, if it is to be.
+  // is allowed and there is one; of several each row is the first, or the one with the least held_out_error()
+  // if that is below (1 - margin) times the first's. The head is fitted to all pairs, if it is to be.
   MatrixView<Real> generate(MatrixView<const Real> condition, const PromptPairs& pairs,
-                            std::span<const double> guidances, bool allow_fallback,
+                            std::span<const double> guidances, double margin, bool allow_fallback,
                             const std::vector<Rng>& streams, const SamplingOptions& sampling, bool with_head,
                             const SamplingProgress& progress = {}) {
     require(!guidances.empty(), "generate: expected at least one guidance, found none");
+    require(margin >= 0 && margin <= 1, "generate: expected a margin from 0 to 1, found ", margin);
     const bool has_fallback = allow_fallback && with_head && !state_.fallback_policy.empty();
     const bool choosing = guidances.size() > 1 || has_fallback;
     MatrixView<Real> chosen;
@@ -50,6 +53,9 @@ class Generation {
       if (!chosen.data) {
         chosen = candidates;
         least = std::move(error);
+        for (double& bar : least) {
+          bar *= 1 - margin;
+        }
         return;
       }
       for (Index i = 0; i < condition.rows; ++i) {
@@ -109,11 +115,11 @@ class Generation {
   // Each prompt, an equal share of the demonstrations in order, stands for `per_prompt` rows.
   PromptPairs pairs(std::span<const Trajectory> demonstrations, Index rows, Index per_prompt) {
     const Index share = static_cast<Index>(demonstrations.size()) / (rows / per_prompt);
-    const auto result = allocate(rows, share * pair_count);
+    const auto result = allocate(rows, share * pair_count, share, density);
     for (Index i = 0; i < rows; ++i) {
       for (Index k = 0; k < share; ++k) {
         const Index row = (i * share + k) * pair_count;
-        state_.prompt_encoder.write_pairs(
+        state_.prompt_encoder.write_spread_pairs(
             demonstrations[static_cast<std::size_t>(i / per_prompt * share + k)],
             result.observations.flat().row_range(row, pair_count),
             result.actions.flat().row_range(row, pair_count));
@@ -129,7 +135,8 @@ class Generation {
     const auto corrected = workspace_.template matrix<Real>(policies.rows, policies.cols);
     const auto seen = uploaded(backend_, SequenceView<const float>(pairs.observations), workspace_);
     const auto done = uploaded(backend_, SequenceView<const float>(pairs.actions), workspace_);
-    Model::HeadModel::forward(backend_, Network::layout(), head, policies, seen, done, corrected, workspace_);
+    Model::HeadModel::forward(backend_, Network::layout(), head, policies, seen, done, corrected, workspace_,
+                              pairs.density);
     return corrected;
   }
 
@@ -142,14 +149,14 @@ class Generation {
     Buffer<double> error(policies.rows);
     if constexpr (Model::has_head) {
       if (with_head) {
-        const Index count = all.observations.length;
-        const Index share = count / pair_count;
-        constexpr Index stretch = 2 * Config::prompt.sequence;
+        const Index share = all.demonstrations;
+        const Index each = all.observations.length / share;
+        const Index stretch = 2 * Config::prompt.sequence * all.density;
         for (Index fold = 0; fold < std::max<Index>(2, share); ++fold) {
           const auto scope = workspace_.scope();
           const auto host_scope = host_.scope();
           const auto held_out = [&](Index row) {
-            return (share > 1 ? row / pair_count : row / stretch % 2) == fold;
+            return (share > 1 ? row / each : row / stretch % 2) == fold;
           };
           const auto fitted = part(all, [&](Index row) { return !held_out(row); });
           add_error(fit_heads(policies, fitted, head), part(all, held_out), error);
@@ -162,11 +169,14 @@ class Generation {
   }
 
  private:
-  static constexpr Index pair_count = Config::prompt.pairs();
+  // A prompt is often longer than the pairs that training takes of it; more of them mean less noise in the
+  // head, and cost little here.
+  static constexpr Index density = 2;
+  static constexpr Index pair_count = density * Config::prompt.pairs();
 
-  PromptPairs allocate(Index rows, Index length) {
+  PromptPairs allocate(Index rows, Index length, Index demonstrations, Index pair_density) {
     return {host_.sequence<float>(rows, length, Network::observation_size),
-            host_.sequence<float>(rows, length, Network::action_size)};
+            host_.sequence<float>(rows, length, Network::action_size), demonstrations, pair_density};
   }
   template <class Keep>
   PromptPairs part(const PromptPairs& all, const Keep& keep) {
@@ -177,7 +187,7 @@ class Generation {
       }
     }
     const auto length = static_cast<Index>(rows.size());
-    const auto result = allocate(all.observations.batch, length);
+    const auto result = allocate(all.observations.batch, length, all.demonstrations, all.density);
     const auto copy = [&](SequenceView<float> from, SequenceView<float> to) {
       for (Index i = 0; i < to.batch; ++i) {
         for (Index k = 0; k < length; ++k) {

@@ -70,6 +70,9 @@ struct BehaviorOptions {
   std::vector<std::string> validation_tasks;
   Index validation_prompts = 8;
   Keep keep = Keep::best_fallback;  // without validation tasks: last
+  // The error of an action: its square (0), or the square up to about this width and the absolute value
+  // beyond (pseudo-Huber), by which small errors count more. Validation takes the square always.
+  double huber_width = 0;
   double prompt_action_noise = 0.05;
   double condition_dropout = 0;  // share of samples with a zero condition, as in DenoiserOptions
   Augmentation augmentation;
@@ -178,10 +181,13 @@ struct GenerateOptions {
   Index demonstrations_per_prompt = 1;  // for generate_each(): so many in a row make one prompt
   std::uint64_t seed = 0;               // equal seeds give equal policies
   // How much the condition counts: 0 not at all, above 1 more than trained (all but 1 want
-  // condition_dropout). Of several, a candidate is made with each, and the one is returned that agrees best
-  // with parts of the prompt that its head was not fitted to. Empty: the generator's own choice
+  // condition_dropout). Of several, a candidate is made with each, and the first is returned unless another
+  // agrees better with parts of the prompt that its head was not fitted to. Empty: the generator's own choice
   // (FitOptions::guidance), and its fallback where it has one (Keep::best_fallback).
   std::vector<double> guidance = {};
+  // How much better: by this share of the first candidate's mean squared error on those parts. That error is
+  // measured on some 60 steps, so a smaller difference says little.
+  double guidance_margin = 0.1;
   bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
   // made at its first use.

@@ -44,13 +44,13 @@ struct RidgeHead {
   };
 
   // policies [batch, parameters] for normalised observations; prompt_observations [batch, rows, O],
-  // normalised; prompt_actions [batch, rows, A]. Writes `corrected` [batch, parameters]. Inputs must outlive
-  // the result.
+  // normalised; prompt_actions [batch, rows, A]. Writes `corrected` [batch, parameters]. `density` rows weigh
+  // as much against the shrinkage as one. Inputs must outlive the result.
   template <class Backend, class T>
   static auto forward(const Backend& backend, const MlpLayout& layout, const Weights<const T>& w,
                       MatrixView<const T> policies, SequenceView<const T> prompt_observations,
                       SequenceView<const T> prompt_actions, MatrixView<T> corrected,
-                      WorkspaceOf<Backend>& workspace) {
+                      WorkspaceOf<Backend>& workspace, Index density = 1) {
     const Index batch = policies.rows;
     const Index rows = prompt_observations.length;
     const auto mean = workspace.template sequence<T>(batch, rows, actions);
@@ -61,7 +61,7 @@ struct RidgeHead {
                                           workspace.template sequence<T>(batch, rows, actions),
                                           workspace.template sequence<T>(batch, actions, units + 1)};
     head_residual(backend, squashed, mean, prompt_actions, saved.residual);
-    ridge_forward(backend, features, saved.residual, strength(w, rows), saved.correction);
+    ridge_forward(backend, features, saved.residual, strength(w, rows, density), saved.correction);
     copy_matrix(backend, policies, corrected);
     add_head(backend, layout, saved.correction, corrected);
     return saved;
@@ -96,9 +96,10 @@ struct RidgeHead {
   static constexpr bool squashed = Network::squash == Squash::tanh;
 
   template <class T>
-  static RidgeStrength<T> strength(const Weights<const T>& w, Index rows) {
-    return {w.log_strength, w.row_exponent, base_strength,
-            std::log(static_cast<double>(rows) / reference_rows)};
+  static RidgeStrength<T> strength(const Weights<const T>& w, Index rows, Index density = 1) {
+    const auto weight = static_cast<double>(density);
+    return {w.log_strength, w.row_exponent, base_strength * weight,
+            std::log(static_cast<double>(rows) / weight / reference_rows)};
   }
 };
 

@@ -40,6 +40,42 @@ double mse_loss(const Backend& backend, In<T> prediction, In<T> target, MatrixVi
   return sum / count;
 }
 
+// Mean over all elements of 2 w (sqrt(d^2 + w^2) - w) for d = prediction - target and w = width: about d^2
+// where |d| is far below the width, 2 w |d| far above it (pseudo-Huber; Charbonnier et al., 1997).
+template <class T>
+double huber_loss(const Backend& backend, double width, In<T> prediction, In<T> target,
+                  MatrixView<T> dprediction) {
+  require(width > 0, "huber_loss: expected a positive width, found ", width);
+  require_shape(target, prediction.rows, prediction.cols, "huber_loss: target");
+  require(prediction.size() > 0, "huber_loss: expected at least one element, found none");
+  if (dprediction.data != nullptr) {
+    require_shape(dprediction, prediction.rows, prediction.cols, "huber_loss: dprediction");
+  }
+  const auto count = static_cast<double>(prediction.size());
+  const T w = static_cast<T>(width);
+  const T scale = static_cast<T>(2 * width / count);
+  const double sum = detail::chunked_sum(
+      backend, prediction.rows, detail::rows_per_task(prediction.cols), [=](Index first, Index last) {
+        double part = 0;
+        for (Index i = first; i < last; ++i) {
+          const T* p = prediction.row(i);
+          const T* t = target.row(i);
+          part += detail::lane_sum<double>(prediction.cols, [=](Index j) {
+            const double d = p[j] - t[j];
+            return d * d / (std::sqrt(d * d + width * width) + width);  // without cancellation
+          });
+          if (dprediction.data != nullptr) {
+            detail::lane_map(prediction.cols, dprediction.row(i), [=](Index j) {
+              const T d = p[j] - t[j];
+              return scale * d / std::sqrt(d * d + w * w);
+            });
+          }
+        }
+        return part;
+      });
+  return 2 * width * sum / count;
+}
+
 // Contrastive loss (van den Oord et al., 2018): mean over rows of the cross-entropy of softmax(logits row)
 // against the target row. logits, targets [rows, candidates]; a target row is a distribution (InfoNCE: the
 // identity matrix). dlogits = (softmax * sum(target row) - target) / rows.

@@ -210,7 +210,7 @@ MAA_DEVICE Int elements_of_block(Int b, Int count) {
 const Int left = count - b * elements_per_block;
 return left < elements_per_block ? left : elements_per_block; } struct MseArguments {
 const float* prediction; const float* target; float* dprediction; double* parts; Int count;
-Int cols; Int prediction_row; Int target_row; Int dprediction_row; double scale; };
+Int cols; Int prediction_row; Int target_row; Int dprediction_row; double scale; double width; };
 MAA_DEVICE void mse(const Block& block, Int b, const MseArguments& a) {
 const double part = block.sum<double>(elements_of_block(b, a.count), [&](Int k) {
 const Int i = b * elements_per_block + k, r = i / a.cols, c = i % a.cols;
@@ -218,7 +218,16 @@ const float difference = a.prediction[r * a.prediction_row + c] - a.target[r * a
 if (a.dprediction != nullptr) {
 a.dprediction[r * a.dprediction_row + c] = float(a.scale) * difference; }
 return double(difference) * double(difference); }); block.each(1, [&](Int) { a.parts[b] = part; });
-} MAA_PER_BLOCK(mse, MseArguments) struct InfoNceArguments { const float* logits;
+} MAA_PER_BLOCK(mse, MseArguments)
+MAA_DEVICE void huber(const Block& block, Int b, const MseArguments& a) {
+const double part = block.sum<double>(elements_of_block(b, a.count), [&](Int k) {
+const Int i = b * elements_per_block + k, r = i / a.cols, c = i % a.cols;
+const float difference = a.prediction[r * a.prediction_row + c] - a.target[r * a.target_row + c];
+const double d = double(difference), root = sqrt(d * d + a.width * a.width);
+if (a.dprediction != nullptr) {
+a.dprediction[r * a.dprediction_row + c] = float(a.scale * a.width * d / root); }
+return d * d / (root + a.width); }); block.each(1, [&](Int) { a.parts[b] = part; }); }
+MAA_PER_BLOCK(huber, MseArguments) struct InfoNceArguments { const float* logits;
 const float* targets; float* dlogits; double* parts; float* maxima; Int rows; Int cols;
 Int logits_row; Int targets_row; Int dlogits_row; }; constexpr Int maxima_per_row = 256 + 16;
 MAA_DEVICE float maximum_of(const float* values, Int count, Int step) { float maximum = values[0];

@@ -53,8 +53,27 @@ inline Scalar mse_loss(const Backend& backend, In prediction, In target, Out dpr
   backend.launch(kernels::mse_kernel, blocks,
                  kernels::MseArguments{raw(prediction.data), raw(target.data), raw(dprediction.data), parts,
                                        prediction.size(), prediction.cols, prediction.stride, target.stride,
-                                       dprediction.stride, 2 / count});
+                                       dprediction.stride, 2 / count, 0});
   return detail::add_up(backend, parts, blocks, 1 / count);
+}
+
+// Mean over all elements of 2 w (sqrt(d^2 + w^2) - w) for d = prediction - target and w = width.
+inline Scalar huber_loss(const Backend& backend, double width, In prediction, In target, Out dprediction) {
+  require(width > 0, "huber_loss: expected a positive width, found ", width);
+  require_shape(target, prediction.rows, prediction.cols, "huber_loss: target");
+  require(prediction.size() > 0, "huber_loss: expected at least one element, found none");
+  if (dprediction.data != nullptr) {
+    require_shape(dprediction, prediction.rows, prediction.cols, "huber_loss: dprediction");
+  }
+  const auto count = static_cast<double>(prediction.size());
+  const Index blocks = detail::blocks_for(prediction.size());
+  const auto scope = backend.scratch().scope();
+  double* const parts = detail::take_parts(backend, blocks);
+  backend.launch(kernels::huber_kernel, blocks,
+                 kernels::MseArguments{raw(prediction.data), raw(target.data), raw(dprediction.data), parts,
+                                       prediction.size(), prediction.cols, prediction.stride, target.stride,
+                                       dprediction.stride, 2 / count, width});
+  return detail::add_up(backend, parts, blocks, 2 * width / count);
 }
 
 // Contrastive loss (van den Oord et al., 2018): mean over rows of the cross-entropy of softmax(logits row)

@@ -41,6 +41,7 @@ struct MseArguments {
   Int target_row;
   Int dprediction_row;
   double scale;  // 2 / count
+  double width;  // of huber
 };
 MAA_DEVICE void mse(const Block& block, Int b, const MseArguments& a) {
   const double part = block.sum<double>(elements_of_block(b, a.count), [&](Int k) {
@@ -54,6 +55,19 @@ MAA_DEVICE void mse(const Block& block, Int b, const MseArguments& a) {
   block.each(1, [&](Int) { a.parts[b] = part; });
 }
 MAA_PER_BLOCK(mse, MseArguments)
+MAA_DEVICE void huber(const Block& block, Int b, const MseArguments& a) {
+  const double part = block.sum<double>(elements_of_block(b, a.count), [&](Int k) {
+    const Int i = b * elements_per_block + k, r = i / a.cols, c = i % a.cols;
+    const float difference = a.prediction[r * a.prediction_row + c] - a.target[r * a.target_row + c];
+    const double d = double(difference), root = sqrt(d * d + a.width * a.width);
+    if (a.dprediction != nullptr) {
+      a.dprediction[r * a.dprediction_row + c] = float(a.scale * a.width * d / root);
+    }
+    return d * d / (root + a.width);
+  });
+  block.each(1, [&](Int) { a.parts[b] = part; });
+}
+MAA_PER_BLOCK(huber, MseArguments)
 
 struct InfoNceArguments {
   const float* logits;
