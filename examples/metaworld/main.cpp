@@ -33,7 +33,7 @@ void add_common(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--without", arguments.without,
                   "ingredients to leave out: reflections, translations, validation, extra-tasks, "
-                  "several-demonstrations")
+                  "several-demonstrations, huber")
       ->check(CLI::IsMember(metaworld_ingredients()));
   command.add_option("--venv", arguments.simulator.venv, "virtual environment with the metaworld package")
       ->capture_default_str();

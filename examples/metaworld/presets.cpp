@@ -75,8 +75,8 @@ study::Options metaworld_options(const std::string& preset) {
 }
 
 const std::vector<std::string>& metaworld_ingredients() {
-  static const std::vector<std::string> names = {"reflections", "translations", "validation", "extra-tasks",
-                                                 "several-demonstrations"};
+  static const std::vector<std::string> names = {"reflections", "translations",           "validation",
+                                                 "extra-tasks", "several-demonstrations", "huber"};
   return names;
 }
 
@@ -91,6 +91,8 @@ void remove_ingredient(study::Options& options, const std::string& ingredient) {
     options.tasks.extra = {};
   } else if (ingredient == "several-demonstrations") {
     options.demonstrations = {1};
+  } else if (ingredient == "huber") {
+    options.huber_width = 0;
   } else {
     fail("metaworld: there is no ingredient \"", ingredient, "\"; the nearest are ",
          nearest_names(ingredient, metaworld_ingredients()));

@@ -20,6 +20,7 @@ study::Options metaworld_options(const std::string& preset);
 //   validation                  tasks that no policy is trained on; without them there is no fallback policy
 //   extra-tasks                 training tasks that are not reported
 //   several-demonstrations      prompts of more than one demonstration in training
+//   huber                       the loss that small errors weigh more in; the square takes its place
 const std::vector<std::string>& metaworld_ingredients();
 // Error if there is no such ingredient.
 void remove_ingredient(study::Options& options, const std::string& ingredient);
