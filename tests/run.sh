@@ -25,7 +25,7 @@ total=$(count '^[[:space:]]*<testcase ')
 passed=$(count '^[[:space:]]*<testcase .*status="run"')
 skipped=$(count '^[[:space:]]*<skipped message="SKIP_RETURN_CODE')
 if ((skipped > 0)); then
-  echo "$skipped skipped: this machine lacks an instruction set or a Python package they need"
+  echo "$skipped skipped: this machine lacks an instruction set, a Python package or a CUDA device that they need"
 fi
 failed=$((total - passed - skipped))
 echo "$passed passed, $failed failed"
