@@ -10,34 +10,44 @@
 MAA_NAMESPACE_BEGIN
 namespace cpu {
 
-// Mean over all elements of (prediction - target)^2.
-template <class T>
-double mse_loss(const Backend& backend, In<T> prediction, In<T> target, MatrixView<T> dprediction) {
-  require_shape(target, prediction.rows, prediction.cols, "mse_loss: target");
-  require(prediction.size() > 0, "mse_loss: expected at least one element, found none");
+namespace detail {
+
+// The mean over all elements of value(prediction - target), and its gradient slope(prediction - target).
+template <class T, class Value, class Slope>
+double mean_loss(const Backend& backend, const char* op, const char* target_name,
+                 const char* dprediction_name, In<T> prediction, In<T> target, MatrixView<T> dprediction,
+                 const Value& value, const Slope& slope) {
+  require_shape(target, prediction.rows, prediction.cols, target_name);
+  require(prediction.size() > 0, op, ": expected at least one element, found none");
   if (dprediction.data != nullptr) {
-    require_shape(dprediction, prediction.rows, prediction.cols, "mse_loss: dprediction");
+    require_shape(dprediction, prediction.rows, prediction.cols, dprediction_name);
   }
-  const auto count = static_cast<double>(prediction.size());
-  const T scale = static_cast<T>(2 / count);
-  const double sum = detail::chunked_sum(
-      backend, prediction.rows, detail::rows_per_task(prediction.cols), [=](Index first, Index last) {
+  const double sum =
+      chunked_sum(backend, prediction.rows, rows_per_task(prediction.cols), [=](Index first, Index last) {
         double part = 0;
         for (Index i = first; i < last; ++i) {
           const T* p = prediction.row(i);
           const T* t = target.row(i);
-          part += detail::lane_sum<double>(prediction.cols, [=](Index j) {
-            const double difference = p[j] - t[j];
-            return difference * difference;
-          });
+          part += lane_sum<double>(prediction.cols,
+                                   [=](Index j) { return value(static_cast<double>(p[j] - t[j])); });
           if (dprediction.data != nullptr) {
-            detail::lane_map(prediction.cols, dprediction.row(i),
-                             [=](Index j) { return scale * (p[j] - t[j]); });
+            lane_map(prediction.cols, dprediction.row(i), [=](Index j) { return slope(p[j] - t[j]); });
           }
         }
         return part;
       });
-  return sum / count;
+  return sum / static_cast<double>(prediction.size());
+}
+
+}  // namespace detail
+
+// Mean over all elements of (prediction - target)^2.
+template <class T>
+double mse_loss(const Backend& backend, In<T> prediction, In<T> target, MatrixView<T> dprediction) {
+  const T scale = static_cast<T>(2 / static_cast<double>(prediction.size()));
+  return detail::mean_loss<T>(
+      backend, "mse_loss", "mse_loss: target", "mse_loss: dprediction", prediction, target, dprediction,
+      [](double d) { return d * d; }, [=](T d) { return scale * d; });
 }
 
 // Mean over all elements of 2 w (sqrt(d^2 + w^2) - w) for d = prediction - target and w = width: about d^2
@@ -46,34 +56,14 @@ template <class T>
 double huber_loss(const Backend& backend, double width, In<T> prediction, In<T> target,
                   MatrixView<T> dprediction) {
   require(width > 0, "huber_loss: expected a positive width, found ", width);
-  require_shape(target, prediction.rows, prediction.cols, "huber_loss: target");
-  require(prediction.size() > 0, "huber_loss: expected at least one element, found none");
-  if (dprediction.data != nullptr) {
-    require_shape(dprediction, prediction.rows, prediction.cols, "huber_loss: dprediction");
-  }
-  const auto count = static_cast<double>(prediction.size());
   const T w = static_cast<T>(width);
-  const T scale = static_cast<T>(2 * width / count);
-  const double sum = detail::chunked_sum(
-      backend, prediction.rows, detail::rows_per_task(prediction.cols), [=](Index first, Index last) {
-        double part = 0;
-        for (Index i = first; i < last; ++i) {
-          const T* p = prediction.row(i);
-          const T* t = target.row(i);
-          part += detail::lane_sum<double>(prediction.cols, [=](Index j) {
-            const double d = p[j] - t[j];
-            return d * d / (std::sqrt(d * d + width * width) + width);  // without cancellation
-          });
-          if (dprediction.data != nullptr) {
-            detail::lane_map(prediction.cols, dprediction.row(i), [=](Index j) {
-              const T d = p[j] - t[j];
-              return scale * d / std::sqrt(d * d + w * w);
-            });
-          }
-        }
-        return part;
-      });
-  return 2 * width * sum / count;
+  const T scale = static_cast<T>(2 * width / static_cast<double>(prediction.size()));
+  return detail::mean_loss<T>(
+      backend, "huber_loss", "huber_loss: target", "huber_loss: dprediction", prediction, target, dprediction,
+      [=](double d) {  // without cancellation
+        return 2 * width * (d * d / (std::sqrt(d * d + width * width) + width));
+      },
+      [=](T d) { return scale * d / std::sqrt(d * d + w * w); });
 }
 
 // Contrastive loss (van den Oord et al., 2018): mean over rows of the cross-entropy of softmax(logits row)

@@ -39,41 +39,41 @@ inline Scalar sum(const Backend& backend, Scalar a, Scalar b) {
   return result;
 }
 
-// Mean over all elements of (prediction - target)^2.
-inline Scalar mse_loss(const Backend& backend, In prediction, In target, Out dprediction) {
-  require_shape(target, prediction.rows, prediction.cols, "mse_loss: target");
-  require(prediction.size() > 0, "mse_loss: expected at least one element, found none");
+namespace detail {
+
+// The mean over all elements of a loss of prediction - target: scale times the kernel's sum.
+inline Scalar mean_loss(const Backend& backend, const char* op, const char* target_name,
+                        const char* dprediction_name, const Kernel<kernels::MseArguments>& kernel,
+                        double width, double scale, In prediction, In target, Out dprediction) {
+  require_shape(target, prediction.rows, prediction.cols, target_name);
+  require(prediction.size() > 0, op, ": expected at least one element, found none");
   if (dprediction.data != nullptr) {
-    require_shape(dprediction, prediction.rows, prediction.cols, "mse_loss: dprediction");
+    require_shape(dprediction, prediction.rows, prediction.cols, dprediction_name);
   }
   const auto count = static_cast<double>(prediction.size());
-  const Index blocks = detail::blocks_for(prediction.size());
+  const Index blocks = blocks_for(prediction.size());
   const auto scope = backend.scratch().scope();
-  double* const parts = detail::take_parts(backend, blocks);
-  backend.launch(kernels::mse_kernel, blocks,
+  double* const parts = take_parts(backend, blocks);
+  backend.launch(kernel, blocks,
                  kernels::MseArguments{raw(prediction.data), raw(target.data), raw(dprediction.data), parts,
                                        prediction.size(), prediction.cols, prediction.stride, target.stride,
-                                       dprediction.stride, 2 / count, 0});
-  return detail::add_up(backend, parts, blocks, 1 / count);
+                                       dprediction.stride, 2 / count, width});
+  return add_up(backend, parts, blocks, scale / count);
+}
+
+}  // namespace detail
+
+// Mean over all elements of (prediction - target)^2.
+inline Scalar mse_loss(const Backend& backend, In prediction, In target, Out dprediction) {
+  return detail::mean_loss(backend, "mse_loss", "mse_loss: target", "mse_loss: dprediction",
+                           kernels::mse_kernel, 0, 1, prediction, target, dprediction);
 }
 
 // Mean over all elements of 2 w (sqrt(d^2 + w^2) - w) for d = prediction - target and w = width.
 inline Scalar huber_loss(const Backend& backend, double width, In prediction, In target, Out dprediction) {
   require(width > 0, "huber_loss: expected a positive width, found ", width);
-  require_shape(target, prediction.rows, prediction.cols, "huber_loss: target");
-  require(prediction.size() > 0, "huber_loss: expected at least one element, found none");
-  if (dprediction.data != nullptr) {
-    require_shape(dprediction, prediction.rows, prediction.cols, "huber_loss: dprediction");
-  }
-  const auto count = static_cast<double>(prediction.size());
-  const Index blocks = detail::blocks_for(prediction.size());
-  const auto scope = backend.scratch().scope();
-  double* const parts = detail::take_parts(backend, blocks);
-  backend.launch(kernels::huber_kernel, blocks,
-                 kernels::MseArguments{raw(prediction.data), raw(target.data), raw(dprediction.data), parts,
-                                       prediction.size(), prediction.cols, prediction.stride, target.stride,
-                                       dprediction.stride, 2 / count, width});
-  return detail::add_up(backend, parts, blocks, 2 * width / count);
+  return detail::mean_loss(backend, "huber_loss", "huber_loss: target", "huber_loss: dprediction",
+                           kernels::huber_kernel, width, 2 * width, prediction, target, dprediction);
 }
 
 // Contrastive loss (van den Oord et al., 2018): mean over rows of the cross-entropy of softmax(logits row)
