@@ -23,9 +23,9 @@ print_times
 count() { grep -cE "$1" "$results" || true; }
 total=$(count '^[[:space:]]*<testcase ')
 passed=$(count '^[[:space:]]*<testcase .*status="run"')
-skipped=$(count '^[[:space:]]*<skipped message="SKIP_RETURN_CODE')
+skipped=$(count '^[[:space:]]*<skipped message="SKIP_(RETURN_CODE|REGULAR_EXPRESSION)')
 if ((skipped > 0)); then
-  echo "$skipped skipped: this machine lacks an instruction set, a Python package or a CUDA device that they need"
+  echo "$skipped skipped: this machine lacks an instruction set, a Python package, the CUDA toolkit or a device that they need"
 fi
 failed=$((total - passed - skipped))
 echo "$passed passed, $failed failed"
