@@ -4,6 +4,7 @@
 #include <maa/backend/cpu.hpp>
 #include <maa/generator/fitting.hpp>
 
+#include "random_dataset.hpp"
 #include "small_config.hpp"
 
 #include <optional>
@@ -24,31 +25,13 @@ struct HeadlessConfig : SlopeConfig {
   static constexpr HeadCorrection head_correction = HeadCorrection::none;
 };
 
-Dataset dataset() {
-  Dataset data(6, 2, parameter_count<Network>, {"task"});
-  for (std::uint64_t i = 0; i < 6; ++i) {
-    Buffer<float> weights(parameter_count<Network>);
-    initialize<Network>(weights.span(), Rng(i));
-    data.add_policy({0, static_cast<std::int64_t>(i), 0}, weights.span());
-    Trajectory trajectory(20, 6, 2);
-    Rng rng(10 + i);
-    rng.fill_normal(trajectory.observations().span());
-    rng.fill_uniform(trajectory.actions().span(), -0.9, 0.9);
-    trajectory.success_step = 14;
-    trajectory.task = "task";
-    trajectory.run = -1;
-    data.add_trajectory(std::move(trajectory));
-  }
-  return data;
-}
-
 template <class Config>
 struct Fixture {
   using Part = typename GeneratorModel<Network, Config>::WithoutEncoders;
   using Stage = detail::BehaviorStage<Network, Config, cpu::Backend>;
 
   cpu::Backend backend{2};
-  Dataset data = dataset();
+  Dataset data = test::random_dataset<Network>(6);
   FitOptions options = FitOptions::fixed();
   Buffer<float> weights{parameter_count<Part>};
   GeneratorState<Network, Config> state;

@@ -7,6 +7,7 @@
 #include <maa/cuda.hpp>
 #include <maa/generator.hpp>
 
+#include "../random_dataset.hpp"
 #include "../small_config.hpp"
 
 #include <chrono>
@@ -84,23 +85,6 @@ struct Config : test::SmallConfig {
   static constexpr EmbedderForm phi_form = EmbedderForm::set;
 };
 
-Dataset dataset() {
-  Dataset data(4, 2, Policy::parameter_size, {"task"});
-  for (std::uint64_t i = 0; i < 8; ++i) {
-    const auto policy = Policy::untrained(i);
-    data.add_policy({0, static_cast<std::int64_t>(i), 0}, policy.weights());
-    Trajectory trajectory(20, 4, 2);
-    Rng rng(10 + i);
-    rng.fill_normal(trajectory.observations().span());
-    rng.fill_uniform(trajectory.actions().span(), -0.9, 0.9);
-    trajectory.success_step = 14;
-    trajectory.task = "task";
-    trajectory.run = -1;
-    data.add_trajectory(std::move(trajectory));
-  }
-  return data;
-}
-
 // All four stages of training, then policies in every precision.
 void train_generator(const cuda::Backend& backend) {
   auto options = FitOptions::fixed();
@@ -111,7 +95,7 @@ void train_generator(const cuda::Backend& backend) {
   }
   options.behavior.queries = 8;
   options.behavior.demonstrations = {1, 2};
-  const auto data = dataset();
+  const auto data = test::random_dataset<Policy::Network>(8);
   Generator<Policy, Config, cuda::Backend> generator{backend};
   generator.fit(data, options);
   for (const auto precision : {Precision::fp32, Precision::bf16}) {

@@ -49,6 +49,10 @@ class BasicWorkspace {
     return reinterpret_cast<T*>(result);
   }
   template <class T>
+  std::span<T> span(Index count) {
+    return {take<T>(count), static_cast<std::size_t>(count)};
+  }
+  template <class T>
   MatrixView<T> matrix(Index rows, Index cols) {
     return {take<T>(rows * cols), rows, cols};
   }
@@ -87,6 +91,13 @@ class BasicWorkspace {
 };
 
 using Workspace = BasicWorkspace<HostMemory>;
+
+// This thread's scratch memory. Open a Workspace::Scope on it before taking; nested scopes are fine, and so
+// are tasks that a waiting thread runs in between.
+inline Workspace& thread_scratch() {
+  thread_local Workspace workspace;
+  return workspace;
+}
 
 // The workspace of a backend's memory.
 template <class Backend>

@@ -5,7 +5,7 @@
 // (Ho et al., NeurIPS 2020). Samples are rows of a matrix [batch, features]; every row has its own timestep.
 #pragma once
 
-#include <maa/core/views.hpp>
+#include <maa/core/workspace.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -182,10 +182,10 @@ class DiffusionSchedule {
   void clean_estimate_backward(const Backend& backend, MatrixView<const std::type_identity_t<T>> clean,
                                std::span<const Index> timesteps, MatrixView<T> d) const {
     check_batch(clean, clean, timesteps, d, "clean_estimate_backward");
-    std::vector<double> factors;
-    for (const Index t : timesteps) {
-      factors.push_back(prediction_map(t).x0_prediction);
-    }
+    const Workspace::Scope scope(thread_scratch());
+    const auto factors = thread_scratch().span<double>(d.rows);
+    std::ranges::transform(timesteps, factors.begin(),
+                           [&](Index t) { return prediction_map(t).x0_prediction; });
     scale_rows_inside(backend, clean, limit(), factors, d);
   }
 
@@ -259,11 +259,13 @@ class DiffusionSchedule {
   template <class Backend, class T, class Of>
   static void combine(const Backend& backend, std::span<const Index> timesteps, MatrixView<const T> x,
                       MatrixView<const T> y, double limit, MatrixView<T> out, const Of& of) {
-    std::vector<double> a, b;
-    for (const Index t : timesteps) {
-      const Scales scales = of(t);
-      a.push_back(scales.signal);
-      b.push_back(scales.noise);
+    const Workspace::Scope scope(thread_scratch());
+    const auto a = thread_scratch().span<double>(out.rows);
+    const auto b = thread_scratch().span<double>(out.rows);
+    for (std::size_t i = 0; i < timesteps.size(); ++i) {
+      const Scales scales = of(timesteps[i]);
+      a[i] = scales.signal;
+      b[i] = scales.noise;
     }
     combine_rows(backend, a, x, b, y, limit, out);
   }

@@ -5,6 +5,7 @@
 #include <maa/train/batch_order.hpp>
 
 #include <limits>
+#include <numeric>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
@@ -49,7 +50,9 @@ class AutoencoderStage {
     const auto loss = mse_loss(backend, decoded.parameters, x, dparameters);
     const auto dlatent = like(latent);
     Part::decode_backward(backend, w, decoded, MatrixView<const Real>(dparameters), g, dlatent, workspace_);
-    const std::vector<double> kept(static_cast<std::size_t>(latent.batch), share_kept(options_.latent_noise));
+    const Workspace::Scope scope(thread_scratch());
+    const auto kept = thread_scratch().span<double>(latent.batch);
+    std::ranges::fill(kept, share_kept(options_.latent_noise));
     const double limit = options_.clamp_latent ? 1.0 : std::numeric_limits<double>::infinity();
     scale_rows_inside(backend, noisy_latent.per_sample(), limit, kept, dlatent.per_sample());
     Part::encode_backward(backend, w, encoded, SequenceView<const Real>(dlatent), g, workspace_);
@@ -90,10 +93,10 @@ class AutoencoderStage {
 
  private:
   MatrixView<Real> gather(const std::vector<Index>& of, std::span<const Index> positions) {
-    std::vector<Index> rows;
-    for (const Index position : positions) {
-      rows.push_back(of[static_cast<std::size_t>(position)]);
-    }
+    const Workspace::Scope scope(thread_scratch());
+    const auto rows = thread_scratch().span<Index>(std::ssize(positions));
+    std::ranges::transform(positions, rows.begin(),
+                           [&](Index position) { return of[static_cast<std::size_t>(position)]; });
     const auto x = workspace_.template matrix<Real>(std::ssize(rows), Part::parameter_size);
     gather_rows(backend_,
                 MatrixView<const Real>(policies_.span().data(), data_.dataset.policy_count(), x.cols), rows,
@@ -107,13 +110,11 @@ class AutoencoderStage {
   void for_batches(const std::vector<Index>& policies, const Body& body) {
     const auto session = backend_.session();
     constexpr Index batch = 64;
-    std::vector<Index> positions;
-    for (Index first = 0; first < static_cast<Index>(policies.size()); first += batch) {
+    for (Index first = 0; first < std::ssize(policies); first += batch) {
       workspace_.reset();
-      positions.clear();
-      for (Index i = first; i < std::min(first + batch, static_cast<Index>(policies.size())); ++i) {
-        positions.push_back(i);
-      }
+      const Workspace::Scope scope(thread_scratch());
+      const auto positions = thread_scratch().span<Index>(std::min(batch, std::ssize(policies) - first));
+      std::iota(positions.begin(), positions.end(), first);
       body(MatrixView<const Real>(gather(policies, positions)), first);
     }
   }

@@ -58,11 +58,10 @@ class BehaviorStage {
     const auto embedded = Model::EmbedderModel::forward(backend_, w.embedder, batch.trajectory_features,
                                                         batch.success_features, workspace_);
     const auto condition = conditions(embedded, count);
-    std::vector<double> kept;
+    const Workspace::Scope scope(thread_scratch());
+    const auto kept = thread_scratch().span<double>(count);
     auto drop = rng.fork(2);
-    for (Index i = 0; i < count; ++i) {
-      kept.push_back(drop.uniform() < options_.condition_dropout ? 0.0 : 1.0);
-    }
+    std::ranges::generate(kept, [&] { return drop.uniform() < options_.condition_dropout ? 0.0 : 1.0; });
     scale_rows(backend_, kept, condition);
 
     const auto matrix = [&](Index cols) { return workspace_.template matrix<Real>(count, cols); };
@@ -70,7 +69,8 @@ class BehaviorStage {
     const auto dcondition_here = matrix(Model::condition_size);
     const auto clean = matrix(Model::latent_numbers);
     const auto noisy = matrix(Model::latent_numbers);
-    std::vector<Index> timesteps(static_cast<std::size_t>(count), visited_.front());
+    const auto timesteps = thread_scratch().span<Index>(count);
+    std::ranges::fill(timesteps, visited_.front());
     fill_normal(backend_, rng, noisy);
     const auto first = pass(w, g, batch, noisy, timesteps, condition, clean, dcondition);
     const auto epsilon = matrix(Model::latent_numbers);
@@ -201,8 +201,8 @@ class BehaviorStage {
   // One estimate from `noisy` and its gradients (dcondition overwritten); leaves the estimate in `clean`.
   auto pass(const typename Model::template Weights<const Real>& w,
             const typename Model::template Weights<Real>& g, const DeviceBatch& batch,
-            MatrixView<const Real> noisy, const std::vector<Index>& timesteps,
-            MatrixView<const Real> condition, MatrixView<Real> clean, MatrixView<Real> dcondition) {
+            MatrixView<const Real> noisy, std::span<const Index> timesteps, MatrixView<const Real> condition,
+            MatrixView<Real> clean, MatrixView<Real> dcondition) {
     const auto scope = workspace_.scope();
     using Denoiser = typename Model::DenoiserModel;
     using Codec = typename Model::AutoencoderModel;

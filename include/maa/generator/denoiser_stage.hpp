@@ -48,15 +48,17 @@ class DenoiserStage {
     const auto target = workspace_.template matrix<Real>(count, numbers);
     const auto condition = workspace_.template matrix<Real>(count, condition_size);
     const auto condition_noise = workspace_.template matrix<Real>(count, condition_size);
-    std::vector<Index> timesteps;
-    std::vector<Index> prompts;
-    std::vector<double> kept;
+    auto& scratch = thread_scratch();
+    const Workspace::Scope scope(scratch);
+    const auto timesteps = scratch.span<Index>(count);
+    const auto prompts = scratch.span<Index>(count);
+    const auto kept = scratch.span<double>(count);
     fill_normal(backend, rng, condition_noise, options_.condition_noise);
-    for (const Index position : batch) {
-      const auto policy = data_.split.train.policies[static_cast<std::size_t>(position)];
-      prompts.push_back(data_.draw_prompt(data_.dataset.policies[static_cast<std::size_t>(policy)], rng));
-      kept.push_back(rng.uniform() < options_.condition_dropout ? 0.0 : 1.0);
-      timesteps.push_back(rng.below(schedule_.steps()));
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const auto policy = data_.split.train.policies[static_cast<std::size_t>(batch[i])];
+      prompts[i] = data_.draw_prompt(data_.dataset.policies[static_cast<std::size_t>(policy)], rng);
+      kept[i] = rng.uniform() < options_.condition_dropout ? 0.0 : 1.0;
+      timesteps[i] = rng.below(schedule_.steps());
     }
     const auto rows_of = [](const auto& all, Index cols) {
       return MatrixView<const Real>(all.span().data(), std::ssize(all.span()) / cols, cols);

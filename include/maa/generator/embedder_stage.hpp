@@ -105,11 +105,11 @@ class EmbedderStage {
     const auto rows = workspace_.template matrix<Real>(count, size);
     const auto noise = workspace_.template matrix<Real>(count, size);
     fill_normal(backend_, rng, noise, options_.feature_noise);
-    std::vector<Index> windows;
-    for (const Index prompt : batch) {
-      for (Index segment = 0; segment < segments; ++segment) {
-        windows.push_back(prompt * segments + segment);
-      }
+    const Workspace::Scope scope(thread_scratch());
+    const auto windows = thread_scratch().span<Index>(count);
+    for (Index i = 0; i < count; ++i) {
+      windows[static_cast<std::size_t>(i)] =
+          batch[static_cast<std::size_t>(i / segments)] * segments + i % segments;
     }
     const auto all = features.span();
     gather_rows(backend_, MatrixView<const Real>(all.data(), std::ssize(all) / size, size), windows, rows);

@@ -141,12 +141,5 @@ class Backend {
   const WeightUpdate* update_ = nullptr;
 };
 
-// This thread's scratch memory. Open a Workspace::Scope on it before taking; nested scopes are fine, and so
-// are tasks that a waiting thread runs in between.
-inline Workspace& thread_scratch() {
-  thread_local Workspace workspace;
-  return workspace;
-}
-
 }  // namespace cpu
 MAA_NAMESPACE_END

@@ -219,7 +219,9 @@ double ridge_backward(const Backend& backend, InSeq<T> features, InSeq<T> residu
                 "ridge_backward: dcorrection");
   require_shape(dfeatures, features.batch, features.length, features.channels, "ridge_backward: dfeatures");
   require_shape(dresidual, residual.batch, residual.length, residual.channels, "ridge_backward: dresidual");
-  Buffer<double> slopes(features.batch);
+  const Workspace::Scope outer(thread_scratch());
+  const auto slopes = thread_scratch().span<double>(features.batch);
+  std::ranges::fill(slopes, 0.0);
   backend.pool().for_each(features.batch, [&](Index i) {
     auto& scratch = thread_scratch();
     const Workspace::Scope scope(scratch);
@@ -234,7 +236,7 @@ double ridge_backward(const Backend& backend, InSeq<T> features, InSeq<T> residu
     for (Index action = 0; action < d.rows; ++action) {
       const auto [u, dr] = system.solve(dd.row(action));
       const double* fitted = system.apply(d.row(action));
-      slopes[i] -= strength * detail::dot(d.cols, u, d.row(action));
+      slopes[static_cast<std::size_t>(i)] -= strength * detail::dot(d.cols, u, d.row(action));
       for (Index row = 0; row < dphi.rows; ++row) {
         const double left = static_cast<double>(r(row, action)) - fitted[row];
         auto* out = dphi.row(row);

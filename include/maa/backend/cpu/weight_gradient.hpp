@@ -149,7 +149,9 @@ inline void no_gradient(const Backend& backend, MatrixView<float> c) {
   if (backend.update_for(c.data) == nullptr) {
     return;
   }
-  const Buffer<float> zeros(c.cols);
+  const Workspace::Scope scope(thread_scratch());
+  const auto zeros = thread_scratch().span<float>(c.cols);
+  std::ranges::fill(zeros, 0.0f);
   finish_gradient(backend, c.rows, c.cols, zeros.data(), 0, c.data, c.stride);
 }
 

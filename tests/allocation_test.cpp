@@ -1,0 +1,129 @@
+// Steps of training and sampling allocate nothing once their memory is there: counted in operator new.
+#include <doctest/doctest.h>
+
+#include <maa/backend/cpu.hpp>
+#include <maa/generator.hpp>
+
+#include "random_dataset.hpp"
+#include "small_config.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <map>
+#include <new>
+
+namespace {
+
+std::atomic<int> allocations = 0;
+
+void* allocate(std::size_t size, std::size_t alignment) {
+  ++allocations;
+  const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
+  if (void* const memory = std::aligned_alloc(alignment, rounded)) {
+    return memory;
+  }
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+// The array forms call these. Not inlined: GCC would find free() after operator new.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  return allocate(size, alignof(std::max_align_t));
+}
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment));
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
+
+namespace {
+
+using namespace maa;
+using test::SmallConfig;
+using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::tanh>>>;
+using Model = GeneratorModel<Network, SmallConfig>;
+
+// Of every step of a fit after the first one of its stage.
+std::map<std::string, std::vector<int>> count_in_fit(double clip_norm) {
+  auto options = FitOptions::fixed();
+  options.validation_every = 100;
+  for (auto* train : {&options.autoencoder.train, &options.embedder.train, &options.denoiser.train,
+                      &options.behavior.train}) {
+    train->steps = 6;
+    train->batch = 4;
+    train->clip_norm = clip_norm;
+  }
+  std::map<std::string, std::vector<int>> counted;
+  for (const auto* stage : {"autoencoder", "embedder", "denoiser", "behavior"}) {
+    counted[stage].reserve(6);
+  }
+  int before = 0;
+  Generator<MlpPolicy<Network>, SmallConfig> generator(cpu::Backend(1));
+  generator.fit(test::random_dataset<Network>(12), options, [&](const TrainProgress& progress) {
+    const int now = allocations;
+    if (progress.step > 1) {
+      counted[std::string(progress.stage)].push_back(now - before);
+    }
+    before = allocations;
+    return true;
+  });
+  return counted;
+}
+
+TEST_CASE("a training step allocates nothing after the first") {
+  for (const double clip_norm : {0.0, 1.0}) {  // with the optimizer's step in the backward pass, and without
+    CAPTURE(clip_norm);
+    const auto counted = count_in_fit(clip_norm);
+    for (const std::string stage : {"autoencoder", "embedder", "denoiser"}) {
+      CAPTURE(stage);
+      for (const int count : counted.at(stage)) {
+        CHECK(count == 0);
+      }
+    }
+    // A batch copies four demonstrations, of three arrays each, to augment them.
+    for (const int count : counted.at("behavior")) {
+      CHECK(count <= 12);
+    }
+  }
+}
+
+TEST_CASE("a step of the sampler allocates nothing after the first") {
+  const cpu::Backend backend(1);
+  Buffer<float> weights(parameter_count<Model::DenoiserModel>);
+  initialize<Model::DenoiserModel>(weights.span(), Rng(1));
+  const auto w = bind<Model::DenoiserModel>(std::as_const(weights).span());
+  for (const double guidance : {1.0, 0.5}) {
+    CAPTURE(guidance);
+    Workspace workspace;
+    const auto condition = workspace.matrix<float>(3, Model::condition_size);
+    std::ranges::fill(condition.span(), 0.5f);
+    const auto latent = workspace.sequence<float>(3, Network::token_count, SmallConfig::latent_size);
+    auto streams = sample_streams(Rng(2), 0, 3);
+    std::vector<int> counted;
+    counted.reserve(10);
+    int before = 0;
+    detail::sample_latents<Network, SmallConfig>(backend, w, DiffusionOptions(), SamplingOptions(), guidance,
+                                                 condition, streams, latent, workspace,
+                                                 [&](Index step, Index) {
+                                                   if (step > 1) {
+                                                     counted.push_back(allocations - before);
+                                                   }
+                                                   before = allocations;
+                                                   return true;
+                                                 });
+    CHECK(counted == std::vector<int>(9, 0));
+  }
+}
+
+}  // namespace
