@@ -622,6 +622,14 @@ class Programs(unittest.TestCase):
         for key, value in (("mean", .7), ("lowest", .5), ("highest", .85)):
             self.assertAlmostEqual(found[key], value)
         self.assertIsNone(data["qualified"]["zoo (ceiling)"]["unseen"])
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            self.assertEqual(summarize.main([*runs, "--tasks"]), 0)
+        tables = out.getvalue().splitlines()[len(lines) + 1:]
+        self.assertEqual(tables[0], f"| seen task | {' | '.join(METHODS)} |")
+        self.assertEqual([line.split(" | ")[0][2:] for line in tables[2:2 + len(SEEN_METAWORLD)]], SEEN_METAWORLD)
+        row = dict(zip(METHODS, tables[-1].strip("| ").split(" | ")[1:]))  # the last unseen task
+        self.assertEqual((row["generated"], row["zoo (ceiling)"]), ("0.70", "-"))
 
     def test_summary_of_unlike_runs(self):
         one = self.write("one.json", synthetic_results(SEEN[:1], UNSEEN[:1]))

@@ -45,6 +45,21 @@ def markdown(methods):
         yield f"| {method} | {' | '.join(cells)} |"
 
 
+def task_tables(runs):
+    """A table for each split: every task's share with every method, as the mean over the runs."""
+    methods = list(dict.fromkeys(method for run in runs for method in run.methods))
+    for split, title in (("seen", "seen task"), ("unseen", "unseen task")):
+        yield f"| {title} | {' | '.join(methods)} |"
+        yield "|" + (len(methods) + 1) * "---|"
+        for task in runs[0].tasks[split]:
+            cells = []
+            for method in methods:
+                rows = [run.row(task, split, method) for run in runs]
+                cells.append("-" if None in rows else f"{sum(row['qualified'] for row in rows) / len(rows):.2f}")
+            yield f"| {task} | {' | '.join(cells)} |"
+        yield ""
+
+
 def write_json(path, runs, methods):
     data = {"simulator": runs[0].simulator, "tasks": runs[0].tasks, "mirror_images": runs[0].mirror_images,
             "runs": [{"seeds": run.seeds, "versions": run.versions} for run in runs], "qualified": methods}
@@ -58,6 +73,7 @@ def main(arguments):
     parser.add_argument("results", nargs="+", type=pathlib.Path, metavar="RESULTS_JSON")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE",
                         help="also write means, lowest and highest values there")
+    parser.add_argument("--tasks", action="store_true", help="also print tables of every task, means over the runs")
     arguments = parser.parse_args(arguments)
     try:
         runs = [Results(path) for path in arguments.results]
@@ -72,6 +88,8 @@ def main(arguments):
         print(f"summarize.py: {error}", file=sys.stderr)
         return 1
     print("\n".join(markdown(methods)))
+    if arguments.tasks:
+        print("\n" + "\n".join(task_tables(runs)).rstrip())
     return 0
 
 
