@@ -98,6 +98,18 @@ LIMITS = {"flops": "FMA peak", "read": "memory read", "updated": "memory read + 
 GROWTH_WAYS = ("eager", "three-products")
 
 
+def busy_cores(seconds):
+    """How many cores were busy, while nothing here runs."""
+    def ticks():
+        line = pathlib.Path("/proc/stat").read_text().split("\n")[0]
+        user, nice, system, idle, wait, *rest = map(int, line.split()[1:9])
+        return user + nice + system + sum(rest), idle + wait
+    busy, idle = ticks()
+    time.sleep(seconds)
+    later_busy, later_idle = ticks()
+    return os.cpu_count() * (later_busy - busy) / max(1, later_busy - busy + later_idle - idle)
+
+
 class Comparison:
     def __init__(self, options):
         self.options = options
@@ -126,9 +138,9 @@ class Comparison:
     # ------------------------------------------------------------------------------------------------ the machine
 
     def calibrate(self, threads):
+        busy = busy_cores(0.2)  # peers wait for questions meanwhile
         limits = self.maa.ask("calibrate", threads)
-        load = os.getloadavg()[0]
-        self.calibrations.append({"time": time.time(), "threads": threads, "load": load, **limits})
+        self.calibrations.append({"time": time.time(), "threads": threads, "busy": busy, **limits})
         return limits
 
     def noise(self, calibrations):
@@ -334,11 +346,11 @@ def write_table(report, path):
                 rows.append(["", "", "", f"{peer['label']}: {peer.get('error', 'computes something else')}", "", "", "",
                              ""])
     text += [table(rows), "", "## The machine", "", "Smallest .. largest of the calibrations during the run.", ""]
-    rows = [["threads", "FMA, GFLOP/s", "read, GB/s", "read + write, GB/s", "load average"]]
+    rows = [["threads", "FMA, GFLOP/s", "read, GB/s", "read + write, GB/s", "cores busy with other work"]]
     for threads in sorted({c["threads"] for c in report["calibrations"]}):
         these = [c for c in report["calibrations"] if c["threads"] == threads]
         rows.append([threads, *(f"{min(c[k] for c in these) * scale:.1f} .. {max(c[k] for c in these) * scale:.1f}"
-                                for k, scale in (("flops", 1e-9), ("read", 1e-9), ("update", 1e-9), ("load", 1)))])
+                                for k, scale in (("flops", 1e-9), ("read", 1e-9), ("update", 1e-9), ("busy", 1)))])
     text += [table(rows), ""]
     if report["compile"]:
         text += ["## Compile cost", "", "User seconds and peak memory of the compiler, -O2.", ""]
@@ -370,6 +382,9 @@ def parse_arguments():
     parser.add_argument("--seconds", type=float, help="stop taking turns after about so long (three turns at least)")
     parser.add_argument("--threads", type=int, default=2, help="cores to use, at most")
     options = parser.parse_args()
+    words = sys.argv[1:]
+    del words[words.index("--build"):words.index("--build") + 2]
+    options.command = " ".join(["bash benchmarks/peers.sh", *words])
     options.out, options.build = options.out.resolve(), options.build.resolve()
     options.rounds = options.rounds or (5 if options.quick else 15)
     options.seconds = options.seconds or (1 if options.quick else 20)
@@ -378,13 +393,13 @@ def parse_arguments():
 
 def main():
     options = parse_arguments()
-    load = os.getloadavg()[0]
-    noisy = [f"load average {load:.2f} before the start"] if load > 0.5 else []
+    busy = busy_cores(2)
+    noisy = [f"{busy:.1f} cores were busy with other work before the start"] if busy > 0.2 else []
     if noisy and options.strict:
         sys.exit(f"peers: {noisy[0]}; wait until the machine is idle")
     comparison = Comparison(options)
-    report = {"date": time.strftime("%Y-%m-%d"), "command": "bash benchmarks/peers.sh" +
-              (" --quick" if options.quick else ""), "quick": options.quick, "cases": [], "growth": None,
+    report = {"date": time.strftime("%Y-%m-%d"), "command": options.command, "quick": options.quick, "cases": [],
+              "growth": None,
               "machine": {"processor": processor(), "cores": len(comparison.cores), "system": platform.platform(),
                           "versions": comparison.torch.ask("versions")["versions"]}}
     for threads in (1, 2, 1, 2, 1, 2):

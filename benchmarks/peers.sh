@@ -7,12 +7,14 @@ source cmake/packages.sh
 
 usage() {
   cat <<'TEXT'
-Usage: bash benchmarks/peers.sh [FOLDER] [--quick] [--strict] [--only TEXT] [--no-compile] [--no-growth] [--help]
+Usage: bash benchmarks/peers.sh [FOLDER] [options]
 
   FOLDER         where results go (default build/peers)
   --quick        few repetitions, small cases only
   --strict       stop if the machine is busy, in place of marking the results as noisy
   --only TEXT    cases whose name contains this
+  --rounds N     turns per peer, at most (default 15)
+  --seconds S    stop taking turns with a peer after about so long, but not before three (default 20)
   --no-compile   leave torch.compile out; it takes some minutes
   --no-growth    leave the growth plot out
 
@@ -32,7 +34,7 @@ while (($# > 0)); do
       exit 0
       ;;
     --quick) compilations=1 ;;
-    --only) shift ;;
+    --only | --rounds | --seconds | --threads) shift ;;
     --*) ;;
     *) out=$1 ;;
   esac

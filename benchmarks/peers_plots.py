@@ -34,6 +34,9 @@ def draw_ratios(report, path):
     axes.plot(goals, places, "D", color="#1f3a5f", markersize=6, label="goal")
     axes.axvline(1, color="gray", linewidth=0.8)
     axes.set_xscale("log")
+    ticks = [tick for tick in (1, 2, 3, 5, 10, 20, 50, 100) if tick <= 1.2 * max(*best, *goals)]
+    axes.set_xticks(ticks, map(str, ticks))
+    axes.minorticks_off()
     axes.set_yticks(list(places), names, fontsize=8)
     axes.set_xlabel("times faster than the peer" + (" (noisy machine)" if report["noisy"] else ""))
     axes.legend(loc="lower right", fontsize=8)
