@@ -46,8 +46,8 @@ def markdown(methods):
 
 
 def task_tables(runs):
-    """A table for each split: every task's share with every method, as the mean over the runs."""
-    methods = list(dict.fromkeys(method for run in runs for method in run.methods))
+    """A table for each split: every task's share with the methods of all runs, as the mean over the runs."""
+    methods = [method for method in runs[0].methods if all(method in run.methods for run in runs)]
     for split, title in (("seen", "seen task"), ("unseen", "unseen task")):
         yield f"| {title} | {' | '.join(methods)} |"
         yield "|" + (len(methods) + 1) * "---|"
