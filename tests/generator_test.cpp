@@ -536,9 +536,11 @@ TEST_CASE("of several guidances the policy is returned that agrees best with the
   for (std::uint64_t i = 0; i < 12; ++i) {
     prompts.push_back(demonstration(static_cast<Index>(i % 2), 700 + i));
   }
-  const auto with = [&](std::vector<double> guidance, bool head, double margin = 0) {
-    return generator.generate_each(
-        prompts, {.guidance = std::move(guidance), .guidance_margin = margin, .correct_head = head});
+  const auto with = [&](std::vector<double> guidance, bool head, double margin = 0, double difference = 0) {
+    return generator.generate_each(prompts, {.guidance = std::move(guidance),
+                                             .guidance_margin = margin,
+                                             .guidance_difference = difference,
+                                             .correct_head = head});
   };
   for (const bool head : {false, true}) {
     CAPTURE(head);
@@ -551,6 +553,7 @@ TEST_CASE("of several guidances the policy is returned that agrees best with the
       each.push_back(with({guidance}, head));
     }
     std::set<std::size_t> used;
+    std::vector<double> gaps(prompts.size());  // what the best gains on the first
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       const auto same = std::ranges::find_if(each, [&](const std::vector<Policy>& policies) {
         return std::ranges::equal(policies[i].weights(), best[i].weights());
@@ -570,6 +573,7 @@ TEST_CASE("of several guidances the policy is returned that agrees best with the
         }
         const auto& first = each.front()[i];
         if (!std::ranges::equal(best[i].weights(), first.weights())) {
+          gaps[i] = error(first) - error(best[i]);
           const bool enough = error(best[i]) < (1 - margin) * error(first);
           by_margin.insert(enough);
           CHECK(std::ranges::equal(careful[i].weights(), (enough ? best[i] : first).weights()));
@@ -578,9 +582,25 @@ TEST_CASE("of several guidances the policy is returned that agrees best with the
     }
     CHECK(used.size() > 1);
     CHECK(by_margin.size() == (head ? 0 : 2));  // both cases occurred
+    if (!head) {
+      std::erase(gaps, 0.0);
+      std::ranges::sort(gaps);
+      REQUIRE(gaps.size() > 1);
+      const double difference = (gaps.front() + gaps.back()) / 2;
+      const auto apart = with(guidances, head, 0, difference);
+      std::size_t kept = 0;
+      for (std::size_t i = 0; i < prompts.size(); ++i) {
+        const bool first = std::ranges::equal(apart[i].weights(), each.front()[i].weights());
+        CHECK((first || std::ranges::equal(apart[i].weights(), best[i].weights())));
+        kept += first ? 1 : 0;
+      }
+      const auto enough = std::ranges::count_if(gaps, [&](double gap) { return gap > difference; });
+      CHECK(kept == prompts.size() - static_cast<std::size_t>(enough));
+    }
   }
   CHECK(std::ranges::equal(with({}, true).front().weights(), with(chosen.guidance, true).front().weights()));
   CHECK_THROWS_WITH_AS(with(guidances, true, 1.5), doctest::Contains("found 1.5"), Error);
+  CHECK_THROWS_WITH_AS(with(guidances, true, 0, -1), doctest::Contains("found -1"), Error);
 }
 
 TEST_CASE("several threads may generate at once") {

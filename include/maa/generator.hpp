@@ -202,7 +202,7 @@ class Generator {
     Generation generation(prepared_[static_cast<std::size_t>(options.precision)], state, w, workspace);
     return to_policies(generation.generate(
         condition, generation.pairs(demonstrations, count, options.count),
-        options.guidance.empty() ? state.guidance : options.guidance, options.guidance_margin,
+        options.guidance.empty() ? state.guidance : options.guidance, detail::ChoiceMargin(options),
         options.guidance.empty(), sample_streams(Rng(options.seed), 0, count),
         options.sampling.value_or(state.sampling), options.correct_head, options.progress));
   }

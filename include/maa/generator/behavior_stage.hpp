@@ -124,7 +124,7 @@ class BehaviorStage {
                                                                : std::span<const double>(state_.guidance);
     const auto policies = Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
                               .generate(condition, {made.prompt_observations, made.prompt_actions, group},
-                                        guidance, GenerateOptions().guidance_margin, false,
+                                        guidance, ChoiceMargin(GenerateOptions()), false,
                                         sample_streams(rng, 1, count), state_.sampling, true);
     return read(backend_, action_loss(policies, batch, MatrixView<Real>()));
   }

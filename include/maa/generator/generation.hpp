@@ -16,6 +16,15 @@ struct PromptPairs {
   Index density = 1;         // pairs in place of each that training fits heads to
 };
 
+// By how much a candidate's error must be below the first one's: see GenerateOptions.
+struct ChoiceMargin {
+  double share = 0;
+  double difference = 0;
+
+  explicit ChoiceMargin(const GenerateOptions& options)
+      : share(options.guidance_margin), difference(options.guidance_difference) {}
+};
+
 // Results lie in `workspace`, pairs in the object. All arguments must outlive it.
 template <class Network, class Config, class Backend>
 class Generation {
@@ -33,13 +42,16 @@ class Generation {
   // Policies [rows, parameters] for normalised observations, from conditions [rows, condition_size] and the
   // prompts' pairs. Each guidance makes a candidate, from the same noise, and the fallback is one more, if it
   // is allowed and there is one; of several each row is the first, or the one with the least held_out_error()
-  // if that is below (1 - margin) times the first's. The head is fitted to all pairs, if it is to be.
+  // if that is below the first's by the margin. The head is fitted to all pairs, if it is to be.
   MatrixView<Real> generate(MatrixView<const Real> condition, const PromptPairs& pairs,
-                            std::span<const double> guidances, double margin, bool allow_fallback,
+                            std::span<const double> guidances, ChoiceMargin margin, bool allow_fallback,
                             const std::vector<Rng>& streams, const SamplingOptions& sampling, bool with_head,
                             const SamplingProgress& progress = {}) {
     require(!guidances.empty(), "generate: expected at least one guidance, found none");
-    require(margin >= 0 && margin <= 1, "generate: expected a margin from 0 to 1, found ", margin);
+    require(margin.share >= 0 && margin.share <= 1, "generate: expected a margin from 0 to 1, found ",
+            margin.share);
+    require(margin.difference >= 0, "generate: expected a difference that is not negative, found ",
+            margin.difference);
     const bool has_fallback = allow_fallback && with_head && !state_.fallback_policy.empty();
     const bool choosing = guidances.size() > 1 || has_fallback;
     MatrixView<Real> chosen;
@@ -54,7 +66,7 @@ class Generation {
         chosen = candidates;
         least = std::move(error);
         for (double& bar : least) {
-          bar *= 1 - margin;
+          bar = std::min(bar * (1 - margin.share), bar - margin.difference);
         }
         return;
       }
@@ -140,7 +152,7 @@ class Generation {
     return corrected;
   }
 
-  // How far each policy's actions are from pairs that its head was not fitted to, in the mean square: of
+  // How far each policy's actions are from pairs that its head was not fitted to, the mean square: of
   // several demonstrations each in turn is held out; of a single one every other stretch of two sequences,
   // both ways. A head that is not to be fitted is measured on all pairs.
   template <class Head>
@@ -152,19 +164,21 @@ class Generation {
         const Index share = all.demonstrations;
         const Index each = all.observations.length / share;
         const Index stretch = 2 * Config::prompt.sequence * all.density;
-        for (Index fold = 0; fold < std::max<Index>(2, share); ++fold) {
+        const Index folds = std::max<Index>(2, share);
+        for (Index fold = 0; fold < folds; ++fold) {
           const auto scope = workspace_.scope();
           const auto host_scope = host_.scope();
           const auto held_out = [&](Index row) {
             return (share > 1 ? row / each : row / stretch % 2) == fold;
           };
           const auto fitted = part(all, [&](Index row) { return !held_out(row); });
-          add_error(fit_heads(policies, fitted, head), part(all, held_out), error);
+          add_error(fit_heads(policies, fitted, head), part(all, held_out), 1.0 / static_cast<double>(folds),
+                    error);
         }
         return error;
       }
     }
-    add_error(policies, all, error);
+    add_error(policies, all, 1, error);
     return error;
   }
 
@@ -200,7 +214,9 @@ class Generation {
     copy(all.actions, result.actions);
     return result;
   }
-  void add_error(MatrixView<const Real> policies, const PromptPairs& pairs, Buffer<double>& error) {
+  // error += weight * mean squared error on the pairs.
+  void add_error(MatrixView<const Real> policies, const PromptPairs& pairs, double weight,
+                 Buffer<double>& error) {
     const auto scope = workspace_.scope();
     const auto host_scope = host_.scope();
     const auto& wanted = pairs.actions;
@@ -215,7 +231,7 @@ class Generation {
       const float* target = wanted.per_sample().row(i);
       for (Index j = 0; j < found.cols; ++j) {
         const double difference = static_cast<double>(found(i, j)) - static_cast<double>(target[j]);
-        error[i] += difference * difference / static_cast<double>(found.cols);
+        error[i] += weight * difference * difference / static_cast<double>(found.cols);
       }
     }
   }

@@ -185,9 +185,11 @@ struct GenerateOptions {
   // agrees better with parts of the prompt that its head was not fitted to. Empty: the generator's own choice
   // (FitOptions::guidance), and its fallback where it has one (Keep::best_fallback).
   std::vector<double> guidance = {};
-  // How much better: by this share of the first candidate's mean squared error on those parts. That error is
-  // measured on some 60 steps, so a smaller difference says little.
+  // How much better: its mean squared error on those parts must be lower by this share of the first
+  // candidate's, since it is measured on some 60 steps, and by this much, which is the variance of the noise
+  // that training adds to the actions of prompts: smaller differences say little.
   double guidance_margin = 0.1;
+  double guidance_difference = 0.0025;
   bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
   // made at its first use.
