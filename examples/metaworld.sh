@@ -19,6 +19,7 @@ Without a stage: all four, one after the other. A stage alone needs the ones bef
   --without=WHAT       leaves an ingredient of the recipe out, to measure it (metaworld collect --help lists them)
   --condition WHAT     embeddings that the generator sees: h, v or both (default both)
   --device NAME        what the generator runs on: cpu (default) or cuda
+  --epoch-share SHARE  with presets paper and reference: train this share of the epochs; all take two days
   --help         this text, and the options of `evaluate` once the program is built
 
 All other options are those of `evaluate`, for instance --prompts 100 --scenes 10 --scene-seed 5.
@@ -46,17 +47,17 @@ while (($# > 0)); do
       fi
       exit 0
       ;;
-    --preset | --out | --seed | --threads | --condition | --device)
+    --preset | --out | --seed | --threads | --condition | --device | --epoch-share)
       name=${1#--} value=${2:?"$1 wants a value"}
       shift
       ;;&
-    --preset=* | --out=* | --seed=* | --threads=* | --condition=* | --device=*)
+    --preset=* | --out=* | --seed=* | --threads=* | --condition=* | --device=* | --epoch-share=*)
       name=${1%%=*} name=${name#--} value=${1#*=}
       ;;&
     --preset | --preset=*) preset=$value ;;
     --out | --out=*) out=$value ;;
     --seed | --seed=* | --threads | --threads=*) common+=("--$name" "$value") ;;
-    --condition | --condition=* | --device | --device=*) generator+=("--$name" "$value") ;;
+    --condition | --condition=* | --device | --device=* | --epoch-share | --epoch-share=*) generator+=("--$name" "$value") ;;
     --placement-per-run | --without=*) common+=("$1") ;;
     collect | train | evaluate | report)
       # After an option it is that option's value.

@@ -75,6 +75,12 @@ Arguments parse(int argc, char** argv, std::string& command) {
               {"h", ConditionParts::h}, {"v", ConditionParts::v}, {"both", ConditionParts::both}}))
           ->option_text(concatenate("{h,v,both}=", study::condition_name(options.condition)));
     }
+    for (auto* each : {train, evaluate}) {
+      each->add_option("--epoch-share", options.epoch_share,
+                       "with presets paper and reference: train this share of the epochs; all take two days")
+          ->check(CLI::Range(1e-6, 1.0))
+          ->capture_default_str();
+    }
     evaluate->add_option("--prompts", options.prompts.per_task, "prompts (and so policies) of each task")
         ->check(CLI::PositiveNumber)
         ->capture_default_str();
@@ -98,6 +104,10 @@ Arguments parse(int argc, char** argv, std::string& command) {
     evaluate->add_flag("--no-render", no_render, "leave the clips out");
     try {
       app.parse(argc, argv);
+      if (options.epoch_share != 1 && arguments.preset != "paper" && arguments.preset != "reference") {
+        throw CLI::ValidationError("--epoch-share", "is for the presets paper and reference, found " +
+                                                        arguments.preset);
+      }
     } catch (const CLI::ParseError& error) {
       std::exit(app.exit(error));
     }

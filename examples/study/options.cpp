@@ -110,7 +110,8 @@ Json describe_training(const Options& o) {
        {"condition", condition_name(o.condition)},
        {"reflections", !o.symmetry.mirrored_observation.empty()},
        {"translations", !o.symmetry.positions.empty()},
-       {"huber_width", o.huber_width}});
+       {"huber_width", o.huber_width},
+       {"epoch_share", o.epoch_share}});
 }
 
 Json describe_evaluation(const Options& o) {

@@ -71,6 +71,7 @@ struct Options {
   std::vector<Index> demonstrations = {1};  // per prompt in the last stage, one of these in each step
   ConditionParts condition = ConditionParts::both;
   double huber_width = 0;            // of the last stage's loss; 0: squared error
+  double epoch_share = 1;            // how much of the paper's epochs its presets train, in (0, 1]
   bool unconditioned_rival = false;  // trains a generator that never sees a prompt, too
   // Evaluation.
   PromptOptions prompts;
