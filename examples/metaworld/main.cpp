@@ -105,8 +105,8 @@ Arguments parse(int argc, char** argv, std::string& command) {
     try {
       app.parse(argc, argv);
       if (options.epoch_share != 1 && arguments.preset != "paper" && arguments.preset != "reference") {
-        throw CLI::ValidationError("--epoch-share", "is for the presets paper and reference, found " +
-                                                        arguments.preset);
+        throw CLI::ValidationError("--epoch-share",
+                                   "is for the presets paper and reference, found " + arguments.preset);
       }
     } catch (const CLI::ParseError& error) {
       std::exit(app.exit(error));
