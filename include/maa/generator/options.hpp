@@ -187,7 +187,7 @@ struct GenerateOptions {
   std::vector<double> guidance = {};
   // How much better: its mean squared error on those parts must be lower by this share of the first
   // candidate's, since it is measured on some 60 steps, and by this much, which is the variance of the noise
-  // that training adds to the actions of prompts: smaller differences say little.
+  // that training adds to the actions of prompts, for actions in [-1, 1]: smaller differences say little.
   double guidance_margin = 0.1;
   double guidance_difference = 0.0025;
   bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
