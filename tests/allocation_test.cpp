@@ -4,52 +4,16 @@
 #include <maa/backend/cpu.hpp>
 #include <maa/generator.hpp>
 
+#include "count_allocations.hpp"
 #include "random_dataset.hpp"
 #include "small_config.hpp"
 
-#include <atomic>
-#include <cstdlib>
 #include <map>
-#include <new>
-
-namespace {
-
-std::atomic<int> allocations = 0;
-
-void* allocate(std::size_t size, std::size_t alignment) {
-  ++allocations;
-  const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
-  if (void* const memory = std::aligned_alloc(alignment, rounded)) {
-    return memory;
-  }
-  throw std::bad_alloc();
-}
-
-}  // namespace
-
-// The array forms call these. Not inlined: GCC would find free() after operator new.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  return allocate(size, alignof(std::max_align_t));
-}
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
-  return allocate(size, static_cast<std::size_t>(alignment));
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-  std::free(memory);
-}
 
 namespace {
 
 using namespace maa;
+using test::allocations;
 using test::SmallConfig;
 using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::tanh>>>;
 using Model = GeneratorModel<Network, SmallConfig>;

@@ -4,50 +4,13 @@
 #include <maa/io/policy_file.hpp>
 #include <maa/models/policy.hpp>
 
+#include "count_allocations.hpp"
 #include "supported_isas.hpp"
 #include "temporary_folder.hpp"
 
 #include <atomic>
-#include <cstdlib>
-#include <new>
 #include <thread>
 #include <vector>
-
-namespace {
-thread_local bool counting = false;
-thread_local int allocations = 0;
-}  // namespace
-
-// Not inlined: compilers would take the pair for a mismatch.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  allocations += counting ? 1 : 0;
-  if (void* memory = std::malloc(size == 0 ? 1 : size)) {
-    return memory;
-  }
-  throw std::bad_alloc();
-}
-// Replaced too, since a sanitizer's own would not match the operator delete below.
-[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  allocations += counting ? 1 : 0;
-  return std::malloc(size == 0 ? 1 : size);
-}
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t align) {
-  allocations += counting ? 1 : 0;
-  const auto unit = static_cast<std::size_t>(align);
-  if (void* memory = std::aligned_alloc(unit, (size + unit - 1) / unit * unit)) {
-    return memory;
-  }
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
-  std::free(memory);
-}
 
 namespace {
 
@@ -306,17 +269,19 @@ TEST_CASE("act and sample are noexcept and do not allocate") {
   Rng rng(1);
   static_assert(noexcept(policy.act(observation, action)));
   static_assert(noexcept(policy.sample(observation, action, rng)));
-  allocations = 0;
-  counting = true;
-  policy.act(observation, action);
-  policy.act_batch(many, many_actions);
-  policy.sample(observation, action, rng);
-  counting = false;
-  CHECK(allocations == 0);
-  counting = true;
-  const MetaWorldPolicy copy(policy);
-  counting = false;
-  CHECK(allocations == 1);  // the counter counts
+  const auto allocated = [&](const auto& body) {
+    const int before = test::allocations;
+    body();
+    return test::allocations - before;
+  };
+  const int by_acting = allocated([&] {
+    policy.act(observation, action);
+    policy.act_batch(many, many_actions);
+    policy.sample(observation, action, rng);
+  });
+  CHECK(by_acting == 0);
+  const int by_copying = allocated([&] { const MetaWorldPolicy copy(policy); });
+  CHECK(by_copying == 1);  // the counter counts
 }
 
 TEST_CASE("wrong sizes and bad numbers are errors that say what came") {

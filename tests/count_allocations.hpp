@@ -1,0 +1,44 @@
+// Counts this thread's allocations, by replacing operator new and delete: include it in one file of a
+// program.
+#pragma once
+
+#include <cstdlib>
+#include <new>
+
+namespace test {
+inline thread_local int allocations = 0;
+}
+
+// Not inlined: compilers would take the pair for a mismatch. The array forms call these.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  ++test::allocations;
+  if (void* memory = std::malloc(size == 0 ? 1 : size)) {
+    return memory;
+  }
+  throw std::bad_alloc();
+}
+// Replaced too, since a sanitizer's own would not match the operator delete below.
+[[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  ++test::allocations;
+  return std::malloc(size == 0 ? 1 : size);
+}
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t align) {
+  ++test::allocations;
+  const auto unit = static_cast<std::size_t>(align);
+  if (void* memory = std::aligned_alloc(unit, (size + unit - 1) / unit * unit)) {
+    return memory;
+  }
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  std::free(memory);
+}
