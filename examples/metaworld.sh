@@ -57,7 +57,9 @@ while (($# > 0)); do
     --preset | --preset=*) preset=$value ;;
     --out | --out=*) out=$value ;;
     --seed | --seed=* | --threads | --threads=*) common+=("--$name" "$value") ;;
-    --condition | --condition=* | --device | --device=* | --epoch-share | --epoch-share=*) generator+=("--$name" "$value") ;;
+    --condition | --condition=* | --device | --device=* | --epoch-share | --epoch-share=*)
+      generator+=("--$name" "$value")
+      ;;
     --placement-per-run | --without=*) common+=("$1") ;;
     collect | train | evaluate | report)
       # After an option it is that option's value.
