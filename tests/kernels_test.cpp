@@ -1,5 +1,6 @@
 // Every instruction set's kernels against the plain loops in double.
 #include <maa/backend/cpu/elementwise.hpp>
+#include <maa/kernels/system_table.hpp>
 
 #include <doctest/doctest.h>
 
@@ -180,6 +181,51 @@ TEST_CASE("MAA_ISA pins the instruction set; unknown names are refused") {
   CHECK(maa::cpu::Backend(1).isa() == detect_isa());
   if (before != nullptr) {
     setenv("MAA_ISA", kept.c_str(), 1);
+  }
+}
+
+TEST_CASE("products with vectors in double: all widths, strides, nothing read or written beyond the end") {
+  constexpr double beyond = std::numeric_limits<double>::quiet_NaN();
+  maa::Rng rng(3);
+  for (const auto isa : test::supported_isas()) {
+    const auto& table = system_for(isa);
+    for (const Index rows : {0, 1, 2, 5}) {
+      for (Index cols = 0; cols <= 41; ++cols) {
+        CAPTURE(static_cast<int>(isa));
+        CAPTURE(rows);
+        CAPTURE(cols);
+        const Index stride = cols + 3, spacing = 2;
+        const auto at = [](Index i) { return static_cast<std::size_t>(i); };
+        std::vector<double> matrix(at(rows * stride) + 1, beyond), x(at(cols) + 8, beyond);
+        std::vector<double> factors(at(rows * spacing) + 1, beyond), out(at(cols) + 8, 77);
+        for (Index k = 0; k < rows; ++k) {
+          factors[at(k * spacing)] = rng.normal();
+          rng.fill_normal<double>(std::span(matrix).subspan(at(k * stride), at(cols)));
+        }
+        rng.fill_normal<double>(std::span(x).first(at(cols)));
+        rng.fill_normal<double>(std::span(out).first(at(cols)));
+        const auto before = out;
+        std::vector<double> products(at(rows) + 1, 77);
+        table.add_rows(rows, cols, matrix.data(), stride, -0.5, factors.data(), spacing, out.data());
+        table.row_products(rows, cols, matrix.data(), stride, x.data(), products.data());
+        for (Index j = 0; j < cols; ++j) {
+          double wanted = before[at(j)];
+          for (Index k = 0; k < rows; ++k) {
+            wanted -= 0.5 * factors[at(k * spacing)] * matrix[at(k * stride + j)];
+          }
+          CHECK(out[at(j)] == doctest::Approx(wanted).epsilon(1e-13));
+        }
+        for (Index k = 0; k < rows; ++k) {
+          double wanted = 0;
+          for (Index j = 0; j < cols; ++j) {
+            wanted += matrix[at(k * stride + j)] * x[at(j)];
+          }
+          CHECK(products[at(k)] == doctest::Approx(wanted).epsilon(1e-12));
+        }
+        CHECK(std::ranges::all_of(out.begin() + cols, out.end(), [](double v) { return v == 77; }));
+        CHECK(products.back() == 77);
+      }
+    }
   }
 }
 

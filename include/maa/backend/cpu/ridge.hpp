@@ -5,6 +5,7 @@
 #include <maa/backend/cpu/loops.hpp>
 #include <maa/backend/mlp_layout.hpp>
 #include <maa/backend/ridge_strength.hpp>
+#include <maa/kernels/system_table.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -13,49 +14,28 @@ MAA_NAMESPACE_BEGIN
 namespace cpu {
 namespace detail {
 
-// out += factor(0) rows.row(0) + factor(1) rows.row(1) + ...
-template <class Factor>
-void add_rows(MatrixView<const double> rows, const Factor& factor, double* out) {
-  Index k = 0;
-  for (; k + 4 <= rows.rows; k += 4) {  // fewer passes over `out`
-    const double f0 = factor(k), f1 = factor(k + 1), f2 = factor(k + 2), f3 = factor(k + 3);
-    const double *r0 = rows.row(k), *r1 = rows.row(k + 1), *r2 = rows.row(k + 2), *r3 = rows.row(k + 3);
-    lane_map(rows.cols, out,
-             [=](Index j) { return out[j] + ((f0 * r0[j] + f1 * r1[j]) + (f2 * r2[j] + f3 * r3[j])); });
-  }
-  for (; k < rows.rows; ++k) {
-    const double f = factor(k);
-    const double* r = rows.row(k);
-    lane_map(rows.cols, out, [=](Index j) { return out[j] + f * r[j]; });
-  }
-}
-
-inline double dot(Index count, const double* a, const double* b) {
-  return lane_sum<double>(count, [=](Index i) { return a[i] * b[i]; });
-}
-
 // Overwrites the upper triangle of a symmetric positive definite matrix A by U with A = U'U.
-inline void cholesky_factor(MatrixView<double> a) {
+inline void cholesky_factor(const kernels::SystemTable& table, MatrixView<double> a) {
   for (Index i = 0; i < a.rows; ++i) {
     double* const row = a.row(i) + i;
     const Index count = a.cols - i;
-    add_rows(
-        MatrixView<const double>(a.data + i, i, count, a.stride), [&](Index k) { return -a(k, i); }, row);
-    const double pivot = std::sqrt(row[0]);
-    lane_map(count, row, [=](Index j) { return row[j] / pivot; });
+    table.add_rows(i, count, a.data + i, a.stride, -1, a.data + i, a.stride, row);
+    const double scale = 1 / std::sqrt(row[0]);
+    lane_map(count, row, [=](Index j) { return row[j] * scale; });
   }
 }
 
 // Overwrites x by A^-1 x for A = U'U.
-inline void cholesky_solve(MatrixView<const double> u, double* x) {
+inline void cholesky_solve(const kernels::SystemTable& table, MatrixView<const double> u, double* x) {
   const Index n = u.rows;
   for (Index i = 0; i < n; ++i) {
     x[i] /= u(i, i);
-    add_rows(
-        MatrixView<const double>(u.row(i) + i + 1, 1, n - i - 1), [=](Index) { return -x[i]; }, x + i + 1);
+    table.add_rows(1, n - i - 1, u.row(i) + i + 1, u.stride, -1, x + i, 0, x + i + 1);
   }
   for (Index i = n; i-- > 0;) {
-    x[i] = (x[i] - dot(n - i - 1, u.row(i) + i + 1, x + i + 1)) / u(i, i);
+    double known = 0;
+    table.row_products(1, n - i - 1, u.row(i) + i + 1, u.stride, x + i + 1, &known);
+    x[i] = (x[i] - known) / u(i, i);
   }
 }
 
@@ -92,8 +72,8 @@ MatrixView<double> gram_matrix(const Backend& backend, MatrixView<const T> featu
   const auto result = to_double(products, workspace, 1, 1);
   double* const sums = result.row(units);  // the product with the column of ones
   std::fill_n(sums, units + 1, 0.0);
-  add_rows(
-      phi, [](Index) { return 1.0; }, sums);
+  const double one = 1;
+  kernels::system_for(backend.isa()).add_rows(phi.rows, phi.cols, phi.data, phi.stride, 1, &one, 0, sums);
   for (Index i = 0; i < units; ++i) {
     result(i, units) = sums[i];
   }
@@ -109,6 +89,7 @@ class RidgeSystem {
   template <class T>
   RidgeSystem(const Backend& backend, MatrixView<const T> features, double strength, Workspace& workspace)
       : workspace_(workspace),
+        table_(kernels::system_for(backend.isa())),
         phi_(to_double(features, workspace, 1)),
         strength_(strength),
         by_kernel_(phi_.rows <= phi_.cols) {
@@ -120,7 +101,7 @@ class RidgeSystem {
     for (Index i = 0; i < system.rows; ++i) {
       system(i, i) += strength;
     }
-    cholesky_factor(system);
+    cholesky_factor(table_, system);
     factor_ = system;
   }
 
@@ -128,9 +109,7 @@ class RidgeSystem {
   // [Phi 1] g, for g of units + 1 numbers.
   double* apply(const double* g) const {
     auto* result = workspace_.take<double>(phi_.rows);
-    for (Index i = 0; i < phi_.rows; ++i) {
-      result[i] = dot(phi_.cols, phi_.row(i), g);
-    }
+    table_.row_products(phi_.rows, phi_.cols, phi_.data, phi_.stride, g, result);
     return result;
   }
   // M^-1 [Phi 1]' r = [Phi 1]' K^-1 r for r of `rows` numbers, which may be overwritten.
@@ -138,12 +117,11 @@ class RidgeSystem {
     auto* result = workspace_.take<double>(phi_.cols);
     std::fill_n(result, phi_.cols, 0.0);
     if (by_kernel_) {
-      cholesky_solve(factor_, r);
+      cholesky_solve(table_, factor_, r);
     }
-    add_rows(
-        phi(), [=](Index i) { return r[i]; }, result);
+    table_.add_rows(phi_.rows, phi_.cols, phi_.data, phi_.stride, 1, r, 1, result);
     if (!by_kernel_) {
-      cholesky_solve(factor_, result);
+      cholesky_solve(table_, factor_, result);
     }
     return result;
   }
@@ -161,12 +139,13 @@ class RidgeSystem {
     }
     auto* u = workspace_.take<double>(phi_.cols);
     std::copy_n(g, phi_.cols, u);
-    cholesky_solve(factor_, u);
+    cholesky_solve(table_, factor_, u);
     return {u, apply(u)};
   }
 
  private:
   Workspace& workspace_;
+  const kernels::SystemTable& table_;
   MatrixView<double> phi_;
   double strength_;
   bool by_kernel_;  // the factor is K's, not M's
@@ -231,24 +210,31 @@ double ridge_backward(const Backend& backend, InSeq<T> features, InSeq<T> residu
     const auto dd = detail::to_double(detail::sample_of(dcorrection, i), scratch);
     const auto dfeatures_here = detail::sample_of(dfeatures, i);
     const auto dresidual_here = detail::sample_of(dresidual, i);
-    const auto dphi = scratch.matrix<double>(system.phi().rows, system.phi().cols);
-    std::fill_n(dphi.data, dphi.size(), 0.0);
-    for (Index action = 0; action < d.rows; ++action) {
+    // dPhi = [R - Phi D', -dR] [U; D'], so one product per row.
+    const Index rows = system.phi().rows, numbers = d.cols, actions = d.rows;
+    const auto left = scratch.matrix<double>(rows, 2 * actions);
+    const auto right = scratch.matrix<double>(2 * actions, numbers);
+    const auto& table = kernels::system_for(backend.isa());
+    for (Index action = 0; action < actions; ++action) {
       const auto [u, dr] = system.solve(dd.row(action));
       const double* fitted = system.apply(d.row(action));
-      slopes[static_cast<std::size_t>(i)] -= strength * detail::dot(d.cols, u, d.row(action));
-      for (Index row = 0; row < dphi.rows; ++row) {
-        const double left = static_cast<double>(r(row, action)) - fitted[row];
-        auto* out = dphi.row(row);
-        detail::lane_map(dphi.cols, out, [=, u = u, slope = dr[row], d_here = d.row(action)](Index j) {
-          return out[j] + (left * u[j] - slope * d_here[j]);
-        });
+      double product = 0;
+      table.row_products(1, numbers, u, numbers, d.row(action), &product);
+      slopes[static_cast<std::size_t>(i)] -= strength * product;
+      std::copy_n(u, numbers, right.row(action));
+      std::copy_n(d.row(action), numbers, right.row(actions + action));
+      for (Index row = 0; row < rows; ++row) {
+        left(row, action) = static_cast<double>(r(row, action)) - fitted[row];
+        left(row, actions + action) = -dr[row];
         dresidual_here(row, action) = static_cast<T>(dr[row]);
       }
     }
-    for (Index row = 0; row < dfeatures_here.rows; ++row) {
+    auto* dphi = scratch.take<double>(numbers);
+    for (Index row = 0; row < rows; ++row) {
+      std::fill_n(dphi, numbers, 0.0);
+      table.add_rows(2 * actions, numbers, right.data, right.stride, 1, left.row(row), 1, dphi);
       for (Index unit = 0; unit < dfeatures_here.cols; ++unit) {
-        dfeatures_here(row, unit) = static_cast<T>(dphi(row, unit));
+        dfeatures_here(row, unit) = static_cast<T>(dphi[unit]);
       }
     }
   });
