@@ -7,9 +7,9 @@
 MAA_NAMESPACE_BEGIN
 namespace detail {
 
-// The chain prompt -> h, v -> condition -> clean-latent estimate -> weights -> actions, and its backward. The
-// estimate is formed twice per step, as sampling would: from pure noise at the first timestep that sampling
-// visits, and from the first estimate noised again at a random later one.
+// The chain prompt -> h, v -> condition -> clean-latent estimate -> weights -> actions, and its backward. Half
+// of the estimates are formed as sampling begins, from pure noise at the first timestep that it visits; half as
+// it goes on: such an estimate, a constant here, noised again at a random timestep.
 template <class Network, class Config, class Backend>
 class BehaviorStage {
  public:
@@ -40,7 +40,6 @@ class BehaviorStage {
 
   const TrainOptions& options() const { return options_.train; }
 
-  // The sum over the two estimates.
   auto loss(std::span<const Real> weights, std::span<Real> gradients, Rng rng, Index) {
     workspace_.reset();
     host_.reset();
@@ -64,23 +63,29 @@ class BehaviorStage {
     std::ranges::generate(kept, [&] { return drop.uniform() < options_.condition_dropout ? 0.0 : 1.0; });
     scale_rows(backend_, kept, condition);
 
-    const auto matrix = [&](Index cols) { return workspace_.template matrix<Real>(count, cols); };
-    const auto dcondition = matrix(Model::condition_size);
-    const auto dcondition_here = matrix(Model::condition_size);
-    const auto clean = matrix(Model::latent_numbers);
-    const auto noisy = matrix(Model::latent_numbers);
+    const auto matrix = [&](Index rows, Index cols) { return workspace_.template matrix<Real>(rows, cols); };
+    const auto noisy = matrix(count, Model::latent_numbers);
     const auto timesteps = thread_scratch().span<Index>(count);
     std::ranges::fill(timesteps, visited_.front());
     fill_normal(backend_, rng, noisy);
-    const auto first = pass(w, g, batch, noisy, timesteps, condition, clean, dcondition);
-    const auto epsilon = matrix(Model::latent_numbers);
-    fill_normal(backend_, rng, epsilon);
-    for (auto& t : timesteps) {
-      t = visited_[static_cast<std::size_t>(rng.below(static_cast<Index>(visited_.size())))];
+    const Index again = count / 2;  // the first samples, since prompts come in no order
+    if (again > 0) {
+      const auto estimated = noisy.row_range(0, again);
+      const auto own_timesteps = timesteps.first(static_cast<std::size_t>(again));
+      const auto clean = matrix(again, Model::latent_numbers);
+      const auto epsilon = matrix(again, Model::latent_numbers);
+      {
+        const auto denoiser_scope = workspace_.scope();
+        estimate(w, estimated, own_timesteps, condition.row_range(0, again), clean);
+      }
+      fill_normal(backend_, rng, epsilon);
+      for (auto& t : own_timesteps) {
+        t = visited_[static_cast<std::size_t>(rng.below(static_cast<Index>(visited_.size())))];
+      }
+      schedule_.add_noise(backend_, clean, epsilon, own_timesteps, estimated);
     }
-    schedule_.add_noise(backend_, clean, epsilon, timesteps, noisy);
-    const auto second = pass(w, g, batch, noisy, timesteps, condition, clean, dcondition_here);
-    add_matrix(backend_, dcondition_here, dcondition);
+    const auto dcondition = matrix(count, Model::condition_size);
+    const auto loss = pass(w, g, batch, noisy, timesteps, condition, dcondition);
     scale_rows(backend_, kept, dcondition);
 
     const auto deach = workspace_.template matrix<Real>(count * group, Model::condition_size);
@@ -91,7 +96,7 @@ class BehaviorStage {
     Model::EmbedderModel::backward(backend_, w.embedder, embedded, MatrixView<const Real>(),
                                    MatrixView<const Real>(dh), MatrixView<const Real>(dv), g.embedder,
                                    workspace_);
-    return sum(backend_, first, second);
+    return loss;
   }
 
   // Mean squared error of the actions of policies generated for prompts of the validation tasks, as
@@ -198,18 +203,26 @@ class BehaviorStage {
                                            workspace_);
   }
 
-  // One estimate from `noisy` and its gradients (dcondition overwritten); leaves the estimate in `clean`.
+  // The clean latents that `noisy` ones are estimated to come from; returns what the denoiser saved.
+  auto estimate(const typename Model::template Weights<const Real>& w, MatrixView<const Real> noisy,
+                std::span<const Index> timesteps, MatrixView<const Real> condition, MatrixView<Real> clean) {
+    const SequenceView<const Real> x(noisy.data, noisy.rows, Network::token_count, Config::latent_size);
+    auto denoised = Model::DenoiserModel::forward(backend_, w.denoiser, x, timesteps, condition, workspace_);
+    schedule_.clean_estimate(backend_, noisy, denoised.output.per_sample(), timesteps, clean);
+    return denoised;
+  }
+
+  // The loss of the policies estimated from `noisy` and its gradients (dcondition overwritten).
   auto pass(const typename Model::template Weights<const Real>& w,
             const typename Model::template Weights<Real>& g, const DeviceBatch& batch,
             MatrixView<const Real> noisy, std::span<const Index> timesteps, MatrixView<const Real> condition,
-            MatrixView<Real> clean, MatrixView<Real> dcondition) {
+            MatrixView<Real> dcondition) {
     const auto scope = workspace_.scope();
     using Denoiser = typename Model::DenoiserModel;
     using Codec = typename Model::AutoencoderModel;
     const Index count = noisy.rows;
-    const SequenceView<const Real> x(noisy.data, count, Network::token_count, Config::latent_size);
-    const auto denoised = Denoiser::forward(backend_, w.denoiser, x, timesteps, condition, workspace_);
-    schedule_.clean_estimate(backend_, noisy, denoised.output.per_sample(), timesteps, clean);
+    const auto clean = workspace_.template matrix<Real>(count, Model::latent_numbers);
+    const auto denoised = estimate(w, noisy, timesteps, condition, clean);
     const auto decoded = decode(w, clean);
     const auto matrix = [&] { return workspace_.template matrix<Real>(count, Codec::parameter_size); };
     const auto policies = matrix();
@@ -219,7 +232,7 @@ class BehaviorStage {
     const auto dpolicies = matrix();
     const auto loss = policy_loss(w, g, batch, policies, dpolicies);
     state_.standardizer.to_normalized_backward(backend_, dpolicies);
-    const auto dlatent = workspace_.template sequence<Real>(count, x.length, x.channels);
+    const auto dlatent = workspace_.template sequence<Real>(count, Network::token_count, Config::latent_size);
     Codec::decode_backward(backend_, w.autoencoder, decoded, MatrixView<const Real>(dpolicies), g.autoencoder,
                            dlatent, workspace_);
     state_.scale_latents_backward(backend_, dlatent.per_sample());
