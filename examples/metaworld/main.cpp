@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include <maa/core/nearest_names.hpp>
+
 #include "interrupt.hpp"
 #include "metaworld.hpp"
 #include "presets.hpp"
@@ -17,6 +19,7 @@ struct Arguments {
   MetaWorldOptions simulator;
   bool noise_study = false;
   std::vector<std::string> without = {};
+  std::vector<std::string> hold_out = {};
   std::string device = "cpu";
 };
 
@@ -35,11 +38,27 @@ void add_common(CLI::App& command, Arguments& arguments) {
                   "ingredients to leave out: reflections, translations, validation, extra-tasks, "
                   "several-demonstrations, huber")
       ->check(CLI::IsMember(metaworld_ingredients()));
+  command.add_option("--hold-out", arguments.hold_out,
+                     "tasks that are not trained on but reported as the unseen ones, to choose settings by");
   command.add_option("--venv", arguments.simulator.venv, "virtual environment with the metaworld package")
       ->capture_default_str();
   command.add_option("--threads", options.threads, "threads and simulator processes")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+}
+
+// Trained tasks become the unseen ones.
+void hold_out(study::Tasks& tasks, const std::vector<std::string>& names) {
+  const auto trained = tasks.trained();
+  for (const auto& name : names) {
+    if (std::ranges::find(trained, name) == trained.end()) {
+      throw CLI::ValidationError("--hold-out", concatenate("expected trained tasks, found ", name,
+                                                           "; the nearest are ", nearest_names(name, trained)));
+    }
+    std::erase(tasks.seen, name);
+    std::erase(tasks.extra, name);
+    tasks.unseen = names;
+  }
 }
 
 // The preset, with what the command line says on top: read twice, so that options overrule the preset.
@@ -75,7 +94,9 @@ Arguments parse(int argc, char** argv, std::string& command) {
               {"h", ConditionParts::h}, {"v", ConditionParts::v}, {"both", ConditionParts::both}}))
           ->option_text(concatenate("{h,v,both}=", study::condition_name(options.condition)));
     }
+    bool no_rival = !options.unconditioned_rival;
     for (auto* each : {train, evaluate}) {
+      each->add_flag("--no-rival", no_rival, "leave out the rival that takes a training of its own: one network");
       each->add_option("--epoch-share", options.epoch_share,
                        "with presets paper and reference: train this share of the epochs; all take two days")
           ->check(CLI::Range(1e-6, 1.0))
@@ -101,6 +122,9 @@ Arguments parse(int argc, char** argv, std::string& command) {
     evaluate->add_flag("--noise-study", arguments.noise_study,
                        "also: prompts with action noise 0, .1, .2, .3 and .5");
     bool no_render = !options.render;
+    bool no_selection = !options.selection;
+    evaluate->add_flag("--no-selection", no_selection,
+                       "leave out the best 5 and 10 policies, which are selected in scenes of their own");
     evaluate->add_flag("--no-render", no_render, "leave the clips out");
     try {
       app.parse(argc, argv);
@@ -108,10 +132,13 @@ Arguments parse(int argc, char** argv, std::string& command) {
         throw CLI::ValidationError("--epoch-share",
                                    "is for the presets paper and reference, found " + arguments.preset);
       }
+      hold_out(options.tasks, arguments.hold_out);
     } catch (const CLI::ParseError& error) {
       std::exit(app.exit(error));
     }
     options.render = !no_render;
+    options.selection = !no_selection;
+    options.unconditioned_rival = !no_rival;
     command = app.get_subcommands().front()->get_name();
   }
   for (const auto& ingredient : arguments.without) {

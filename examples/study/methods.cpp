@@ -332,7 +332,7 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
       add(std::move(name), std::move(weights));
     }
   };
-  add("generated", [=] { return rivals->generate(*one); }).selection = true;
+  add("generated", [=] { return rivals->generate(*one); }).selection = options.selection;
   add("nearest training policy", [=] { return rivals->nearest(); });
   add("nearest by action", [=] { return rivals->nearest_acting(); });
   add_with_head("nearest + head", [=, &model] { return model.adapt(rivals->nearest(), *one); });

@@ -121,6 +121,7 @@ Json describe_evaluation(const Options& o) {
                                      {"prompt_seed", o.prompts.seed},
                                      {"scenes_per_policy", o.scenes},
                                      {"scene_seed", o.scene_seed},
+                                     {"selection", o.selection},
                                      {"clone_steps", o.clone_steps},
                                      {"clone_steps_zoo", o.clone_steps_zoo},
                                      {"clone_batch", o.clone_batch},

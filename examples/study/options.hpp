@@ -78,6 +78,7 @@ struct Options {
   Index scenes = 5;  // fresh random placements of each prompt
   std::uint64_t scene_seed = 0;
   std::vector<std::string> methods;  // those to measure; all if empty
+  bool selection = true;             // also selects the best policies, in scenes of their own
   Index clone_steps = 500;           // on the prompt, from a random start
   Index clone_steps_zoo = 100;       // from the zoo's mean
   Index clone_batch = 32;
