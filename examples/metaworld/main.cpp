@@ -36,7 +36,7 @@ void add_common(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--without", arguments.without,
                   "ingredients to leave out: reflections, translations, validation, extra-tasks, "
-                  "several-demonstrations, huber")
+                  "several-demonstrations, huber, shared-start, behavior-loss, head, whole-prompts, decoder-start")
       ->check(CLI::IsMember(metaworld_ingredients()));
   command.add_option("--hold-out", arguments.hold_out,
                      "tasks that are not trained on but reported as the unseen ones, to choose settings by");
@@ -45,6 +45,16 @@ void add_common(CLI::App& command, Arguments& arguments) {
   command.add_option("--threads", options.threads, "threads and simulator processes")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
+}
+
+void remove_ingredients(study::Options& options, const std::vector<std::string>& names) {
+  for (const auto& ingredient : names) {
+    try {
+      remove_ingredient(options, ingredient);
+    } catch (const Error& error) {
+      throw CLI::ValidationError("--without", error.what());
+    }
+  }
 }
 
 // Trained tasks become the unseen ones.
@@ -132,7 +142,10 @@ Arguments parse(int argc, char** argv, std::string& command) {
         throw CLI::ValidationError("--epoch-share",
                                    "is for the presets paper and reference, found " + arguments.preset);
       }
-      hold_out(options.tasks, arguments.hold_out);
+      if (pass == 1) {
+        remove_ingredients(options, arguments.without);
+        hold_out(options.tasks, arguments.hold_out);
+      }
     } catch (const CLI::ParseError& error) {
       std::exit(app.exit(error));
     }
@@ -140,9 +153,6 @@ Arguments parse(int argc, char** argv, std::string& command) {
     options.selection = !no_selection;
     options.unconditioned_rival = !no_rival;
     command = app.get_subcommands().front()->get_name();
-  }
-  for (const auto& ingredient : arguments.without) {
-    remove_ingredient(arguments.options, ingredient);
   }
   if (arguments.options.out.empty()) {
     arguments.options.out = std::filesystem::path("out/metaworld") / arguments.preset;
@@ -161,7 +171,7 @@ int main(int argc, char** argv) {
   return run_interruptibly(options.out, [&] {
     const auto simulator = make_metaworld(arguments.simulator);
     study::check_tasks(options.tasks, *simulator);
-    study::Study study(options, *simulator, metaworld_models(arguments.preset, arguments.device));
+    study::Study study(options, *simulator, metaworld_models(arguments.preset, arguments.device, options));
     const auto before = [&](const char* name) {
       return "metaworld " + std::string(name) + " --preset " + arguments.preset + " --out " +
              options.out.string();

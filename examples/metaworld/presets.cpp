@@ -4,6 +4,7 @@
 
 #include <maa/core/nearest_names.hpp>
 
+#include "ablation_models.hpp"
 #include "cuda_models.hpp"
 #include "paper_models.hpp"
 
@@ -26,6 +27,10 @@ const std::vector<std::string> extra = {
     "assembly",  "basketball",      "bin-picking",     "box-close",        "coffee-pull", "disassemble",
     "hammer",    "peg-insert-side", "peg-unplug-side", "pick-out-of-hole", "pick-place",  "pick-place-wall",
     "push-wall", "shelf-place",     "stick-pull",      "stick-push"};
+
+bool part_of_models(const std::string& ingredient) {
+  return std::ranges::find(ingredients_of_models(), ingredient) != ingredients_of_models().end();
+}
 
 }  // namespace
 
@@ -75,8 +80,12 @@ study::Options metaworld_options(const std::string& preset) {
 }
 
 const std::vector<std::string>& metaworld_ingredients() {
-  static const std::vector<std::string> names = {"reflections", "translations",           "validation",
-                                                 "extra-tasks", "several-demonstrations", "huber"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = {"reflections", "translations", "validation",   "extra-tasks",
+                                    "several-demonstrations", "huber", "shared-start", "behavior-loss"};
+    all.insert(all.end(), ingredients_of_models().begin(), ingredients_of_models().end());
+    return all;
+  }();
   return names;
 }
 
@@ -93,13 +102,30 @@ void remove_ingredient(study::Options& options, const std::string& ingredient) {
     options.demonstrations = {1};
   } else if (ingredient == "huber") {
     options.huber_width = 0;
+  } else if (ingredient == "shared-start") {
+    options.shared_start = false;
+  } else if (ingredient == "behavior-loss") {
+    options.autoencoder_steps = 2000;
+    options.denoiser_steps = 3000;
+    options.behavior_steps = 0;
+  } else if (part_of_models(ingredient)) {
+    require(std::ranges::none_of(options.without, part_of_models), "metaworld: expected one of ",
+            "head, whole-prompts and decoder-start at a time, found ", ingredient, " as another");
   } else {
     fail("metaworld: there is no ingredient \"", ingredient, "\"; the nearest are ",
          nearest_names(ingredient, metaworld_ingredients()));
   }
+  options.without.push_back(ingredient);
 }
 
-const study::ModelFactory& metaworld_models(const std::string& preset, const std::string& device) {
+const study::ModelFactory& metaworld_models(const std::string& preset, const std::string& device,
+                                            const study::Options& options) {
+  const auto taken = std::ranges::find_if(options.without, part_of_models);
+  if (taken != options.without.end()) {
+    require(device == "cpu" && preset != "paper" && preset != "reference", "metaworld: models without ", *taken,
+            " are for the cpu and the library's default configuration");
+    return models_without(*taken);
+  }
   if (device == "cuda") {
     return cuda_models(preset);
   }

@@ -112,16 +112,16 @@ class ModelOf final : public Model {
   GeneratorType generator_;
 };
 
-// The library's default configuration, trained as the study's options say.
+// For the library's default configuration, as the study's options say.
 FitOptions fixed_options(const Options& options);
 
-template <class Backend>
+template <class Backend, class Config = FixedConfig>
 constexpr ModelFactory fixed_factory{[](const Options& options, const Dataset& dataset, bool conditioned,
                                         const std::filesystem::path& checkpoint, TrainingLog& log) {
-                                       return ModelOf<FixedConfig, Backend>::fit(
+                                       return ModelOf<Config, Backend>::fit(
                                            options, fixed_options(options), dataset, conditioned, checkpoint,
                                            log);
                                      },
-                                     &ModelOf<FixedConfig, Backend>::load};
+                                     &ModelOf<Config, Backend>::load};
 
 }  // namespace maa::examples::study

@@ -96,6 +96,7 @@ Json describe_data(const Options& o) {
           {"placement_per_run", o.placement_per_run},
           {"runs", o.runs},
           {"run_share", o.run_share},
+          {"shared_start", o.shared_start},
           {"zoo_steps", o.zoo_steps},
           {"snapshots", o.snapshots},
           {"batch", o.batch},
@@ -111,7 +112,8 @@ Json describe_training(const Options& o) {
        {"reflections", !o.symmetry.mirrored_observation.empty()},
        {"translations", !o.symmetry.positions.empty()},
        {"huber_width", o.huber_width},
-       {"epoch_share", o.epoch_share}});
+       {"epoch_share", o.epoch_share},
+       {"without", o.without}});
 }
 
 Json describe_evaluation(const Options& o) {

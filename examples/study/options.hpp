@@ -54,10 +54,11 @@ struct Options {
   Index recorded_steps = 200;  // the longest episode that is kept
   // The paper's setting: each run has one placement, which all of its episodes share.
   bool placement_per_run = false;
-  // Zoo: runs per task from one common initialisation, each on its own random share of the episodes;
+  // Zoo: runs per task, each on its own random share of the episodes;
   // snapshots are spread over the second half of training.
   Index runs = 4;
   double run_share = 0.6;
+  bool shared_start = true;  // otherwise each run has an initialisation of its own
   Index zoo_steps = 1600;
   Index snapshots = 30;
   Index batch = 128;
@@ -72,6 +73,7 @@ struct Options {
   ConditionParts condition = ConditionParts::both;
   double huber_width = 0;            // of the last stage's loss; 0: squared error
   double epoch_share = 1;            // how much of the paper's epochs its presets train, in (0, 1]
+  std::vector<std::string> without;  // ingredients that were taken away, for the record
   bool unconditioned_rival = false;  // trains a generator that never sees a prompt, too
   // Evaluation.
   PromptOptions prompts;

@@ -1,4 +1,4 @@
-// The zoo: several runs per task from one common initialisation, trained as one batch, with snapshots on the
+// The zoo: several runs per task, from one common initialisation unless options say otherwise, trained as one batch, with snapshots on the
 // way.
 #include "data.hpp"
 #include "interrupt.hpp"
@@ -49,7 +49,8 @@ void add_zoo(const Options& options, Dataset& dataset, TrainingLog& log) {
   Buffer<float> storage(policies * dataset.parameter_count);
   const MatrixView<float> weights(storage.data(), policies, dataset.parameter_count);
   for (Index i = 0; i < policies; ++i) {
-    initial_weights(normalizer, seed_for(options, Purpose::initialisation), weights.row_span(i));
+    const Index start = options.shared_start ? 0 : 1 + i;
+    initial_weights(normalizer, seed_for(options, Purpose::initialisation, start), weights.row_span(i));
   }
   CloningOptions cloning;
   cloning.steps = options.zoo_steps;
