@@ -36,7 +36,8 @@ void add_common(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--without", arguments.without,
                   "ingredients to leave out: reflections, translations, validation, extra-tasks, "
-                  "several-demonstrations, huber, shared-start, behavior-loss, head, whole-prompts, decoder-start")
+                  "several-demonstrations, huber, restoring-pairs, shared-start, behavior-loss, head, "
+                  "whole-prompts, decoder-start")
       ->check(CLI::IsMember(metaworld_ingredients()));
   command.add_option("--hold-out", arguments.hold_out,
                      "tasks that are not trained on but reported as the unseen ones, to choose settings by");
@@ -62,8 +63,9 @@ void hold_out(study::Tasks& tasks, const std::vector<std::string>& names) {
   const auto trained = tasks.trained();
   for (const auto& name : names) {
     if (std::ranges::find(trained, name) == trained.end()) {
-      throw CLI::ValidationError("--hold-out", concatenate("expected trained tasks, found ", name,
-                                                           "; the nearest are ", nearest_names(name, trained)));
+      throw CLI::ValidationError("--hold-out",
+                                 concatenate("expected trained tasks, found ", name, "; the nearest are ",
+                                             nearest_names(name, trained)));
     }
     std::erase(tasks.seen, name);
     std::erase(tasks.extra, name);
@@ -106,7 +108,8 @@ Arguments parse(int argc, char** argv, std::string& command) {
     }
     bool no_rival = !options.unconditioned_rival;
     for (auto* each : {train, evaluate}) {
-      each->add_flag("--no-rival", no_rival, "leave out the rival that takes a training of its own: one network");
+      each->add_flag("--no-rival", no_rival,
+                     "leave out the rival that takes a training of its own: one network");
       each->add_option("--epoch-share", options.epoch_share,
                        "with presets paper and reference: train this share of the epochs; all take two days")
           ->check(CLI::Range(1e-6, 1.0))

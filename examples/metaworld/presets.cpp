@@ -61,6 +61,7 @@ study::Options metaworld_options(const std::string& preset) {
     options.behavior_steps = 1200;
     options.demonstrations = {1, 3};
     options.huber_width = 0.1;
+    options.restoring_pairs = true;
   }
   if (preset == "paper" || preset == "reference") {
     // One placement per run, and many policies; no head and no choice, and training validates by runs.
@@ -81,8 +82,9 @@ study::Options metaworld_options(const std::string& preset) {
 
 const std::vector<std::string>& metaworld_ingredients() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> all = {"reflections", "translations", "validation",   "extra-tasks",
-                                    "several-demonstrations", "huber", "shared-start", "behavior-loss"};
+    std::vector<std::string> all = {"reflections",     "translations",           "validation",
+                                    "extra-tasks",     "several-demonstrations", "huber",
+                                    "restoring-pairs", "shared-start",           "behavior-loss"};
     all.insert(all.end(), ingredients_of_models().begin(), ingredients_of_models().end());
     return all;
   }();
@@ -102,6 +104,8 @@ void remove_ingredient(study::Options& options, const std::string& ingredient) {
     options.demonstrations = {1};
   } else if (ingredient == "huber") {
     options.huber_width = 0;
+  } else if (ingredient == "restoring-pairs") {
+    options.restoring_pairs = false;
   } else if (ingredient == "shared-start") {
     options.shared_start = false;
   } else if (ingredient == "behavior-loss") {
@@ -122,8 +126,8 @@ const study::ModelFactory& metaworld_models(const std::string& preset, const std
                                             const study::Options& options) {
   const auto taken = std::ranges::find_if(options.without, part_of_models);
   if (taken != options.without.end()) {
-    require(device == "cpu" && preset != "paper" && preset != "reference", "metaworld: models without ", *taken,
-            " are for the cpu and the library's default configuration");
+    require(device == "cpu" && preset != "paper" && preset != "reference", "metaworld: models without ",
+            *taken, " are for the cpu and the library's default configuration");
     return models_without(*taken);
   }
   if (device == "cuda") {

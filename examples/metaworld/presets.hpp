@@ -21,6 +21,7 @@ study::Options metaworld_options(const std::string& preset);
 //   extra-tasks                 training tasks that are not reported
 //   several-demonstrations      prompts of more than one demonstration in training
 //   huber                       the loss that small errors weigh more in; the square takes its place
+//   restoring-pairs             that heads are fitted to beside a prompt's own
 //   shared-start                of the zoo's runs; each has an initialisation of its own
 //   behavior-loss               autoencoder and denoiser learn the zoo's weights instead, and nothing else
 //   head                        the closed-form correction of the last layer, in training too

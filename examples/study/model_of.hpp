@@ -34,6 +34,9 @@ class ModelOf final : public Model {
     settings.behavior.augmentation = reflect_and_translate(options.symmetry);
     settings.behavior.demonstrations = options.demonstrations;
     settings.behavior.huber_width = options.huber_width;
+    if (options.restoring_pairs) {
+      settings.behavior.restoring_pairs = metaworld_restoring_pairs();
+    }
     settings.behavior.validation_tasks = options.tasks.validation;
     if (!conditioned) {
       settings.behavior.condition_dropout = settings.denoiser.condition_dropout = 1;
@@ -118,9 +121,9 @@ FitOptions fixed_options(const Options& options);
 template <class Backend, class Config = FixedConfig>
 constexpr ModelFactory fixed_factory{[](const Options& options, const Dataset& dataset, bool conditioned,
                                         const std::filesystem::path& checkpoint, TrainingLog& log) {
-                                       return ModelOf<Config, Backend>::fit(
-                                           options, fixed_options(options), dataset, conditioned, checkpoint,
-                                           log);
+                                       return ModelOf<Config, Backend>::fit(options, fixed_options(options),
+                                                                            dataset, conditioned, checkpoint,
+                                                                            log);
                                      },
                                      &ModelOf<Config, Backend>::load};
 

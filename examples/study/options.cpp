@@ -112,6 +112,7 @@ Json describe_training(const Options& o) {
        {"reflections", !o.symmetry.mirrored_observation.empty()},
        {"translations", !o.symmetry.positions.empty()},
        {"huber_width", o.huber_width},
+       {"restoring_pairs", o.restoring_pairs},
        {"epoch_share", o.epoch_share},
        {"without", o.without}});
 }

@@ -71,6 +71,7 @@ struct Options {
   Index behavior_steps = 800;
   std::vector<Index> demonstrations = {1};  // per prompt in the last stage, one of these in each step
   ConditionParts condition = ConditionParts::both;
+  bool restoring_pairs = false;      // heads are fitted to metaworld_restoring_pairs() too
   double huber_width = 0;            // of the last stage's loss; 0: squared error
   double epoch_share = 1;            // how much of the paper's epochs its presets train, in (0, 1]
   std::vector<std::string> without;  // ingredients that were taken away, for the record

@@ -1,5 +1,5 @@
-// The zoo: several runs per task, from one common initialisation unless options say otherwise, trained as one batch, with snapshots on the
-// way.
+// The zoo: several runs per task, from one common initialisation unless options say otherwise, trained as one
+// batch, with snapshots on the way.
 #include "data.hpp"
 #include "interrupt.hpp"
 #include "progress.hpp"

@@ -14,11 +14,12 @@ struct BehaviorBatch {
   Index demonstrations = 1;               // per prompt
   MatrixView<float> trajectory_features;  // [batch * demonstrations * segments, ...]
   MatrixView<float> success_features;
-  SequenceView<float>
-      prompt_observations;             // [batch, demonstrations * pairs, O], normalised like the queries'
-  SequenceView<float> prompt_actions;  // [batch, demonstrations * pairs, A]
-  SequenceView<float> observations;    // [batch, queries, O], normalised as the standardised policies expect
-  SequenceView<float> actions;         // [batch, queries, A]
+  // The pairs of each prompt's demonstrations, each followed by its restoring pairs if there are such:
+  // [batch, pairs, O], normalised like the queries', and [batch, pairs, A].
+  SequenceView<float> prompt_observations;
+  SequenceView<float> prompt_actions;
+  SequenceView<float> observations;  // [batch, queries, O], normalised as the standardised policies expect
+  SequenceView<float> actions;       // [batch, queries, A]
 
   // Sample i is of the task task_for(i, rng). Draws prompts and query steps; the demonstrations of a prompt
   // are drawn one by one (two may be the same). Demonstrations and queries of a sample undergo the same
@@ -29,7 +30,7 @@ struct BehaviorBatch {
                 const TaskFor& task_for, const Rng& rng, Workspace& workspace)
       : demonstrations(demonstrations_per_prompt) {
     const Index windows = batch * demonstrations * Data::segments;
-    const Index pairs = demonstrations * Config::prompt.pairs();
+    const Index pairs = demonstrations * pairs_per_demonstration(state);
     trajectory_features = workspace.matrix<float>(windows, Data::h_size);
     success_features = workspace.matrix<float>(windows, Data::v_size);
     prompt_observations = workspace.sequence<float>(batch, pairs, Network::observation_size);
@@ -41,8 +42,8 @@ struct BehaviorBatch {
       const TaskTrajectories& task = task_for(i, draw);
       const auto transform = draw.fork(0);
       for (Index k = 0; k < demonstrations; ++k) {
-        write_demonstration(data.trajectory(pick(task.prompts, draw)), state.prompt_encoder, options,
-                            transform, draw, i * demonstrations + k);
+        write_demonstration(data.trajectory(pick(task.prompts, draw)), state, options, transform, draw,
+                            i * demonstrations + k);
       }
       write_queries(data, task.all, options, transform, draw, i);
     }
@@ -51,13 +52,17 @@ struct BehaviorBatch {
   }
 
  private:
+  static Index pairs_per_demonstration(const GeneratorState<Network, Config>& state) {
+    return Config::prompt.pairs() * (state.restoring_pairs.empty() ? 1 : 2);
+  }
   static Index pick(const std::vector<Index>& from, Rng& draw) {
     return from[static_cast<std::size_t>(draw.below(static_cast<Index>(from.size())))];
   }
 
   // The i-th demonstration of the batch.
-  void write_demonstration(const Trajectory& demonstration, const PromptEncoder& encoder,
+  void write_demonstration(const Trajectory& demonstration, const GeneratorState<Network, Config>& state,
                            const BehaviorOptions& options, const Rng& transform, Rng& draw, Index i) {
+    const PromptEncoder& encoder = state.prompt_encoder;
     constexpr Index segments = Data::segments;
     auto changed = demonstration;
     if (options.augmentation) {
@@ -69,8 +74,15 @@ struct BehaviorBatch {
     encoder.write_trajectory(changed, trajectory_features.row_range(i * segments, segments));
     encoder.write_success(changed, success_features.row_range(i * segments, segments));
     constexpr Index pairs = Config::prompt.pairs();
-    encoder.write_pairs(changed, prompt_observations.flat().row_range(i * pairs, pairs),
-                        prompt_actions.flat().row_range(i * pairs, pairs));
+    const Index first = i * pairs_per_demonstration(state);
+    const auto seen = prompt_observations.flat().row_range(first, pairs);
+    const auto done = prompt_actions.flat().row_range(first, pairs);
+    encoder.write_pairs(changed, seen, done);
+    if (!state.restoring_pairs.empty()) {
+      state.restoring_pairs.write(draw.fork(static_cast<std::uint64_t>(i)), seen, done,
+                                  prompt_observations.flat().row_range(first + pairs, pairs),
+                                  prompt_actions.flat().row_range(first + pairs, pairs));
+    }
   }
 
   void write_queries(const Data& data, const std::vector<Index>& trajectories, const BehaviorOptions& options,

@@ -7,9 +7,9 @@
 MAA_NAMESPACE_BEGIN
 namespace detail {
 
-// The chain prompt -> h, v -> condition -> clean-latent estimate -> weights -> actions, and its backward. Half
-// of the estimates are formed as sampling begins, from pure noise at the first timestep that it visits; half as
-// it goes on: such an estimate, a constant here, noised again at a random timestep.
+// The chain prompt -> h, v -> condition -> clean-latent estimate -> weights -> actions, and its backward.
+// Half of the estimates are formed as sampling begins, from pure noise at the first timestep that it visits;
+// half as it goes on: such an estimate, a constant here, noised again at a random timestep.
 template <class Network, class Config, class Backend>
 class BehaviorStage {
  public:
@@ -127,10 +127,12 @@ class BehaviorStage {
     static constexpr std::array<double, 1> unconditioned{0};
     const auto guidance = options_.keep == Keep::best_fallback ? std::span<const double>(unconditioned)
                                                                : std::span<const double>(state_.guidance);
-    const auto policies = Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
-                              .generate(condition, {made.prompt_observations, made.prompt_actions, group},
-                                        guidance, ChoiceMargin(GenerateOptions()), false,
-                                        sample_streams(rng, 1, count), state_.sampling, true);
+    const auto policies =
+        Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
+            .generate(condition,
+                      {made.prompt_observations, made.prompt_actions, group, !state_.restoring_pairs.empty()},
+                      guidance, ChoiceMargin(GenerateOptions()), false, sample_streams(rng, 1, count),
+                      state_.sampling, true);
     return read(backend_, action_loss(policies, batch, MatrixView<Real>()));
   }
   // What is kept of the best validation.

@@ -26,6 +26,15 @@ void describe_options(Visitor& visit, DiffusionT& diffusion, SamplingT& sampling
   visit("sampling.eta", sampling.eta);
 }
 
+template <class Visitor, class RestoringPairsT>
+void describe_restoring_pairs(Visitor& visit, RestoringPairsT& restoring) {
+  visit("restoring.earlier", restoring.earlier);
+  visit("restoring.axes", restoring.axes);
+  visit("restoring.action", restoring.action);
+  visit("restoring.gain", restoring.gain);
+  visit("restoring.deviation", restoring.deviation);
+}
+
 struct OptionWriter {
   SafetensorsWriter& writer;
 
@@ -132,6 +141,16 @@ void save_generator(const std::filesystem::path& path, const GeneratorState<Netw
   add("standardizer.deviation", state.standardizer.deviation());
   add("fallback.policy", state.fallback_policy);
   add("fallback.head", state.fallback_head);
+  const auto add_columns = [&](const std::string& name, const std::vector<Index>& columns) {
+    const auto count = static_cast<Index>(columns.size());
+    Buffer<std::int64_t> values(count);
+    std::copy(columns.begin(), columns.end(), values.begin());
+    writer.add_owned(name, {count}, std::move(values));
+  };
+  const auto& restoring = state.restoring_pairs;
+  add_columns("restoring.effector", restoring.effector);
+  add_columns("restoring.objects", restoring.objects);
+  describe_restoring_pairs(options, restoring);
   writer.write(path);
 }
 
@@ -192,6 +211,16 @@ GeneratorState<Network, Config> load_generator(const std::filesystem::path& path
   state.fallback_head =
       read("fallback.head",
            state.fallback_policy.empty() ? 0 : parameter_count<typename State::Model::HeadModel>, true);
+  const auto read_columns = [&](const std::string& name) {
+    const auto columns = reader.template read<std::int64_t>(name);
+    return std::vector<Index>(columns.begin(), columns.end());
+  };
+  if (reader.contains("restoring.effector")) {  // older files have none
+    state.restoring_pairs.effector = read_columns("restoring.effector");
+    state.restoring_pairs.objects = read_columns("restoring.objects");
+    describe_restoring_pairs(options, state.restoring_pairs);
+    state.restoring_pairs.check(Network::observation_size, Network::action_size);
+  }
   state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
   const std::string prefix = "provenance.";
   for (const auto& [key, value] : reader.metadata()) {

@@ -24,6 +24,8 @@ class Fitting {
     state_.sampling = options.sampling;
     require(!options.guidance.empty(), "fit: expected at least one guidance, found none");
     state_.guidance = options.guidance;
+    options.behavior.restoring_pairs.check(Network::observation_size, Network::action_size);
+    state_.restoring_pairs = options.behavior.restoring_pairs;
     for (auto* train : {&options_.autoencoder.train, &options_.embedder.train, &options_.denoiser.train,
                         &options_.behavior.train}) {
       train->seed = Rng(options.seed).fork(0x7261696eu + static_cast<std::uint64_t>(seeds_++)).next_u64();
@@ -204,6 +206,10 @@ class Fitting {
     std::string text = concatenate("width ", behavior.huber_width, ", demonstrations");
     for (const Index count : behavior.demonstrations) {
       text += concatenate(" ", count);
+    }
+    if (!behavior.restoring_pairs.empty()) {
+      text += concatenate(", restoring with ", behavior.restoring_pairs.gain, " and ",
+                          behavior.restoring_pairs.deviation);
     }
     if (!behavior.validation_tasks.empty()) {
       text += concatenate(", keeping ", static_cast<int>(behavior.keep), " by ", behavior.validation_prompts,

@@ -13,6 +13,7 @@ struct PromptPairs {
   SequenceView<float> observations;
   SequenceView<float> actions;
   Index demonstrations = 1;  // per prompt
+  bool restoring = false;    // the second half of each demonstration's pairs are restoring pairs of the first
   Index density = 1;         // pairs in place of each that training fits heads to
 };
 
@@ -127,14 +128,21 @@ class Generation {
   // Each prompt, an equal share of the demonstrations in order, stands for `per_prompt` rows.
   PromptPairs pairs(std::span<const Trajectory> demonstrations, Index rows, Index per_prompt) {
     const Index share = static_cast<Index>(demonstrations.size()) / (rows / per_prompt);
-    const auto result = allocate(rows, share * pair_count, share, density);
+    const auto& restoring = state_.restoring_pairs;
+    const Index each = pair_count * (restoring.empty() ? 1 : 2);
+    const auto result = allocate(rows, share * each, share, !restoring.empty(), density);
     for (Index i = 0; i < rows; ++i) {
       for (Index k = 0; k < share; ++k) {
-        const Index row = (i * share + k) * pair_count;
+        const Index row = (i * share + k) * each;
+        const auto seen = result.observations.flat().row_range(row, pair_count);
+        const auto done = result.actions.flat().row_range(row, pair_count);
         state_.prompt_encoder.write_spread_pairs(
-            demonstrations[static_cast<std::size_t>(i / per_prompt * share + k)],
-            result.observations.flat().row_range(row, pair_count),
-            result.actions.flat().row_range(row, pair_count));
+            demonstrations[static_cast<std::size_t>(i / per_prompt * share + k)], seen, done);
+        if (!restoring.empty()) {
+          restoring.write(Rng(0x70616972u).fork(static_cast<std::uint64_t>(k)), seen, done,
+                          result.observations.flat().row_range(row + pair_count, pair_count),
+                          result.actions.flat().row_range(row + pair_count, pair_count));
+        }
       }
     }
     state_.standardizer.observations().apply(result.observations.flat());
@@ -154,7 +162,8 @@ class Generation {
 
   // How far each policy's actions are from pairs that its head was not fitted to, the mean square: of
   // several demonstrations each in turn is held out; of a single one every other stretch of two sequences,
-  // both ways. A head that is not to be fitted is measured on all pairs.
+  // both ways; with their restoring pairs, which are not measured. A head that is not to be fitted is
+  // measured on all pairs.
   template <class Head>
   Buffer<double> held_out_error(MatrixView<const Real> policies, const PromptPairs& all, bool with_head,
                                 const Head& head) {
@@ -163,16 +172,18 @@ class Generation {
       if (with_head) {
         const Index share = all.demonstrations;
         const Index each = all.observations.length / share;
+        const Index own = each / (all.restoring ? 2 : 1);  // not restoring
         const Index stretch = 2 * Config::prompt.sequence * all.density;
         const Index folds = std::max<Index>(2, share);
         for (Index fold = 0; fold < folds; ++fold) {
           const auto scope = workspace_.scope();
           const auto host_scope = host_.scope();
           const auto held_out = [&](Index row) {
-            return (share > 1 ? row / each : row / stretch % 2) == fold;
+            return (share > 1 ? row / each : row % own / stretch % 2) == fold;
           };
+          const auto measured = [&](Index row) { return held_out(row) && row % each < own; };
           const auto fitted = part(all, [&](Index row) { return !held_out(row); });
-          add_error(fit_heads(policies, fitted, head), part(all, held_out), 1.0 / static_cast<double>(folds),
+          add_error(fit_heads(policies, fitted, head), part(all, measured), 1.0 / static_cast<double>(folds),
                     error);
         }
         return error;
@@ -188,9 +199,10 @@ class Generation {
   static constexpr Index density = 2;
   static constexpr Index pair_count = density * Config::prompt.pairs();
 
-  PromptPairs allocate(Index rows, Index length, Index demonstrations, Index pair_density) {
+  PromptPairs allocate(Index rows, Index length, Index demonstrations, bool restoring, Index pair_density) {
     return {host_.sequence<float>(rows, length, Network::observation_size),
-            host_.sequence<float>(rows, length, Network::action_size), demonstrations, pair_density};
+            host_.sequence<float>(rows, length, Network::action_size), demonstrations, restoring,
+            pair_density};
   }
   template <class Keep>
   PromptPairs part(const PromptPairs& all, const Keep& keep) {
@@ -201,7 +213,8 @@ class Generation {
       }
     }
     const auto length = static_cast<Index>(rows.size());
-    const auto result = allocate(all.observations.batch, length, all.demonstrations, all.density);
+    const auto result =
+        allocate(all.observations.batch, length, all.demonstrations, all.restoring, all.density);
     const auto copy = [&](SequenceView<float> from, SequenceView<float> to) {
       for (Index i = 0; i < to.batch; ++i) {
         for (Index k = 0; k < length; ++k) {

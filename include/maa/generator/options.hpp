@@ -4,6 +4,7 @@
 #include <maa/backend/precision.hpp>
 #include <maa/core/rng.hpp>
 #include <maa/data/prompt_features.hpp>
+#include <maa/data/restoring_pairs.hpp>
 #include <maa/diffusion/sampler.hpp>
 #include <maa/train/trainer.hpp>
 
@@ -76,6 +77,8 @@ struct BehaviorOptions {
   double prompt_action_noise = 0.05;
   double condition_dropout = 0;  // share of samples with a zero condition, as in DenoiserOptions
   Augmentation augmentation;
+  // With a head correction: heads are fitted to copies of a prompt's pairs too, in training and afterwards.
+  RestoringPairs restoring_pairs = {};
 };
 
 struct FitOptions {

@@ -21,6 +21,7 @@ struct GeneratorState {
   DiffusionOptions diffusion;
   SamplingOptions sampling;
   std::vector<double> guidance = {1};  // GenerateOptions::guidance
+  RestoringPairs restoring_pairs;      // BehaviorOptions::restoring_pairs
   // Keep::best_fallback: a policy for normalised observations and the head's parameters that go with it, or
   // none.
   Buffer<float> fallback_policy;

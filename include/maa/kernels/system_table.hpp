@@ -46,7 +46,8 @@ MAA_KERNEL_END
 
 // `out` overlaps no row of the matrix that is read.
 struct SystemTable {
-  // out[j] += scale * the sum of factors[k * factor_stride] matrix[k * stride + j] over k < rows, for j < cols.
+  // out[j] += scale * the sum of factors[k * factor_stride] matrix[k * stride + j] over k < rows, for j <
+  // cols.
   void (*add_rows)(Index rows, Index cols, const double* matrix, Index stride, double scale,
                    const double* factors, Index factor_stride, double* out);
   // out[i] = the sum of matrix[i * stride + j] x[j] over j < cols, for i < rows.
