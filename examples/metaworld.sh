@@ -17,6 +17,8 @@ Without a stage: all four, one after the other. A stage alone needs the ones bef
   --threads N    threads and simulator processes (default: all cores)
   --placement-per-run  the paper's data: all episodes of a run have one placement
   --without=WHAT       leaves an ingredient of the recipe out, to measure it (metaworld collect --help lists them)
+  --hold-out TASK ...  trained tasks that become the unseen ones, to choose settings by
+  --no-rival           leave out the rival that takes a training of its own
   --condition WHAT     embeddings that the generator sees: h, v or both (default both)
   --device NAME        what the generator runs on: cpu (default) or cuda
   --epoch-share SHARE  with presets paper and reference: train this share of the epochs; all take two days
@@ -61,6 +63,14 @@ while (($# > 0)); do
       generator+=("--$name" "$value")
       ;;
     --placement-per-run | --without=*) common+=("$1") ;;
+    --hold-out)
+      common+=("$1")
+      while (($# > 1)) && [[ $2 != --* ]]; do
+        common+=("$2")
+        shift
+      done
+      ;;
+    --no-rival) generator+=("$1") ;;
     collect | train | evaluate | report)
       # After an option it is that option's value.
       if ((${#own[@]} == 0 && ${#stages[@]} == 0)); then
