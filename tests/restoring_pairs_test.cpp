@@ -16,7 +16,8 @@ using namespace maa;
 
 // Observations: effector now (0, 1), object now (2, 3), the same one step earlier (4 to 7).
 RestoringPairs pairs() {
-  return {.effector = {0, 4}, .objects = {2}, .earlier = 4, .axes = 2, .action = 1, .gain = 2, .deviation = 0.1};
+  return {
+      .effector = {0, 4}, .objects = {2}, .earlier = 4, .axes = 2, .action = 1, .gain = 2, .deviation = 0.1};
 }
 
 struct Rows {
@@ -81,7 +82,7 @@ TEST_CASE("where an object moves along, pairs are copied as they are") {
   Rows rows(3);
   for (Index i = 0; i < rows.count; ++i) {
     auto* o = rows.observation_view().row(i);
-    o[0] = 0.02f;                                         // the effector's step, from zero
+    o[0] = 0.02f;                                        // the effector's step, from zero
     o[2] = i == 0 ? 0.015f : i == 1 ? 0.002f : 0.0005f;  // the object's
   }
   rows.write(pairs());
@@ -100,10 +101,10 @@ TEST_CASE("columns and numbers that cannot be are errors that name them") {
   const auto check = [](auto change, const char* text) {
     auto wrong = pairs();
     change(wrong);
-    CHECK_THROWS_WITH_AS(wrong.check(8, 3), doctest::Contains(text), Error);
+    CHECK_THROWS_WITH_AS(wrong.check(8, 3, "here"), doctest::Contains(text), Error);
   };
-  CHECK_NOTHROW(pairs().check(8, 3));
-  CHECK_NOTHROW(RestoringPairs().check(1, 1));
+  CHECK_NOTHROW(pairs().check(8, 3, "here"));
+  CHECK_NOTHROW(RestoringPairs().check(1, 1, "here"));
   check([](auto& p) { p.effector = {0, 7}; }, "found 7");
   check([](auto& p) { p.effector = {-1}; }, "found -1");
   check([](auto& p) { p.objects = {4}; }, "found 4");
@@ -130,8 +131,8 @@ SmallGenerator trained(const RestoringPairs& restoring) {
   return generator;
 }
 
-// How the first action changes when the first observation grows by 1, as the mean over a demonstration that shows
-// only one place of the effector; the head is fitted to ten times the same.
+// How the first action changes when the first observation grows by 1, as the mean over a demonstration that
+// shows only one place of the effector; the head is fitted to ten times the same.
 double slope(const SmallGenerator& generator) {
   Trajectory prompt(60, 6, 2);
   Rng rng(3);
@@ -182,7 +183,7 @@ TEST_CASE("training refuses restoring pairs for other observations") {
   options.behavior.restoring_pairs = {.effector = {5}};
   SmallGenerator generator{cpu::Backend(1)};
   CHECK_THROWS_WITH_AS(generator.fit(test::random_dataset<Network>(6), options),
-                       doctest::Contains("restoring pairs: expected 3 entries"), Error);
+                       doctest::Contains("fit: restoring pairs: expected 3 entries"), Error);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <vector>
 
 MAA_NAMESPACE_BEGIN
@@ -31,25 +32,27 @@ struct RestoringPairs {
 
   bool empty() const { return effector.empty(); }
 
-  // Error if columns lie outside of observations or actions, or numbers are out of range.
-  void check(Index observation_size, Index action_size) const {
+  // Error, with `where` before it, if columns lie outside of observations or actions, or numbers are out of
+  // range.
+  void check(Index observation_size, Index action_size, const std::string& where) const {
     const auto inside = [](Index first, Index count, Index size) {
       return first >= 0 && first + count <= size;
     };
-    require(empty() || (axes > 0 && inside(action, axes, action_size)), "restoring pairs: expected ", axes,
-            " entries of the action from ", action, " on, found ", action_size, " in all");
+    require(empty() || (axes > 0 && inside(action, axes, action_size)), where, ": restoring pairs: expected ",
+            axes, " entries of the action from ", action, " on, found ", action_size, " in all");
     for (const Index first : effector) {
-      require(inside(first, axes, observation_size), "restoring pairs: expected the effector at columns of ",
-              observation_size, " observations, found ", first);
+      require(inside(first, axes, observation_size), where,
+              ": restoring pairs: expected the effector at columns of ", observation_size,
+              " observations, found ", first);
     }
     for (const Index first : objects) {
       require(inside(first, axes, observation_size) && inside(first + earlier, axes, observation_size) &&
                   (empty() || inside(effector.front() + earlier, axes, observation_size)),
-              "restoring pairs: expected objects, and the same ", earlier, " columns further, among ",
-              observation_size, " observations, found ", first);
+              where, ": restoring pairs: expected objects, and the same ", earlier,
+              " columns further, among ", observation_size, " observations, found ", first);
     }
-    require(gain > 0 && std::isfinite(gain) && deviation > 0 && std::isfinite(deviation),
-            "restoring pairs: expected a positive gain and deviation, found ", gain, " and ", deviation);
+    require(gain > 0 && std::isfinite(gain) && deviation > 0 && std::isfinite(deviation), where,
+            ": restoring pairs: expected a positive gain and deviation, found ", gain, " and ", deviation);
   }
 
   // observations [rows, O] as simulators give them, actions [rows, A] -> their copies, of the same shapes.

@@ -219,7 +219,7 @@ GeneratorState<Network, Config> load_generator(const std::filesystem::path& path
     state.restoring_pairs.effector = read_columns("restoring.effector");
     state.restoring_pairs.objects = read_columns("restoring.objects");
     describe_restoring_pairs(options, state.restoring_pairs);
-    state.restoring_pairs.check(Network::observation_size, Network::action_size);
+    state.restoring_pairs.check(Network::observation_size, Network::action_size, reader.path());
   }
   state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
   const std::string prefix = "provenance.";

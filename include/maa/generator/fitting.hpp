@@ -24,7 +24,7 @@ class Fitting {
     state_.sampling = options.sampling;
     require(!options.guidance.empty(), "fit: expected at least one guidance, found none");
     state_.guidance = options.guidance;
-    options.behavior.restoring_pairs.check(Network::observation_size, Network::action_size);
+    options.behavior.restoring_pairs.check(Network::observation_size, Network::action_size, "fit");
     state_.restoring_pairs = options.behavior.restoring_pairs;
     for (auto* train : {&options_.autoencoder.train, &options_.embedder.train, &options_.denoiser.train,
                         &options_.behavior.train}) {
