@@ -162,18 +162,17 @@ class Generation {
 
   // How far each policy's actions are from pairs that its head was not fitted to, the mean square: of
   // several demonstrations each in turn is held out; of a single one every other stretch of two sequences,
-  // both ways. Restoring pairs are held out with theirs, and not measured. A head that is not to be fitted is
-  // measured on all pairs.
+  // both ways; each with its restoring pairs, so that a policy that would leave the path counts as far. A head
+  // that is not to be fitted is measured on all pairs.
   template <class Head>
   Buffer<double> held_out_error(MatrixView<const Real> policies, const PromptPairs& all, bool with_head,
                                 const Head& head) {
     Buffer<double> error(policies.rows);
-    const Index share = all.demonstrations;
-    const Index each = all.observations.length / share;
-    const Index own = each / (all.restoring ? 2 : 1);
-    const auto restoring = [&](Index row) { return row % each >= own; };
     if constexpr (Model::has_head) {
       if (with_head) {
+        const Index share = all.demonstrations;
+        const Index each = all.observations.length / share;
+        const Index own = each / (all.restoring ? 2 : 1);
         const Index stretch = 2 * Config::prompt.sequence * all.density;
         const Index folds = std::max<Index>(2, share);
         for (Index fold = 0; fold < folds; ++fold) {
@@ -182,15 +181,14 @@ class Generation {
           const auto held_out = [&](Index row) {
             return (share > 1 ? row / each : row % own / stretch % 2) == fold;
           };
-          const auto measured = [&](Index row) { return held_out(row) && !restoring(row); };
           const auto fitted = part(all, [&](Index row) { return !held_out(row); });
-          add_error(fit_heads(policies, fitted, head), part(all, measured), 1.0 / static_cast<double>(folds),
+          add_error(fit_heads(policies, fitted, head), part(all, held_out), 1.0 / static_cast<double>(folds),
                     error);
         }
         return error;
       }
     }
-    add_error(policies, part(all, [&](Index row) { return !restoring(row); }), 1, error);
+    add_error(policies, all, 1, error);
     return error;
   }
 
