@@ -22,14 +22,20 @@ if [[ -z ${MAA_PEERS_PYTHON:-} && ! -x $python ]]; then
   "$python" -m pip install --quiet 'torch>=2' numpy
 fi
 
+# seconds NAME FILE: the number of seconds in a JSON text, in a line.
+seconds() {
+  printf '%-18s %.1f s\n' "$1" "$(sed -nE 's/.*"seconds": *([0-9.]+).*/\1/p' "$2")"
+}
+
 for ((round = 1; round <= rounds; ++round)); do
   rm -rf "$out"
   mkdir -p "$out/stages"
   cp "$collected"/{collect.json,zoo.json,zoo.jsonl,episodes.safetensors,zoo.safetensors} "$out/stages"
   taskset -c 0 "$program" train --preset small --no-rival --threads 1 --out "$out" >"$out/log"
-  sed -nE 's/.*"seconds": *([0-9.]+).*/maa      \1 s/p' "$out/stages/fit.json"
+  seconds maa "$out/stages/fit.json"
   for compile in '' --compile; do
-    taskset -c 0 "$python" benchmarks/training_torch.py "$collected/zoo.safetensors" --skip "${validation[@]}" $compile |
-      sed -nE "s/.*\"seconds\": *([0-9.]+).*/PyTorch $compile \1 s/p"
+    taskset -c 0 "$python" benchmarks/training_torch.py "$collected/zoo.safetensors" --skip "${validation[@]}" $compile \
+      >"$out/torch" 2>"$out/torch.log"
+    seconds "PyTorch $compile" "$out/torch"
   done
 done
