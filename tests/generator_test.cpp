@@ -441,7 +441,7 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
     prompts.push_back(demonstration(static_cast<Index>(i % 2), 700 + i));
     prompts.push_back(data.trajectories[data.trajectories.size() - 1 - i % 4]);
   }
-  const auto picked = generator.generate_each(prompts);
+  const auto picked = generator.generate_each(prompts, {.trust_known = false});
   const auto generated = generator.generate_each(prompts, {.guidance = {1}});
   Index kept = 0;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
@@ -453,10 +453,25 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
   generator.save(folder / "generator.safetensors");
   const auto loaded = SmallGenerator::load(folder / "generator.safetensors");
   CHECK(same_bits(loaded.state().fallback_policy.span(), generator.state().fallback_policy.span()));
-  const auto again = loaded.generate_each(prompts);
+  const auto again = loaded.generate_each(prompts, {.trust_known = false});
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     CHECK(same_bits(again[i].weights(), picked[i].weights()));
   }
+
+  // Prompts that training knows get the first candidate, and the choice is as it was for the others.
+  const auto trusting = generator.generate_each(prompts);
+  const auto novelty = generator.novelty(prompts);
+  CHECK(novelty == loaded.novelty(prompts));
+  Index turned = 0;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const auto& expected = novelty[i] > 1 ? picked[i] : generated[i];
+    CHECK(same_bits(trusting[i].weights(), expected.weights()));
+    turned += same_bits(trusting[i].weights(), picked[i].weights()) ? 0 : 1;
+  }
+  CHECK(turned > 0);
+  CHECK(std::ranges::any_of(novelty, [](double value) { return value > 1; }));
+  // The nearest prompt of training to itself is itself.
+  CHECK(generator.novelty({&data.trajectories.front(), 1}).front() < 1e-3);
 }
 
 TEST_CASE("the best weights survive stopping and resuming, to the bit") {
@@ -540,6 +555,7 @@ TEST_CASE("of several guidances the policy is returned that agrees best with the
     return generator.generate_each(prompts, {.guidance = std::move(guidance),
                                              .guidance_margin = margin,
                                              .guidance_difference = difference,
+                                             .trust_known = false,
                                              .correct_head = head});
   };
   for (const bool head : {false, true}) {

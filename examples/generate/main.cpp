@@ -9,13 +9,16 @@
 
 namespace {
 
-// Policies for all trajectories together or for each.
+// Policies for all trajectories together or for each; says how far the prompts lie from those trained on.
 template <class Backend>
 std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generator_path,
                                            const std::vector<maa::Trajectory>& trajectories, bool together,
                                            const maa::GenerateOptions& options, Backend backend) {
   using Generator = maa::Generator<maa::MetaWorldPolicy, maa::FixedConfig, Backend>;
   const auto generator = Generator::load(generator_path, std::move(backend));
+  for (const double novelty : generator.novelty(trajectories)) {
+    std::fprintf(stderr, "novelty %.2f%s\n", novelty, novelty > 1 ? ": unlike the prompts of training" : "");
+  }
   return together ? generator.generate(trajectories, options)
                   : generator.generate_each(trajectories, options);
 }

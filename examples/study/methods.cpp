@@ -340,6 +340,7 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
   add("nearest + noise", [=] { return rivals->with_noise_on(rivals->nearest()); });
   add_with_head("zoo mean + head", [=, &model] { return model.adapt(rivals->zoo_mean_policies(), *one); });
   add_with_head("generated, no choice", [=] { return rivals->generate(*one, {true, 1}); });
+  add_with_head("generated, always choosing", [=] { return rivals->generate(*one, {true, {}, false}); });
   add_with_head("no condition + head", [=] { return rivals->generate(*one, {true, 0}); });
   if (unconditioned != nullptr) {
     add("one network + head", [=, &options] {

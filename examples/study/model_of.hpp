@@ -74,6 +74,7 @@ class ModelOf final : public Model {
     options.demonstrations_per_prompt = share;
     options.seed = seed;
     options.correct_head = ablation.correct_head;
+    options.trust_known = ablation.trust_known;
     if (ablation.guidance) {
       options.guidance = {*ablation.guidance};
     }

@@ -101,6 +101,20 @@ class Generator {
     return downloaded_buffer(embed_in(prompts, session.workspace()));
   }
 
+  // How unlike the prompts of training each prompt is: the distance of its condition to the nearest of
+  // theirs, in radii within which nine of ten of them have another. Up to 1, and it is like them. What is
+  // generated for prompts far beyond leans on few pairs of one demonstration; no test tells but trying it.
+  // Infinite for generators of files that do not know.
+  std::vector<double> novelty(std::span<const Trajectory> prompts) const {
+    const auto conditions = embed(prompts);
+    std::vector<double> result;
+    for (Index i = 0; i < static_cast<Index>(prompts.size()); ++i) {
+      result.push_back(trained_state().known_prompts.novelty(
+          {conditions.data() + i * Model::condition_size, static_cast<std::size_t>(Model::condition_size)}));
+    }
+    return result;
+  }
+
   // Refits the mean heads of policies to demonstrations in closed form, as those of generated ones are
   // (ridge_head.hpp): each policy to an equal share of the demonstrations, in order. Only for configurations
   // with that correction.
@@ -203,7 +217,7 @@ class Generator {
     return to_policies(generation.generate(
         condition, generation.pairs(demonstrations, count, options.count),
         options.guidance.empty() ? state.guidance : options.guidance, detail::ChoiceMargin(options),
-        options.guidance.empty(), sample_streams(Rng(options.seed), 0, count),
+        options.trust_known, options.guidance.empty(), sample_streams(Rng(options.seed), 0, count),
         options.sampling.value_or(state.sampling), options.correct_head, options.progress));
   }
 

@@ -131,7 +131,7 @@ class BehaviorStage {
         Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
             .generate(condition,
                       {made.prompt_observations, made.prompt_actions, group, !state_.restoring_pairs.empty()},
-                      guidance, ChoiceMargin(GenerateOptions()), false, sample_streams(rng, 1, count),
+                      guidance, ChoiceMargin(GenerateOptions()), false, false, sample_streams(rng, 1, count),
                       state_.sampling, true);
     return read(backend_, action_loss(policies, batch, MatrixView<Real>()));
   }

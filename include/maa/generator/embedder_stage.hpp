@@ -67,11 +67,24 @@ class EmbedderStage {
   // Fits the condition's normaliser if asked to, restricts the condition to `parts`, and returns the
   // conditions of all training prompts.
   Buffer<float> embed_all(std::span<const Real> weights, bool normalize, ConditionParts parts, State& state) {
+    constexpr Index size = State::Model::condition_size;
+    state.condition = Normalizer();
+    auto conditions = this->conditions(weights, state);
+    const Index count = conditions.size() / size;
+    if (normalize) {
+      state.condition = Normalizer::limits(MatrixView<const float>(conditions.data(), count, size));
+    }
+    state.restrict_condition(parts);
+    state.condition.apply({conditions.data(), count, size});
+    return conditions;
+  }
+
+  // The conditions of all training prompts, [prompts, condition_size].
+  Buffer<float> conditions(std::span<const Real> weights, const State& state) {
     const auto session = backend_.session();
     constexpr Index size = State::Model::condition_size;
     const auto count = static_cast<Index>(data_.prompts.size());
     Buffer<float> conditions(count * size);
-    state.condition = Normalizer();
     constexpr Index batch = 256;
     for (Index first = 0; first < count; first += batch) {
       workspace_.reset();
@@ -89,11 +102,6 @@ class EmbedderStage {
                conditions.span().subspan(static_cast<std::size_t>(first * size),
                                          static_cast<std::size_t>(here * size)));
     }
-    if (normalize) {
-      state.condition = Normalizer::limits(MatrixView<const float>(conditions.data(), count, size));
-    }
-    state.restrict_condition(parts);
-    state.condition.apply({conditions.data(), count, size});
     return conditions;
   }
 

@@ -141,6 +141,11 @@ void save_generator(const std::filesystem::path& path, const GeneratorState<Netw
   add("standardizer.deviation", state.standardizer.deviation());
   add("fallback.policy", state.fallback_policy);
   add("fallback.head", state.fallback_head);
+  const auto& known = state.known_prompts;
+  constexpr Index condition_size = GeneratorModel<Network, Config>::condition_size;
+  writer.add("known.conditions", {known.conditions().size() / condition_size, condition_size},
+             known.conditions().span());
+  writer.add_scalar("known.radius", known.radius());
   const auto add_columns = [&](const std::string& name, const std::vector<Index>& columns) {
     const auto count = static_cast<Index>(columns.size());
     Buffer<std::int64_t> values(count);
@@ -211,6 +216,16 @@ GeneratorState<Network, Config> load_generator(const std::filesystem::path& path
   state.fallback_head =
       read("fallback.head",
            state.fallback_policy.empty() ? 0 : parameter_count<typename State::Model::HeadModel>, true);
+  if (reader.contains("known.conditions")) {  // older files have none
+    constexpr Index size = State::Model::condition_size;
+    const auto& shape = reader.info("known.conditions").shape;
+    const std::array<Index, 2> expected{shape.empty() ? 0 : shape[0], size};
+    auto conditions = reader.template read_weights<float>("known.conditions", expected);
+    const float radius = reader.template read<float>("known.radius", {})[0];
+    require(radius >= 0 && std::isfinite(radius), reader.path(),
+            ": expected a known.radius that is not negative, found ", radius);
+    state.known_prompts = KnownPrompts(std::move(conditions), size, radius);
+  }
   const auto read_columns = [&](const std::string& name) {
     const auto columns = reader.template read<std::int64_t>(name);
     return std::vector<Index>(columns.begin(), columns.end());

@@ -56,6 +56,9 @@ class Fitting {
     if (!train(behavior, parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>)) {
       return false;
     }
+    state_.known_prompts = KnownPrompts(
+        embedder.conditions(constants<typename Model::EmbedderModel>(embedder_offset).span(), state_),
+        Model::condition_size);
     if (!options_.checkpoint.empty()) {
       std::filesystem::remove(options_.checkpoint);
     }

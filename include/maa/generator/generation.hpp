@@ -43,17 +43,24 @@ class Generation {
   // Policies [rows, parameters] for normalised observations, from conditions [rows, condition_size] and the
   // prompts' pairs. Each guidance makes a candidate, from the same noise, and the fallback is one more, if it
   // is allowed and there is one; of several each row is the first, or the one with the least held_out_error()
-  // if that is below the first's by the margin. The head is fitted to all pairs, if it is to be.
+  // if that is below the first's by the margin, and if the prompt is none that trust_known takes for known.
+  // The head is fitted to all pairs, if it is to be.
   MatrixView<Real> generate(MatrixView<const Real> condition, const PromptPairs& pairs,
-                            std::span<const double> guidances, ChoiceMargin margin, bool allow_fallback,
-                            const std::vector<Rng>& streams, const SamplingOptions& sampling, bool with_head,
+                            std::span<const double> guidances, ChoiceMargin margin, bool trust_known,
+                            bool allow_fallback, const std::vector<Rng>& streams,
+                            const SamplingOptions& sampling, bool with_head,
                             const SamplingProgress& progress = {}) {
     require(!guidances.empty(), "generate: expected at least one guidance, found none");
     require(margin.share >= 0 && margin.share <= 1, "generate: expected a margin from 0 to 1, found ",
             margin.share);
     require(margin.difference >= 0, "generate: expected a difference that is not negative, found ",
             margin.difference);
-    const bool has_fallback = allow_fallback && with_head && !state_.fallback_policy.empty();
+    const auto open = open_rows(condition, trust_known);
+    const bool any_open = std::ranges::find(open, true) != open.end();
+    if (!any_open) {
+      guidances = guidances.first(1);
+    }
+    const bool has_fallback = any_open && allow_fallback && with_head && !state_.fallback_policy.empty();
     const bool choosing = guidances.size() > 1 || has_fallback;
     MatrixView<Real> chosen;
     Buffer<double> least;
@@ -66,8 +73,9 @@ class Generation {
       if (!chosen.data) {
         chosen = candidates;
         least = std::move(error);
-        for (double& bar : least) {
-          bar = std::min(bar * (1 - margin.share), bar - margin.difference);
+        for (Index i = 0; i < condition.rows; ++i) {
+          const double bar = std::min(least[i] * (1 - margin.share), least[i] - margin.difference);
+          least[i] = open[static_cast<std::size_t>(i)] ? bar : 0;
         }
         return;
       }
@@ -162,8 +170,8 @@ class Generation {
 
   // How far each policy's actions are from pairs that its head was not fitted to, the mean square: of
   // several demonstrations each in turn is held out; of a single one every other stretch of two sequences,
-  // both ways; each with its restoring pairs, so that a policy that would leave the path counts as far. A head
-  // that is not to be fitted is measured on all pairs.
+  // both ways; each with its restoring pairs, so that a policy that would leave the path counts as far. A
+  // head that is not to be fitted is measured on all pairs.
   template <class Head>
   Buffer<double> held_out_error(MatrixView<const Real> policies, const PromptPairs& all, bool with_head,
                                 const Head& head) {
@@ -193,6 +201,19 @@ class Generation {
   }
 
  private:
+  // For which rows a choice between candidates is made.
+  std::vector<bool> open_rows(MatrixView<const Real> condition, bool trust_known) {
+    std::vector<bool> open(static_cast<std::size_t>(condition.rows), true);
+    if (trust_known) {
+      const auto scope = host_.scope();
+      const auto conditions = downloaded(backend_, condition, host_);
+      for (Index i = 0; i < condition.rows; ++i) {
+        open[static_cast<std::size_t>(i)] = state_.known_prompts.novelty(conditions.row_span(i)) > 1;
+      }
+    }
+    return open;
+  }
+
   // A prompt is often longer than the pairs that training takes of it; more of them mean less noise in the
   // head, and cost little here.
   static constexpr Index density = 2;

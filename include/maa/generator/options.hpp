@@ -193,6 +193,9 @@ struct GenerateOptions {
   // that training adds to the actions of prompts, for actions in [-1, 1]: smaller differences say little.
   double guidance_margin = 0.1;
   double guidance_difference = 0.0025;
+  // No choice for prompts like those trained on (Generator::novelty up to 1): the condition knows their
+  // tasks, where one demonstration says how to act in one scene alone.
+  bool trust_known = true;
   bool correct_head = true;  // false leaves out the closed-form correction of a configuration that has it
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
   // made at its first use.

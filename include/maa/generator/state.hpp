@@ -2,6 +2,7 @@
 #pragma once
 
 #include <maa/generator/config.hpp>
+#include <maa/generator/known_prompts.hpp>
 #include <maa/generator/options.hpp>
 #include <maa/generator/weight_standardizer.hpp>
 
@@ -26,6 +27,7 @@ struct GeneratorState {
   // none.
   Buffer<float> fallback_policy;
   Buffer<float> fallback_head;
+  KnownPrompts known_prompts;  // of training
   std::map<std::string, std::string> provenance;
 
   // From now on conditions have zeros in place of the embeddings that are not in `parts`. Error if none is
