@@ -7,6 +7,7 @@
 #include "random_dataset.hpp"
 #include "small_config.hpp"
 
+#include <memory>
 #include <optional>
 #include <set>
 
@@ -25,12 +26,24 @@ struct HeadlessConfig : SlopeConfig {
   static constexpr HeadCorrection head_correction = HeadCorrection::none;
 };
 
-template <class Config>
+// Notes the timesteps of each of the denoiser's passes.
+struct WatchedBackend : cpu::Backend {
+  using cpu::Backend::Backend;
+  std::shared_ptr<std::vector<std::vector<Index>>> passes =
+      std::make_shared<std::vector<std::vector<Index>>>();
+};
+void sinusoidal_embedding(const WatchedBackend& backend, std::span<const Index> timesteps,
+                          MatrixView<float> y) {
+  backend.passes->emplace_back(timesteps.begin(), timesteps.end());
+  cpu::sinusoidal_embedding(backend, timesteps, y);
+}
+
+template <class Config, class Backend = cpu::Backend>
 struct Fixture {
   using Part = typename GeneratorModel<Network, Config>::WithoutEncoders;
-  using Stage = detail::BehaviorStage<Network, Config, cpu::Backend>;
+  using Stage = detail::BehaviorStage<Network, Config, Backend>;
 
-  cpu::Backend backend{2};
+  Backend backend{2};
   Dataset data = test::random_dataset<Network>(6);
   FitOptions options = FitOptions::fixed();
   Buffer<float> weights{parameter_count<Part>};
@@ -113,6 +126,26 @@ TEST_CASE("the behaviour loss's gradient is its slope, part by part") {
   SUBCASE("three demonstrations per prompt, without") {
     check_slope<HeadlessConfig>(3);
   }
+}
+
+TEST_CASE("half of a step's estimates are formed from noise, half from such an estimate noised again") {
+  Fixture<SmallConfig, WatchedBackend> fixture;
+  fixture.state.sampling.steps = 4;
+  fixture.state.sampling.spacing = TimestepSpacing::linspace;
+  const auto visited = DiffusionSchedule(fixture.state.diffusion).timesteps(4, TimestepSpacing::linspace);
+  auto stage = fixture.stage({1});
+  const auto& passes = *fixture.backend.passes;
+  std::set<Index> again;
+  for (std::uint64_t step = 0; step < 20; ++step) {
+    fixture.backend.passes->clear();
+    fixture.loss(stage, fixture.weights, Rng(step));
+    REQUIRE(passes.size() == 2);
+    CHECK(passes[0] == std::vector<Index>(3, visited.front()));
+    REQUIRE(passes[1].size() == 6);
+    again.insert(passes[1].begin(), passes[1].begin() + 3);
+    CHECK(std::vector<Index>(passes[1].begin() + 3, passes[1].end()) == passes[0]);
+  }
+  CHECK(again == std::set<Index>(visited.begin(), visited.end()));
 }
 
 TEST_CASE("each step draws one number of demonstrations for all its prompts") {
