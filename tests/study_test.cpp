@@ -693,6 +693,20 @@ std::string stages_run(const std::filesystem::path& out,
 
 }  // namespace
 
+TEST_CASE("study: trained tasks are held out, and become the unseen ones") {
+  Tasks tasks{{"a", "b", "c"}, {"u"}, {"x", "y"}, {"v"}};
+  tasks.hold_out({"b", "y"});
+  CHECK(tasks.seen == std::vector<std::string>{"a", "c"});
+  CHECK(tasks.extra == std::vector<std::string>{"x"});
+  CHECK(tasks.unseen == std::vector<std::string>{"b", "y"});
+  CHECK(tasks.validation == std::vector<std::string>{"v"});
+  for (const char* name : {"u", "v", "b"}) {  // unseen, for validation, held out before
+    const auto before = tasks.trained();
+    CHECK(has(error_of([&] { tasks.hold_out({"a", name}); }), "expected trained tasks"));
+    CHECK(tasks.trained() == before);
+  }
+}
+
 TEST_CASE("study: stages run again when their options or an earlier stage change") {
   const TemporaryFolder folder;
   const auto out = folder / "out";

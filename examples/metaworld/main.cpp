@@ -3,8 +3,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include <maa/core/nearest_names.hpp>
-
 #include "interrupt.hpp"
 #include "metaworld.hpp"
 #include "presets.hpp"
@@ -48,28 +46,13 @@ void add_common(CLI::App& command, Arguments& arguments) {
       ->capture_default_str();
 }
 
-void remove_ingredients(study::Options& options, const std::vector<std::string>& names) {
-  for (const auto& ingredient : names) {
-    try {
-      remove_ingredient(options, ingredient);
-    } catch (const Error& error) {
-      throw CLI::ValidationError("--without", error.what());
-    }
-  }
-}
-
-// Trained tasks become the unseen ones.
-void hold_out(study::Tasks& tasks, const std::vector<std::string>& names) {
-  const auto trained = tasks.trained();
-  for (const auto& name : names) {
-    if (std::ranges::find(trained, name) == trained.end()) {
-      throw CLI::ValidationError("--hold-out",
-                                 concatenate("expected trained tasks, found ", name, "; the nearest are ",
-                                             nearest_names(name, trained)));
-    }
-    std::erase(tasks.seen, name);
-    std::erase(tasks.extra, name);
-    tasks.unseen = names;
+// Errors become those of the option.
+template <class Change>
+void change(const char* option, const Change& made) {
+  try {
+    made();
+  } catch (const Error& error) {
+    throw CLI::ValidationError(option, error.what());
   }
 }
 
@@ -146,8 +129,14 @@ Arguments parse(int argc, char** argv, std::string& command) {
                                    "is for the presets paper and reference, found " + arguments.preset);
       }
       if (pass == 1) {
-        remove_ingredients(options, arguments.without);
-        hold_out(options.tasks, arguments.hold_out);
+        change("--without", [&] {
+          for (const auto& ingredient : arguments.without) {
+            remove_ingredient(options, ingredient);
+          }
+        });
+        if (!arguments.hold_out.empty()) {
+          change("--hold-out", [&] { options.tasks.hold_out(arguments.hold_out); });
+        }
       }
     } catch (const CLI::ParseError& error) {
       std::exit(app.exit(error));

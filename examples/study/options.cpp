@@ -4,6 +4,7 @@
 #include <set>
 #include <thread>
 
+#include <maa/core/nearest_names.hpp>
 #include <maa/core/rng.hpp>
 
 namespace maa::examples::study {
@@ -41,6 +42,19 @@ std::vector<std::string> Tasks::mirror_images(const Simulator& simulator) const 
     }
   }
   return images;
+}
+
+void Tasks::hold_out(const std::vector<std::string>& names) {
+  const auto known = trained();
+  for (const auto& name : names) {
+    require(std::ranges::find(known, name) != known.end(), "expected trained tasks, found ", name,
+            "; the nearest are ", nearest_names(name, known));
+  }
+  for (const auto& name : names) {
+    std::erase(seen, name);
+    std::erase(extra, name);
+  }
+  unseen = names;
 }
 
 void shrink(Options& options) {

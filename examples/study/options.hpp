@@ -25,6 +25,9 @@ struct Tasks {
   // The unseen tasks that are reflections of trained ones; training reflects, so they are easier than the
   // rest.
   std::vector<std::string> mirror_images(const Simulator& simulator) const;
+
+  // Trained tasks become the unseen ones, in place of those. Error for one that is not trained.
+  void hold_out(const std::vector<std::string>& names);
 };
 
 // How the demonstrations that policies are generated from differ from what was trained on.
