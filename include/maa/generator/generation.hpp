@@ -208,7 +208,9 @@ class Generation {
       const auto scope = host_.scope();
       const auto conditions = downloaded(backend_, condition, host_);
       for (Index i = 0; i < condition.rows; ++i) {
-        open[static_cast<std::size_t>(i)] = state_.known_prompts.novelty(conditions.row_span(i)) > 1;
+        const bool again = i > 0 && std::ranges::equal(conditions.row_span(i), conditions.row_span(i - 1));
+        const auto at = static_cast<std::size_t>(i);
+        open[at] = again ? open[at - 1] : state_.known_prompts.novelty(conditions.row_span(i)) > 1;
       }
     }
     return open;
