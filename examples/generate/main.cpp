@@ -1,4 +1,5 @@
 // From a generator and recorded trajectories to policy files: generate GENERATOR TRAJECTORY... --out FOLDER
+#include <cmath>
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
@@ -17,7 +18,9 @@ std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generato
   using Generator = maa::Generator<maa::MetaWorldPolicy, maa::FixedConfig, Backend>;
   const auto generator = Generator::load(generator_path, std::move(backend));
   for (const double novelty : generator.novelty(trajectories)) {
-    std::fprintf(stderr, "novelty %.2f%s\n", novelty, novelty > 1 ? ": unlike the prompts of training" : "");
+    if (std::isfinite(novelty)) {  // the generator's file may be too old to tell
+      std::fprintf(stderr, "novelty %.2f%s\n", novelty, novelty > 1 ? ": unlike the prompts of training" : "");
+    }
   }
   return together ? generator.generate(trajectories, options)
                   : generator.generate_each(trajectories, options);
