@@ -19,7 +19,8 @@ std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generato
   const auto generator = Generator::load(generator_path, std::move(backend));
   for (const double novelty : generator.novelty(trajectories)) {
     if (std::isfinite(novelty)) {  // the generator's file may be too old to tell
-      std::fprintf(stderr, "novelty %.2f%s\n", novelty, novelty > 1 ? ": unlike the prompts of training" : "");
+      std::fprintf(stderr, "novelty %.2f%s\n", novelty,
+                   novelty > 1 ? ": unlike the prompts of training" : "");
     }
   }
   return together ? generator.generate(trajectories, options)
