@@ -16,9 +16,9 @@ cuda::Backend open_backend<cuda::Backend>(const Options&) {
 }  // namespace study
 
 const study::ModelFactory& cuda_models(const std::string& preset) {
-  static constexpr auto paper = paper_factory<PaperConfig, &FitOptions::paper, cuda::Backend>;
-  static constexpr auto reference = paper_factory<ReferenceConfig, &FitOptions::reference, cuda::Backend>;
-  static constexpr auto fixed = study::fixed_factory<cuda::Backend>;
+  static constexpr auto paper = paper_factory<PaperConfig, &PaperRecipe::paper, cuda::Backend>;
+  static constexpr auto reference = paper_factory<ReferenceConfig, &PaperRecipe::reference, cuda::Backend>;
+  static constexpr auto fixed = study::default_factory<cuda::Backend>;
   return preset == "paper" ? paper : preset == "reference" ? reference : fixed;
 }
 

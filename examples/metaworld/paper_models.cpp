@@ -4,8 +4,8 @@
 
 namespace maa::examples {
 
-const study::ModelFactory paper_models = paper_factory<PaperConfig, &FitOptions::paper, cpu::Backend>;
+const study::ModelFactory paper_models = paper_factory<PaperConfig, &PaperRecipe::paper, cpu::Backend>;
 const study::ModelFactory reference_models =
-    paper_factory<ReferenceConfig, &FitOptions::reference, cpu::Backend>;
+    paper_factory<ReferenceConfig, &PaperRecipe::reference, cpu::Backend>;
 
 }  // namespace maa::examples

@@ -82,9 +82,9 @@ study::Options metaworld_options(const std::string& preset) {
 
 const std::vector<std::string>& metaworld_ingredients() {
   static const std::vector<std::string> names = [] {
-    std::vector<std::string> all = {"reflections",     "translations",           "validation",
-                                    "extra-tasks",     "several-demonstrations", "huber",
-                                    "restoring-pairs", "shared-start",           "behavior-loss"};
+    std::vector<std::string> all = {
+        "reflections", "translations",    "validation",  "extra-tasks", "several-demonstrations",
+        "huber",       "restoring-pairs", "shared-start"};
     all.insert(all.end(), ingredients_of_models().begin(), ingredients_of_models().end());
     return all;
   }();
@@ -108,13 +108,10 @@ void remove_ingredient(study::Options& options, const std::string& ingredient) {
     options.restoring_pairs = false;
   } else if (ingredient == "shared-start") {
     options.shared_start = false;
-  } else if (ingredient == "behavior-loss") {
-    options.autoencoder_steps = 2000;
-    options.denoiser_steps = 3000;
-    options.behavior_steps = 0;
   } else if (part_of_models(ingredient)) {
     require(std::ranges::none_of(options.without, part_of_models), "metaworld: expected one of ",
-            "head, whole-prompts and decoder-start at a time, found ", ingredient, " as another");
+            "head, whole-prompts, decoder-start and behavior-loss at a time, found ", ingredient,
+            " as another");
   } else {
     fail("metaworld: there is no ingredient \"", ingredient, "\"; the nearest are ",
          nearest_names(ingredient, metaworld_ingredients()));
@@ -133,7 +130,7 @@ const study::ModelFactory& metaworld_models(const std::string& preset, const std
   if (device == "cuda") {
     return cuda_models(preset);
   }
-  return preset == "paper" ? paper_models : preset == "reference" ? reference_models : study::fixed_models;
+  return preset == "paper" ? paper_models : preset == "reference" ? reference_models : study::default_models;
 }
 
 }  // namespace maa::examples

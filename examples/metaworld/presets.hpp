@@ -31,8 +31,8 @@ const std::vector<std::string>& metaworld_ingredients();
 // Error if there is no such ingredient, or if it and one taken before are both part of the models.
 void remove_ingredient(study::Options& options, const std::string& ingredient);
 
-// The models that the preset trains without the ingredients of options.without, on the device "cpu" or "cuda". Error if
-// this program was built without CUDA, or was built without such models.
+// The models that the preset trains without the ingredients of options.without, on the device "cpu" or
+// "cuda". Error if this program was built without CUDA, or was built without such models.
 const study::ModelFactory& metaworld_models(const std::string& preset, const std::string& device,
                                             const study::Options& options);
 

@@ -335,10 +335,10 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
   add("generated", [=] { return rivals->generate(*one); }).selection = options.selection;
   add("nearest training policy", [=] { return rivals->nearest(); });
   add("nearest by action", [=] { return rivals->nearest_acting(); });
-  add_with_head("nearest + head", [=, &model] { return model.adapt(rivals->nearest(), *one); });
+  add_with_head("nearest + head", [=, &model] { return model.fit_heads(rivals->nearest(), *one); });
   add("mean of 5 nearest", [=] { return rivals->mean_of_nearest(); });
   add("nearest + noise", [=] { return rivals->with_noise_on(rivals->nearest()); });
-  add_with_head("zoo mean + head", [=, &model] { return model.adapt(rivals->zoo_mean_policies(), *one); });
+  add_with_head("zoo mean + head", [=, &model] { return model.fit_heads(rivals->zoo_mean_policies(), *one); });
   add_with_head("generated, no choice", [=] { return rivals->generate(*one, {true, 1}); });
   add_with_head("generated, always choosing", [=] { return rivals->generate(*one, {true, {}, false}); });
   add_with_head("no condition + head", [=] { return rivals->generate(*one, {true, 0}); });
@@ -365,7 +365,7 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
   add("generated, 3 demonstrations", [=] { return rivals->generate(*three); });
   add_with_head("no condition + head, 3 demonstrations", [=] { return rivals->generate(*three, {true, 0}); });
   add_with_head("zoo mean + head, 3 demonstrations",
-                [=, &model] { return model.adapt(rivals->zoo_mean_policies(), *three); });
+                [=, &model] { return model.fit_heads(rivals->zoo_mean_policies(), *three); });
   add("cloned from zoo mean, 3 demonstrations", [=, &options] {
     return rivals->clone("cloning, 3 demonstrations", *three, rivals->zoo_mean_policies(),
                          options.clone_steps_zoo, Purpose::clone_zoo);

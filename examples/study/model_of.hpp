@@ -24,27 +24,18 @@ class ModelOf final : public Model {
 
   explicit ModelOf(GeneratorType generator) : generator_(std::move(generator)) {}
 
-  // `settings` are the library's; seed, augmentation and what validates come from `options`.
-  static std::unique_ptr<Model> fit(const Options& options, FitOptions settings, const Dataset& dataset,
-                                    bool conditioned, const std::filesystem::path& checkpoint,
-                                    TrainingLog& log) {
-    settings.seed = seed_for(options, Purpose::fit);
-    settings.checkpoint = checkpoint;
-    settings.condition = options.condition;
-    settings.behavior.augmentation = reflect_and_translate(options.symmetry);
-    settings.behavior.demonstrations = options.demonstrations;
-    settings.behavior.huber_width = options.huber_width;
-    if (options.restoring_pairs) {
-      settings.behavior.restoring_pairs = metaworld_restoring_pairs();
-    }
-    settings.behavior.validation_tasks = options.tasks.validation;
-    if (!conditioned) {
-      settings.behavior.condition_dropout = settings.denoiser.condition_dropout = 1;
-    }
+  // Seed, checkpoint, condition and what validates come from `options`, the rest is the recipe's.
+  template <class Recipe>
+  static std::unique_ptr<Model> fit(const Options& options, Recipe recipe, const Dataset& dataset,
+                                    const std::filesystem::path& checkpoint, TrainingLog& log) {
+    recipe.seed = seed_for(options, Purpose::fit);
+    recipe.checkpoint = checkpoint;
+    recipe.condition = options.condition;
+    recipe.validation_tasks = options.tasks.validation;
     GeneratorType generator{open_backend<Backend>(options)};
     std::unique_ptr<Progress> progress;
     std::string stage;
-    const bool finished = generator.fit(dataset, settings, [&](const TrainProgress& now) {
+    const bool finished = generator.fit(dataset, recipe, [&](const TrainProgress& now) {
       if (stage != now.stage) {
         stage = now.stage;
         progress = std::make_unique<Progress>(stage, now.steps);
@@ -73,19 +64,19 @@ class ModelOf final : public Model {
     GenerateOptions options;
     options.demonstrations_per_prompt = share;
     options.seed = seed;
-    options.correct_head = ablation.correct_head;
+    options.ridge_head = ablation.ridge_head;
     options.trust_known = ablation.trust_known;
     if (ablation.guidance) {
       options.guidance = {*ablation.guidance};
     }
     return flat(generator_.generate_each(demonstrations, options));
   }
-  Buffer<float> adapt(const Buffer<float>& policies,
-                      std::span<const Trajectory> demonstrations) const override {
+  Buffer<float> fit_heads(const Buffer<float>& policies,
+                          std::span<const Trajectory> demonstrations) const override {
     if constexpr (GeneratorType::Model::has_head) {
-      return flat(generator_.adapt(as_policies(policies.span()), demonstrations));
+      return flat(generator_.fit_heads(as_policies(policies.span()), demonstrations));
     } else {
-      fail("adapt: expected a model with a head correction, found one without");
+      fail("fit_heads: expected a model with a ridge head, found one without");
     }
   }
   Buffer<float> embed(std::span<const Trajectory> prompts) const override {
@@ -116,16 +107,16 @@ class ModelOf final : public Model {
   GeneratorType generator_;
 };
 
-// For the library's default configuration, as the study's options say.
-FitOptions fixed_options(const Options& options);
+// The library's default recipe as the study's options say.
+BehaviorRecipe default_recipe(const Options& options, bool conditioned);
 
-template <class Backend, class Config = FixedConfig>
-constexpr ModelFactory fixed_factory{[](const Options& options, const Dataset& dataset, bool conditioned,
-                                        const std::filesystem::path& checkpoint, TrainingLog& log) {
-                                       return ModelOf<Config, Backend>::fit(options, fixed_options(options),
-                                                                            dataset, conditioned, checkpoint,
-                                                                            log);
-                                     },
-                                     &ModelOf<Config, Backend>::load};
+template <class Backend, class Config = DefaultConfig>
+constexpr ModelFactory default_factory{[](const Options& options, const Dataset& dataset, bool conditioned,
+                                          const std::filesystem::path& checkpoint, TrainingLog& log) {
+                                         return ModelOf<Config, Backend>::fit(
+                                             options, default_recipe(options, conditioned), dataset,
+                                             checkpoint, log);
+                                       },
+                                       &ModelOf<Config, Backend>::load};
 
 }  // namespace maa::examples::study

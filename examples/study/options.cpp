@@ -66,7 +66,7 @@ void shrink(Options& options) {
   options.zoo_steps = 120;
   options.snapshots = 6;
   options.batch = 64;
-  options.autoencoder_steps = options.embedder_steps = options.denoiser_steps = options.behavior_steps = 10;
+  options.embedder_steps = options.behavior_steps = 10;
   options.prompts.per_task = 3;
   options.scenes = 2;
   options.clone_steps = 20;
@@ -120,7 +120,7 @@ Json describe_data(const Options& o) {
 Json describe_training(const Options& o) {
   return with(
       describe_data(o),
-      {{"generator_steps", {o.autoencoder_steps, o.embedder_steps, o.denoiser_steps, o.behavior_steps}},
+      {{"generator_steps", {o.embedder_steps, o.behavior_steps}},
        {"demonstrations", o.demonstrations},
        {"condition", condition_name(o.condition)},
        {"reflections", !o.symmetry.mirrored_observation.empty()},

@@ -66,11 +66,8 @@ struct Options {
   Index snapshots = 30;
   Index batch = 128;
   double learning_rate = 1e-3;
-  // Generator: steps of its four stages of training. By default nothing learns from the zoo's weights
-  // themselves, only their mean and deviations count.
-  Index autoencoder_steps = 0;
+  // Generator: steps of the default recipe's stages.
   Index embedder_steps = 300;
-  Index denoiser_steps = 0;
   Index behavior_steps = 800;
   std::vector<Index> demonstrations = {1};  // per prompt in the last stage, one of these in each step
   ConditionParts condition = ConditionParts::both;

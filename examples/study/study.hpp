@@ -17,7 +17,7 @@ namespace maa::examples::study {
 class Study {
  public:
   // All must outlive the study.
-  Study(const Options& options, Simulator& simulator, const ModelFactory& models = fixed_models);
+  Study(const Options& options, Simulator& simulator, const ModelFactory& models = default_models);
 
   // A run of several stages into one folder: begins anew unless asked to resume or the last was interrupted.
   void begin() { stages_.begin(options_.resume); }
