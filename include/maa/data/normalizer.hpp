@@ -30,27 +30,9 @@ struct Normalizer {
 
   // In place; rows have `features()` columns.
   void apply(MatrixView<float> rows) const;
-  void invert(MatrixView<float> rows) const;
-  // The gradient for apply's input from that for its output, in place.
-  void apply_backward(MatrixView<float> gradients) const {
-    scale_rows(gradients, [](float s) { return s; });
-  }
-  // The gradient for invert's input from that for its output, in place.
-  void invert_backward(MatrixView<float> gradients) const {
-    scale_rows(gradients, [](float s) { return 1.0f / s; });
-  }
 
  private:
   void require_features(Index cols) const;
-  template <class Factor>
-  void scale_rows(MatrixView<float> rows, const Factor& factor) const {
-    require_features(rows.cols);
-    for (Index i = 0; i < rows.rows; ++i) {
-      for (Index j = 0; j < features(); ++j) {
-        rows(i, j) *= factor(scale[j]);
-      }
-    }
-  }
 };
 
 #if MAA_BODIES
@@ -95,15 +77,6 @@ MAA_INLINE void Normalizer::apply(MatrixView<float> rows) const {
   for (Index i = 0; i < rows.rows; ++i) {
     for (Index j = 0; j < features(); ++j) {
       rows(i, j) = (rows(i, j) - offset[j]) * scale[j];
-    }
-  }
-}
-
-MAA_INLINE void Normalizer::invert(MatrixView<float> rows) const {
-  require_features(rows.cols);
-  for (Index i = 0; i < rows.rows; ++i) {
-    for (Index j = 0; j < features(); ++j) {
-      rows(i, j) = rows(i, j) / scale[j] + offset[j];
     }
   }
 }

@@ -66,8 +66,7 @@ struct GeneratorModel {
   using EmbedderModel =
       BehaviorEmbedder<Config::prompt.trajectory_features(Network::observation_size, Network::action_size),
                        Config::prompt.success_features(Network::observation_size), Config::embedding_size,
-                       Config::embedder_hidden, Config::phi_form, Config::psi_form,
-                       Config::prompt.steps / Config::prompt.sequence>;
+                       Config::embedder_hidden, Config::phi_form, Config::psi_form>;
   using DenoiserModel = UNet1d<Config::latent_size, condition_size, typename Config::UNetLevels,
                                Config::kernel, Config::groups, Config::time_size>;
 

@@ -104,8 +104,7 @@ std::string generator_signature() {
                      parameter_count<Network>, " parameters, latent ", Network::token_count, " x ",
                      Config::latent_size, ", prompt of ",
                      Config::prompt.from == PromptSteps::first ? "the first " : "the whole demonstration in ",
-                     Config::prompt.steps, " steps x ", Config::prompt.segments,
-                     Config::phi_form == EmbedderForm::set ? ", as a set" : "", ", embedding ",
+                     Config::prompt.steps, " steps x ", Config::prompt.segments, ", embedding ",
                      Config::embedding_size, ", unet", levels, ", ",
                      parameter_count<GeneratorModel<Network, Config>>, " parameters in all");
 }

@@ -115,7 +115,15 @@ class Fitting {
       resume_reader_.reset();
     }
     while (!trainer.finished()) {
-      auto progress = next_step(stage, trainer);
+      const Rng rng = trainer.step_rng();
+      const Index step = trainer.step_count();
+      auto progress = trainer.step([&](auto weights, auto gradients) {
+        if constexpr (requires { stage.loss(backend_, weights, gradients, rng, step); }) {
+          return stage.loss(backend_, weights, gradients, rng, step);
+        } else {
+          return stage.loss(weights, gradients, rng, step);
+        }
+      });
       progress.stage = Stage::name;
       if (trainer.step_count() % options_.validation_every == 0 || trainer.finished()) {
         progress.validation = stage.validation(trainer.result().span());
@@ -147,29 +155,6 @@ class Fitting {
     }
     download(backend_, trainer.result().span(), target);
     return true;
-  }
-
-  // Fused where the stage takes the backend to run on, and that can do it.
-  template <class Stage>
-  TrainProgress next_step(Stage& stage, Trainer<float, Backend>& trainer) {
-    using Real = typename Backend::template Element<float>;
-    using Weights = std::span<const Real>;
-    using Gradients = std::span<Real>;
-    const Rng rng = trainer.step_rng();
-    const Index step = trainer.step_count();
-    if constexpr (requires(Weights w, Gradients g) { stage.loss(backend_, w, g, rng, step); }) {
-      const auto loss = [&](const Backend& backend, Weights weights, Gradients gradients) {
-        return stage.loss(backend, weights, gradients, rng, step);
-      };
-      if constexpr (in_host_memory<Backend>) {
-        if (trainer.fusing_pays()) {
-          return trainer.fused_step(loss);
-        }
-      }
-      return trainer.step([&](auto w, auto g) { return loss(backend_, w, g); });
-    } else {
-      return trainer.step([&](auto w, auto g) { return stage.loss(w, g, rng, step); });
-    }
   }
 
   void normalize_latents(Buffer<float>& latents) {

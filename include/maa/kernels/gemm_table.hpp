@@ -15,10 +15,9 @@ inline constexpr Index depth_block = 256;
 // zero behind a row of odd length.
 inline constexpr Index packed_stride = depth_block + 16;
 
-// Memory that the tiles of a panel fetch while they are computed: tile t from from[t % 4] on, `step` bytes
-// per step of depth.
-struct TileFetches {
-  const char* from[4];
+// Memory that each tile of a panel fetches while it is computed: `step` bytes per step of depth.
+struct TileFetch {
+  const char* from;
   Index step;
 };
 
@@ -32,10 +31,10 @@ struct GemmTable {
   void (*pack_panels)(const Product<float>&, Index first_col, Index first_depth, Index depth, Index count,
                       float* to);
   void (*narrow_panel)(const float* panel, Index depth, Index cols, std::uint32_t* to);
-  // The block `c` of p's result, plus rows [rows][packed_stride] times the panel. Without `fetches` what lies
+  // The block `c` of p's result, plus rows [rows][packed_stride] times the panel. Without `fetch` what lies
   // behind the panel is fetched.
   void (*multiply_panel)(const float* rows, const float* panel, Index depth, const Product<float>& c,
-                         const TileFetches* fetches);
+                         const TileFetch* fetch);
   void (*multiply_narrow_panel)(const float* rows, const std::uint32_t* panel, Index depth,
                                 const Product<float>& c, float* scratch);
   void (*stream)(const Product<float>&);

@@ -2,57 +2,42 @@
 // the bilinear metric W of the contrastive loss, h' W v.
 #pragma once
 
-#include <maa/nn/set_encoder.hpp>
+#include <maa/nn/sequential.hpp>
 
 MAA_NAMESPACE_BEGIN
 
 // The networks phi and psi may have. mlp: three linear layers with ReLU (the paper). mlp_normed: the same,
 // then LayerNorm, which bounds the condition that the denoiser sees. tanh_normed: 256 units, LayerNorm, tanh,
-// linear (psi in the public code). set, for phi: the trajectory's sequences of steps as a set
-// (nn/set_encoder.hpp); two layers with ReLU for each sequence, mlp_normed for the summary.
-enum class EmbedderForm { mlp, mlp_normed, tanh_normed, set };
+// linear (psi in the public code).
+enum class EmbedderForm { mlp, mlp_normed, tanh_normed };
 
 namespace detail {
 
-// Sequences: how many the input is made of.
-template <EmbedderForm form, Index In, Index HiddenSize, Index Out, Index Sequences = 1>
+template <EmbedderForm form, Index In, Index HiddenSize, Index Out>
 struct EmbedderNetwork;
-template <Index In, Index HiddenSize, Index Out, Index Sequences>
-struct EmbedderNetwork<EmbedderForm::mlp, In, HiddenSize, Out, Sequences> {
+template <Index In, Index HiddenSize, Index Out>
+struct EmbedderNetwork<EmbedderForm::mlp, In, HiddenSize, Out> {
   using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>,
                           Linear<HiddenSize, HiddenSize>, Activate<HiddenSize, Activation::relu>,
                           Linear<HiddenSize, Out>>;
 };
-template <Index In, Index HiddenSize, Index Out, Index Sequences>
-struct EmbedderNetwork<EmbedderForm::mlp_normed, In, HiddenSize, Out, Sequences> {
+template <Index In, Index HiddenSize, Index Out>
+struct EmbedderNetwork<EmbedderForm::mlp_normed, In, HiddenSize, Out> {
   using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>,
                           Linear<HiddenSize, HiddenSize>, Activate<HiddenSize, Activation::relu>,
                           Linear<HiddenSize, Out>, LayerNorm<Out>>;
 };
-template <Index In, Index HiddenSize, Index Out, Index Sequences>
-struct EmbedderNetwork<EmbedderForm::tanh_normed, In, HiddenSize, Out, Sequences> {
+template <Index In, Index HiddenSize, Index Out>
+struct EmbedderNetwork<EmbedderForm::tanh_normed, In, HiddenSize, Out> {
   using type = Sequential<Linear<In, 256>, LayerNorm<256>, Activate<256, Activation::tanh>, Linear<256, Out>>;
-};
-template <Index In, Index HiddenSize, Index Out, Index Sequences>
-struct EmbedderNetwork<EmbedderForm::set, In, HiddenSize, Out, Sequences> {
-  static_assert(In % Sequences == 0, "all sequences have the same features");
-  using Element =
-      Sequential<Linear<In / Sequences + phase_numbers, HiddenSize>, Activate<HiddenSize, Activation::relu>,
-                 Linear<HiddenSize, HiddenSize>, Activate<HiddenSize, Activation::relu>>;
-  using Summary = typename EmbedderNetwork<EmbedderForm::mlp_normed, 2 * HiddenSize, HiddenSize, Out>::type;
-  using type = SetEncoder<Sequences, Element, Summary>;
 };
 
 }  // namespace detail
 
-// Sequences: how many the trajectory's features are made of; only EmbedderForm::set needs to know.
 template <Index TrajectoryFeatures, Index SuccessFeatures, Index Embedding = 128, Index HiddenSize = 1024,
-          EmbedderForm phi_form = EmbedderForm::mlp, EmbedderForm psi_form = EmbedderForm::mlp,
-          Index Sequences = 1>
+          EmbedderForm phi_form = EmbedderForm::mlp, EmbedderForm psi_form = EmbedderForm::mlp>
 struct BehaviorEmbedder {
-  static_assert(psi_form != EmbedderForm::set, "states after success have no sequences");
-  using Phi =
-      typename detail::EmbedderNetwork<phi_form, TrajectoryFeatures, HiddenSize, Embedding, Sequences>::type;
+  using Phi = typename detail::EmbedderNetwork<phi_form, TrajectoryFeatures, HiddenSize, Embedding>::type;
   using Psi = typename detail::EmbedderNetwork<psi_form, SuccessFeatures, HiddenSize, Embedding>::type;
   static constexpr Index embedding_size = Embedding;
 
