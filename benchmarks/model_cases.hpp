@@ -289,25 +289,18 @@ class Training : public Case {
         trainer_(backend_, maa::tensors_of<Part>(), options, std::as_const(initial_).span()) {
     initial_ = Buffer<float>();  // the trainer has a copy
   }
-  void run() override { losses_.push_back(static_cast<float>(step().loss)); }
+  void run() override {
+    const auto progress =
+        trainer_.step([this](auto weights, auto gradients) { return loss(weights, gradients); });
+    losses_.push_back(static_cast<float>(progress.loss));
+  }
   std::vector<float> outcome() const override { return losses_; }
   int runs_to_check() const override { return 3; }
 
  protected:
-  virtual Scalar loss(const BackendT& backend, std::span<const Real> weights, std::span<Real> gradients) = 0;
+  virtual Scalar loss(std::span<const Real> weights, std::span<Real> gradients) = 0;
 
  private:
-  maa::TrainProgress step() {
-    if constexpr (maa::in_host_memory<BackendT>) {
-      if (trainer_.fusing_pays()) {
-        return trainer_.fused_step([this](const BackendT& backend, auto weights, auto gradients) {
-          return loss(backend, weights, gradients);
-        });
-      }
-    }
-    return trainer_.step([this](auto weights, auto gradients) { return loss(backend_, weights, gradients); });
-  }
-
   Buffer<float> initial_ = initial_weights<Part>();
 
  protected:
@@ -364,7 +357,8 @@ class Train : public Training<typename SetupT::UNet, BackendT> {
   }
 
  protected:
-  Scalar loss(const BackendT& backend, std::span<const Real> weights, std::span<Real> gradients) override {
+  Scalar loss(std::span<const Real> weights, std::span<Real> gradients) override {
+    const auto& backend = this->backend_;
     auto& workspace = this->workspace_;
     workspace.reset();
     const auto clean = clean_.matrix(batch_), noise = noise_.matrix(batch_);
@@ -492,7 +486,8 @@ class AutoencoderTrain : public Training<typename SetupT::Autoencoder, BackendT>
   }
 
  protected:
-  Scalar loss(const BackendT& backend, std::span<const Real> weights, std::span<Real> gradients) override {
+  Scalar loss(std::span<const Real> weights, std::span<Real> gradients) override {
+    const auto& backend = this->backend_;
     auto& workspace = this->workspace_;
     workspace.reset();
     const auto w = maa::bind<Part>(weights);
@@ -607,7 +602,8 @@ class EmbedderTrain : public Training<typename SetupT::Embedder, BackendT> {
   }
 
  protected:
-  Scalar loss(const BackendT& backend, std::span<const Real> weights, std::span<Real> gradients) override {
+  Scalar loss(std::span<const Real> weights, std::span<Real> gradients) override {
+    const auto& backend = this->backend_;
     auto& workspace = this->workspace_;
     workspace.reset();
     const auto w = maa::bind<Part>(weights);

@@ -3,7 +3,9 @@
 
 #include <maa/core/parallel.hpp>
 
+#include <chrono>
 #include <numeric>
+#include <thread>
 #include <vector>
 
 namespace {
