@@ -68,8 +68,13 @@ struct Matrix {
   float& at(Index i, Index j) { return values[static_cast<std::size_t>(i * row_stride + j * col_stride)]; }
 };
 
+// Words of a panel, [steps][16 pairs][32 columns]; a matrix is one panel after the other.
+Index panel_words(Index depth) {
+  return bf16_steps(depth) * 16 * 32;
+}
+
 Buffer<std::uint32_t> packed_panels(Matrix& b) {
-  const Index words = bf16_panel_words(b.rows);
+  const Index words = panel_words(b.rows);
   Buffer<std::uint32_t> panels((b.cols + 31) / 32 * words);
   for (Index k = 0; k < b.rows; ++k) {
     for (Index j = 0; j < b.cols; ++j) {
@@ -163,7 +168,7 @@ struct Problem {
     for (Index row = 0; row < a.rows; row += row_part) {
       for (Index col = 0; col < b.cols; col += 32 * panel_part) {
         table.multiply(rows.data() + row * 16, bf16_step_words(a.rows),
-                       panels.data() + col / 32 * bf16_panel_words(a.cols),
+                       panels.data() + col / 32 * panel_words(a.cols),
                        product.block(row, std::min(row_part, a.rows - row), col,
                                      std::min(32 * panel_part, b.cols - col)));
       }
