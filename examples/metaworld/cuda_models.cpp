@@ -1,9 +1,9 @@
-#include "cuda_models.hpp"
+#include "models.hpp"
 
 #if MAA_EXAMPLES_CUDA
 #include <maa/cuda.hpp>
 
-#include "paper_factory.hpp"
+#include "model_of.hpp"
 
 namespace maa::examples {
 namespace study {
@@ -15,11 +15,16 @@ cuda::Backend open_backend<cuda::Backend>(const Options&) {
 
 }  // namespace study
 
+using study::Recipe;
+
 const study::ModelFactory& cuda_models(const std::string& preset) {
-  static constexpr auto paper = paper_factory<PaperConfig, &FitOptions::paper, cuda::Backend>;
-  static constexpr auto reference = paper_factory<ReferenceConfig, &FitOptions::reference, cuda::Backend>;
-  static constexpr auto fixed = study::fixed_factory<cuda::Backend>;
-  return preset == "paper" ? paper : preset == "reference" ? reference : fixed;
+  static constexpr auto paper =
+      study::model_factory<MetaWorldPolicy, PaperConfig, Recipe::paper, cuda::Backend>;
+  static constexpr auto reference =
+      study::model_factory<MetaWorldPolicy, ReferenceConfig, Recipe::reference, cuda::Backend>;
+  static constexpr auto standard =
+      study::model_factory<MetaWorldPolicy, FixedConfig, Recipe::standard, cuda::Backend>;
+  return preset == "paper" ? paper : preset == "reference" ? reference : standard;
 }
 
 }  // namespace maa::examples

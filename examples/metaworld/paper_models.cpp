@@ -1,11 +1,12 @@
-#include "paper_models.hpp"
-
-#include "paper_factory.hpp"
+#include "model_of.hpp"
+#include "models.hpp"
 
 namespace maa::examples {
 
-const study::ModelFactory paper_models = paper_factory<PaperConfig, &FitOptions::paper, cpu::Backend>;
+using study::Recipe;
+
+const study::ModelFactory paper_models = study::model_factory<MetaWorldPolicy, PaperConfig, Recipe::paper>;
 const study::ModelFactory reference_models =
-    paper_factory<ReferenceConfig, &FitOptions::reference, cpu::Backend>;
+    study::model_factory<MetaWorldPolicy, ReferenceConfig, Recipe::reference>;
 
 }  // namespace maa::examples

@@ -1,12 +1,11 @@
-// A model of one configuration. Including this compiles the library's training code.
+// A model of one policy type and one configuration. Including this compiles the library's training code.
 #pragma once
 
 #include <maa/generator.hpp>
 
-#include "augmentation.hpp"
 #include "interrupt.hpp"
-#include "model.hpp"
 #include "progress.hpp"
+#include "recipe.hpp"
 
 namespace maa::examples::study {
 
@@ -16,35 +15,39 @@ Backend open_backend(const Options& options) {
   return Backend(options.threads);
 }
 
-template <class Config, class Backend = cpu::Backend>
+// The network with `more` observations.
+template <class Network, Index more>
+struct WithInputs;
+template <Index observations, Index actions, class Layers, Heads heads, Squash squash, Tokens tokens, Index more>
+struct WithInputs<MlpNetwork<observations, actions, Layers, heads, squash, tokens>, more> {
+  using Network = MlpNetwork<observations + more, actions, Layers, heads, squash, tokens>;
+};
+
+// The options as they were given to fit, by name.
+template <class Recipe>
+Fields recorded(const Recipe& recipe) {
+  if constexpr (requires(maa::detail::FieldList & list) { Recipe::describe(list, recipe); }) {
+    return fields_of(recipe);
+  } else {
+    return {};
+  }
+}
+
+template <class Policy, class Config, class Backend>
 class ModelOf final : public Model {
  public:
-  using GeneratorType = Generator<MetaWorldPolicy, Config, Backend>;
+  using GeneratorType = Generator<Policy, Config, Backend>;
   static_assert(prompt_steps == Config::prompt.steps);
 
   explicit ModelOf(GeneratorType generator) : generator_(std::move(generator)) {}
 
-  // `settings` are the library's; seed, augmentation and what validates come from `options`.
-  static std::unique_ptr<Model> fit(const Options& options, FitOptions settings, const Dataset& dataset,
-                                    bool conditioned, const std::filesystem::path& checkpoint,
-                                    TrainingLog& log) {
-    settings.seed = seed_for(options, Purpose::fit);
-    settings.checkpoint = checkpoint;
-    settings.condition = options.condition;
-    settings.behavior.augmentation = reflect_and_translate(options.symmetry);
-    settings.behavior.demonstrations = options.demonstrations;
-    settings.behavior.huber_width = options.huber_width;
-    if (options.restoring_pairs) {
-      settings.behavior.restoring_pairs = metaworld_restoring_pairs();
-    }
-    settings.behavior.validation_tasks = options.tasks.validation;
-    if (!conditioned) {
-      settings.behavior.condition_dropout = settings.denoiser.condition_dropout = 1;
-    }
-    GeneratorType generator{open_backend<Backend>(options)};
+  static std::unique_ptr<Model> fit(Recipe recipe, const TrainingRun& run, TrainingLog& log) {
+    const auto options = fit_options(recipe, run);
+    log.recipe = recorded(options);
+    GeneratorType generator{open_backend<Backend>(run.options)};
     std::unique_ptr<Progress> progress;
     std::string stage;
-    const bool finished = generator.fit(dataset, settings, [&](const TrainProgress& now) {
+    const bool finished = generator.fit(run.dataset, options, [&](const TrainProgress& now) {
       if (stage != now.stage) {
         stage = now.stage;
         progress = std::make_unique<Progress>(stage, now.steps);
@@ -62,6 +65,13 @@ class ModelOf final : public Model {
   }
   static std::unique_ptr<Model> load(const Options& options, const std::filesystem::path& path) {
     return std::make_unique<ModelOf>(GeneratorType::load(path, open_backend<Backend>(options)));
+  }
+
+  const PolicyType& policy() const override { return policy_type<Policy>(); }
+  const NetworkType& conditioned_network() const override {
+    static const auto network =
+        network_type<typename WithInputs<typename Policy::Network, GeneratorType::Model::condition_size>::Network>();
+    return network;
   }
 
   void save(const std::filesystem::path& path) const override { generator_.save(path); }
@@ -96,17 +106,17 @@ class ModelOf final : public Model {
   }
 
  private:
-  static Buffer<float> flat(const std::vector<MetaWorldPolicy>& policies) {
-    Buffer<float> weights(static_cast<Index>(policies.size()) * MetaWorldPolicy::parameter_size);
+  static Buffer<float> flat(const std::vector<Policy>& policies) {
+    Buffer<float> weights(static_cast<Index>(policies.size()) * Policy::parameter_size);
     auto* next = weights.data();
     for (const auto& policy : policies) {
       next = std::copy(policy.weights().begin(), policy.weights().end(), next);
     }
     return weights;
   }
-  static std::vector<MetaWorldPolicy> as_policies(std::span<const float> weights) {
-    constexpr auto size = static_cast<std::size_t>(MetaWorldPolicy::parameter_size);
-    std::vector<MetaWorldPolicy> policies;
+  static std::vector<Policy> as_policies(std::span<const float> weights) {
+    constexpr auto size = static_cast<std::size_t>(Policy::parameter_size);
+    std::vector<Policy> policies;
     for (std::size_t first = 0; first < weights.size(); first += size) {
       policies.emplace_back(weights.subspan(first, size));
     }
@@ -116,16 +126,10 @@ class ModelOf final : public Model {
   GeneratorType generator_;
 };
 
-// For the library's default configuration, as the study's options say.
-FitOptions fixed_options(const Options& options);
-
-template <class Backend, class Config = FixedConfig>
-constexpr ModelFactory fixed_factory{[](const Options& options, const Dataset& dataset, bool conditioned,
-                                        const std::filesystem::path& checkpoint, TrainingLog& log) {
-                                       return ModelOf<Config, Backend>::fit(options, fixed_options(options),
-                                                                            dataset, conditioned, checkpoint,
-                                                                            log);
+template <class Policy, class Config = FixedConfig, Recipe recipe = Recipe::standard, class Backend = cpu::Backend>
+constexpr ModelFactory model_factory{[](const TrainingRun& run, TrainingLog& log) {
+                                       return ModelOf<Policy, Config, Backend>::fit(recipe, run, log);
                                      },
-                                     &ModelOf<Config, Backend>::load};
+                                     &ModelOf<Policy, Config, Backend>::load, &policy_type<Policy>};
 
 }  // namespace maa::examples::study
