@@ -13,12 +13,12 @@
 #include <vector>
 
 #include <maa/core/nearest_names.hpp>
-#include <maa/models/policy.hpp>
 
 #include "data.hpp"
 #include "episodes.hpp"
 #include "evaluate.hpp"
 #include "interrupt.hpp"
+#include "metaworld_interface.hpp"
 #include "stages.hpp"
 #include "temporary_folder.hpp"
 
@@ -67,7 +67,8 @@ class Reach final : public Environment {
 
   const std::string& task() const override { return task_; }
   Index max_episode_steps() const override { return 60; }
-  Symmetry symmetry() const override { return metaworld_symmetry(false); }
+  Index observation_size() const override { return metaworld_observation_size; }
+  Index action_size() const override { return metaworld_action_size; }
   Placement draw_placement(std::uint64_t seed) override {
     maa::Rng rng(seed);
     return {rng.uniform(-0.4, 0.4), rng.uniform(0.4, 0.8), rng.uniform(0, 0.2)};
@@ -124,6 +125,7 @@ class Reach final : public Environment {
 class Reaches final : public Simulator {
  public:
   std::string name() const override { return "reaches"; }
+  const Interface& interface() const override { return metaworld_interface(); }
   const std::vector<std::string>& task_names() const override { return names_; }
   std::unique_ptr<Environment> make_environment(const std::string& task) override {
     const auto found = std::ranges::find(names_, task);
@@ -148,7 +150,6 @@ Options tiny() {
   Options options;
   shrink(options);
   options.tasks = {{"touch", "hover"}, {"above"}, {"over"}, {"high"}};
-  options.symmetry = metaworld_symmetry(false);
   options.data.dagger_steps = {20, 10};
   options.data.dagger_episodes = 3;
   options.data.noisy_episodes = 5;
@@ -167,6 +168,9 @@ Index episodes_of_collection(const Options& options) {
   return (trained + validation) * (options.data.noisy_episodes + options.data.prompt_episodes) +
          trained * rounds * options.data.dagger_episodes;
 }
+
+const PolicyType& policy = metaworld_interface().policy;
+const Index policy_size = policy.parameter_count();
 
 std::string bytes_of(const Dataset& dataset) {
   const TemporaryFolder folder;
@@ -353,7 +357,7 @@ TEST_CASE("study: a placement per run, and no run on both sides of a split") {
   options.data.noisy_episodes = 7;  // no multiple of the runs
   auto dataset = collect(options, simulator, folder / "shards");
   TrainingLog log;
-  add_zoo(options, dataset, log);
+  add_zoo(options, policy, dataset, log);
 
   std::map<std::pair<Index, std::int64_t>, std::set<Goal>> goals;
   std::set<Goal> all;
@@ -411,8 +415,8 @@ TEST_CASE("study: with a placement per run, a run of the zoo learns from its own
     }
   }
   TrainingLog log;
-  add_zoo(options, dataset, log);
-  add_zoo(options, changed, log);
+  add_zoo(options, policy, dataset, log);
+  add_zoo(options, policy, changed, log);
   REQUIRE(dataset.policy_count() == 3 * 2 * options.data.snapshots);
   for (Index i = 0; i < dataset.policy_count(); ++i) {
     const auto& record = dataset.policies[static_cast<std::size_t>(i)];
@@ -463,7 +467,8 @@ TEST_CASE("study: nothing that policies are measured by was trained on") {
     REQUIRE(static_cast<Index>(test.demonstrations.size()) == prompts * demonstrations_per_prompt);
     for (Index i = 0; i < prompts; ++i) {
       const auto& prompt = test.prompts[static_cast<std::size_t>(i)];
-      CHECK(prompt.task == options.tasks.reported()[static_cast<std::size_t>(i / options.evaluation.prompts)]);
+      CHECK(prompt.task ==
+            options.tasks.reported()[static_cast<std::size_t>(i / options.evaluation.prompts)]);
       CHECK(prompt.success_step);
       CHECK(prompt.run == -1);
       CHECK(numbers(prompt) ==
@@ -503,8 +508,9 @@ TEST_CASE("study: validation and unseen tasks have no part in what is trained") 
     }
     CHECK(rest == std::set<std::string>(held_out.begin(), held_out.end()));
     TrainingLog log;
-    add_zoo(*each, dataset, log);
-    CHECK(dataset.policy_count() == static_cast<Index>(trained.size()) * each->data.runs * each->data.snapshots);
+    add_zoo(*each, policy, dataset, log);
+    CHECK(dataset.policy_count() ==
+          static_cast<Index>(trained.size()) * each->data.runs * each->data.snapshots);
     for (const auto& record : dataset.policies) {
       CHECK(contains(trained, dataset.tasks[static_cast<std::size_t>(record.task)]));
     }
@@ -626,15 +632,13 @@ TEST_CASE("study: evaluation tries each policy in its prompt's scenes, with any 
   for (Index i = 0; i < count; ++i) {
     const auto task = i / options.evaluation.prompts, prompt = i % options.evaluation.prompts;
     const auto environment = simulator.make_environment(tasks[static_cast<std::size_t>(task)]);
-    const maa::MetaWorldPolicy policy(
+    const maa::MetaWorldPolicy own(
         weights.span().subspan(static_cast<std::size_t>(i * policy_size), policy_size));
     for (Index scene = 0; scene < options.evaluation.scenes; ++scene) {
       const auto found = outcome[static_cast<std::size_t>(task)][static_cast<std::size_t>(prompt)];
       const auto expected = run_episode(
           *environment, scene_placement(options, simulator, *environment, Purpose::scenes, prompt, scene),
-          [&](std::span<const float> observation, std::span<float> action) {
-            policy.act(observation, action);
-          });
+          [&](std::span<const float> observation, std::span<float> action) { own.act(observation, action); });
       CHECK(found[static_cast<std::size_t>(scene)] == (expected ? *expected : -1));
       successes += expected ? 1 : 0;
     }

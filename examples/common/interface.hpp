@@ -8,8 +8,8 @@
 
 namespace maa::examples {
 
-// Stated once, in the simulator's folder: which policies act in it, which gives the sizes, and what is known of
-// its observations and actions.
+// Stated once, in the simulator's folder: which policies act in it, which gives the sizes, and what is known
+// of its observations and actions.
 struct Interface {
   const PolicyType& policy;
   Symmetry symmetry;

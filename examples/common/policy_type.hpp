@@ -61,17 +61,16 @@ const PolicyType& policy_type() {
     }
     Policy policy;
   };
-  static const PolicyType type{
-      network_type<typename Policy::Network>(),
-      [](std::span<const float> weights) -> std::unique_ptr<Actor> {
-        return std::make_unique<ActorOf>(Policy(weights));
-      },
-      [](const std::filesystem::path& path, std::span<const float> weights) {
-        save_policy(path, Policy(weights));
-      },
-      [](const std::filesystem::path& path) -> std::unique_ptr<Actor> {
-        return std::make_unique<ActorOf>(load_policy<Policy>(path));
-      }};
+  static const PolicyType type{network_type<typename Policy::Network>(),
+                               [](std::span<const float> weights) -> std::unique_ptr<Actor> {
+                                 return std::make_unique<ActorOf>(Policy(weights));
+                               },
+                               [](const std::filesystem::path& path, std::span<const float> weights) {
+                                 save_policy(path, Policy(weights));
+                               },
+                               [](const std::filesystem::path& path) -> std::unique_ptr<Actor> {
+                                 return std::make_unique<ActorOf>(load_policy<Policy>(path));
+                               }};
   return type;
 }
 

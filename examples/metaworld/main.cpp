@@ -14,14 +14,17 @@ namespace {
 
 const study::Flag flags[] = {
     {"--seed", "seed", "seed of data and training"},
-    {"--placement-per-run", "data.placement_per_run", "the paper's data: all episodes of a run have one placement"},
+    {"--placement-per-run", "data.placement_per_run",
+     "the paper's data: all episodes of a run have one placement"},
     {"--without", "training.without", ""},
     {"--condition", "training.condition",
-     "embeddings that the generator is trained to see: of the trajectory (h), of the states after success (v), or "
+     "embeddings that the generator is trained to see: of the trajectory (h), of the states after success "
+     "(v), or "
      "both"},
     {"--epoch-share", "training.epoch_share",
      "with presets paper and reference: train this share of the epochs; all take two days"},
-    {"--no-baseline", "methods.baseline", "leave out the baseline that takes a training of its own: one network"},
+    {"--no-baseline", "methods.baseline",
+     "leave out the baseline that takes a training of its own: one network"},
     {"--methods", "methods.only", "measure only these methods [all]"},
     {"--prompts", "evaluation.prompts", "prompts (and so policies) of each task"},
     {"--scenes", "evaluation.scenes", "random scenes that each policy must master"},
@@ -52,7 +55,8 @@ std::string ingredients_help() {
 }
 
 void add_preset(CLI::App& app, Arguments& arguments) {
-  app.add_option("--preset", arguments.preset, "smoke (shows that everything works), small, best, paper or reference")
+  app.add_option("--preset", arguments.preset,
+                 "smoke (shows that everything works), small, best, paper or reference")
       ->check(CLI::IsMember(metaworld_presets()))
       ->capture_default_str();
 }
@@ -64,35 +68,41 @@ Arguments parse(int argc, char** argv) {
   preset_alone.set_help_flag();
   preset_alone.allow_extras();
   add_preset(preset_alone, arguments);
-  CLI::App app("The method on the MetaWorld package: experts' demonstrations -> policies -> a generator, measured.");
+  CLI::App app(
+      "The method on the MetaWorld package: experts' demonstrations -> policies -> a generator, measured.");
   try {
     preset_alone.parse(argc, argv);
     auto& options = arguments.options = metaworld_options(arguments.preset);
     options.threads = study::all_threads();
-    app.add_option("stage", arguments.stage,
-                   "collect: episodes of experts and clones, and the zoo; train: the generator; evaluate: success of "
-                   "generated policies and of their baselines")
+    app.add_option(
+           "stage", arguments.stage,
+           "collect: episodes of experts and clones, and the zoo; train: the generator; evaluate: success of "
+           "generated policies and of their baselines")
         ->required()
         ->check(CLI::IsMember({"collect", "train", "evaluate"}));
     add_preset(app, arguments);
     app.add_option("--out", options.out, "folder for all results [out/metaworld/PRESET]");
     app.add_option("--venv", arguments.simulator.venv, "virtual environment with the metaworld package")
         ->capture_default_str();
-    app.add_option("--threads", options.threads, "threads and simulator processes; results do not depend on it")
+    app.add_option("--threads", options.threads,
+                   "threads and simulator processes; results do not depend on it")
         ->check(CLI::Range(1, 1024))
         ->capture_default_str();
     app.add_option("--device", arguments.device,
-                   "what the generator runs on: cpu or cuda; clones and baselines without a generator stay on the cpu")
+                   "what the generator runs on: cpu or cuda; clones and baselines without a generator stay "
+                   "on the cpu")
         ->check(CLI::IsMember({"cpu", "cuda"}))
         ->capture_default_str();
     app.add_option("--hold-out", arguments.hold_out,
                    "tasks that are not trained on but reported as the unseen ones, to choose settings by");
-    app.add_flag("--noise-study", arguments.noise_study, "also: prompts with action noise 0, .1, .2, .3 and .5");
+    app.add_flag("--noise-study", arguments.noise_study,
+                 "also: prompts with action noise 0, .1, .2, .3 and .5");
     study::add_flags(app, options, flags);
     app.get_option("--without")->description(ingredients_help());
     app.parse(argc, argv);
-    require(options.training.epoch_share == 1 || arguments.preset == "paper" || arguments.preset == "reference",
-            "--epoch-share is for the presets paper and reference, found ", arguments.preset);
+    require(
+        options.training.epoch_share == 1 || arguments.preset == "paper" || arguments.preset == "reference",
+        "--epoch-share is for the presets paper and reference, found ", arguments.preset);
     remove_ingredients(options);
     if (!arguments.hold_out.empty()) {
       options.tasks.hold_out(arguments.hold_out);

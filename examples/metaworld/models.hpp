@@ -1,5 +1,5 @@
-// The generators of MetaWorld's policies (and so of the tabletop family's). Each file that defines some compiles the
-// library's training code for them; nothing else does.
+// The generators of MetaWorld's policies (and so of the tabletop family's). Each file that defines some
+// compiles the library's training code for them; nothing else does.
 #pragma once
 
 #include <string>
@@ -8,7 +8,8 @@
 
 namespace maa::examples {
 
-// default_models.cpp: the library's default, and the same network trained on the zoo's weights as in the paper.
+// default_models.cpp: the library's default, and the same network trained on the zoo's weights as in the
+// paper.
 extern const study::ModelFactory metaworld_models;
 extern const study::ModelFactory models_of_weights;
 

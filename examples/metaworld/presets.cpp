@@ -92,11 +92,12 @@ const std::vector<Ingredient>& metaworld_ingredients() {
        [](Options& o) { o.data.shared_start = false; }},
       {"behavior-loss", "autoencoder and denoiser learn the zoo's weights instead, and nothing else", nullptr,
        &models_of_weights},
-      {"head", "the closed-form correction of the last layer, in training too", nullptr, &models_without_head},
+      {"head", "the closed-form correction of the last layer, in training too", nullptr,
+       &models_without_head},
       {"whole-prompts", "the first 60 steps of a demonstration take their place", nullptr,
        &models_of_first_steps},
-      {"decoder-start", "at zero, so that all policies are the zoo's mean at first; starts at random", nullptr,
-       &models_of_random_start}};
+      {"decoder-start", "at zero, so that all policies are the zoo's mean at first; starts at random",
+       nullptr, &models_of_random_start}};
   return all;
 }
 

@@ -22,12 +22,12 @@ struct Ingredient {
   const study::ModelFactory* models = nullptr;  // without it, where it is part of the models
 };
 const std::vector<Ingredient>& metaworld_ingredients();
-// Takes those of options.training.without away. Error if there is no such ingredient, or if two are part of the
-// models.
+// Takes those of options.training.without away. Error if there is no such ingredient, or if two are part of
+// the models.
 void remove_ingredients(study::Options& options);
 
-// The models that the preset trains without the ingredients of options.training.without, on the device "cpu" or "cuda".
-// Error if this program was built without CUDA, or was built without such models.
+// The models that the preset trains without the ingredients of options.training.without, on the device "cpu"
+// or "cuda". Error if this program was built without CUDA, or was built without such models.
 const study::ModelFactory& preset_models(const std::string& preset, const std::string& device,
                                          const study::Options& options);
 

@@ -9,8 +9,7 @@
 
 namespace maa::examples::study {
 
-void initialize_policy(const NetworkType& network, std::span<float> weights, const Rng& rng,
-                       double log_std) {
+void initialize_policy(const NetworkType& network, std::span<float> weights, const Rng& rng, double log_std) {
   network.initialize(weights, rng);
   if (const auto& head = network.layout.log_std) {
     std::fill_n(weights.data() + head->weight_offset, head->in * head->out, 0.0f);
@@ -20,13 +19,17 @@ void initialize_policy(const NetworkType& network, std::span<float> weights, con
 
 BehaviorCloner::BehaviorCloner(const NetworkType& network, const cpu::Backend& backend, Normalizer normalizer,
                                MatrixView<const float> initial, const CloningOptions& options)
-    : network_(&network), backend_(&backend), normalizer_(std::move(normalizer)), options_(options), policies_(initial.rows) {
+    : network_(&network),
+      backend_(&backend),
+      normalizer_(std::move(normalizer)),
+      options_(options),
+      policies_(initial.rows) {
   require_shape(initial, policies_, network_->parameter_count(), "behavior cloning: initial weights");
   require(policies_ > 0 && options.batch > 0, "behavior cloning: expected policies and a batch, found ",
           policies_, " policies and a batch of ", options.batch);
   require(normalizer_.features() == network_->observation_size(),
-          "behavior cloning: expected a normalizer of ", network_->observation_size(), " observations, found ",
-          normalizer_.features());
+          "behavior cloning: expected a normalizer of ", network_->observation_size(),
+          " observations, found ", normalizer_.features());
   const Index size = policies_ * network_->parameter_count();
   weights_ = Buffer<float>(size);
   gradients_ = Buffer<float>(size);
@@ -68,8 +71,8 @@ double BehaviorCloner::step(const CloningExamples& examples) {
   const auto features = per_policy(features_, network_->layout.mean.in);
   backend_->pool().for_each(policies_, [&](Index g) { draw_batch(examples, g); });
   workspace_.reset();
-  const auto saved = policy_batch_forward(*backend_, network_->layout, matrix(weights_), observations, workspace_,
-                                          mean, log_std, features);
+  const auto saved = policy_batch_forward(*backend_, network_->layout, matrix(weights_), observations,
+                                          workspace_, mean, log_std, features);
   std::fill(gradients_.begin(), gradients_.end(), 0.0f);
   backend_->pool().for_each(policies_, [&](Index g) {
     const auto of = [g](SequenceView<float> view) {
@@ -78,7 +81,8 @@ double BehaviorCloner::step(const CloningExamples& examples) {
     const auto actions = of(per_policy(actions_, network_->action_size()));
     losses_[g] = cloning_loss(network_->squash, of(mean), actions, of(dmean));
     if (learns_log_std()) {
-      log_std_losses_[g] = study::log_std_loss(network_->squash, of(mean), of(log_std), actions, of(dlog_std));
+      log_std_losses_[g] =
+          study::log_std_loss(network_->squash, of(mean), of(log_std), actions, of(dlog_std));
       log_std_backward(of(features), of(dlog_std), matrix(gradients_).row(g));
     }
   });
@@ -117,7 +121,7 @@ double BehaviorCloner::mean_over_policies(const Buffer<double>& losses) const {
 
 // The head's own gradient; none goes on to the hidden layers.
 void BehaviorCloner::log_std_backward(MatrixView<const float> features, MatrixView<const float> dlog_std,
-                      float* gradient) const {
+                                      float* gradient) const {
   const auto& head = *network_->layout.log_std;
   cpu::gemm_serial(*backend_, cpu::Strided<float>(dlog_std).transposed(), cpu::Strided<float>(features),
                    MatrixView<float>(gradient + head.weight_offset, head.out, head.in),

@@ -249,10 +249,10 @@ Dataset collect(const Options& options, Simulator& simulator, const std::filesys
       return expert_episode(options, simulator, task, episodes, number);
     }));
   };
-  const ExpertEpisodes noisy_ones{"noisy experts", Purpose::noisy_episodes, options.data.noisy_episodes, noisy,
-                                  0.5};
-  const ExpertEpisodes quiet_ones{"quieter experts", Purpose::prompt_episodes, options.data.prompt_episodes, quiet,
-                                  0};
+  const ExpertEpisodes noisy_ones{"noisy experts", Purpose::noisy_episodes, options.data.noisy_episodes,
+                                  noisy, 0.5};
+  const ExpertEpisodes quiet_ones{"quieter experts", Purpose::prompt_episodes, options.data.prompt_episodes,
+                                  quiet, 0};
   experts("noisy", trained, noisy_ones);
   experts("quiet", trained, quiet_ones);
 

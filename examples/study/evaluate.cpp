@@ -9,7 +9,12 @@ namespace maa::examples::study {
 namespace {
 
 ExpertEpisodes prompt_episodes(const Options& options) {
-  return {"test prompts", Purpose::test_prompts, 0, options.evaluation.prompt_noise, 0, options.evaluation.prompt_seed};
+  return {"test prompts",
+          Purpose::test_prompts,
+          0,
+          options.evaluation.prompt_noise,
+          0,
+          options.evaluation.prompt_seed};
 }
 
 }  // namespace

@@ -12,8 +12,8 @@
 
 namespace maa::examples::study {
 
-// A field of the description that a program exposes. The flag of a yes-or-no field takes no value: --name sets
-// it, --no-name clears it.
+// A field of the description that a program exposes. The flag of a yes-or-no field takes no value: --name
+// sets it, --no-name clears it.
 struct Flag {
   std::string flag;   // "--prompts"
   std::string field;  // "evaluation.prompts"

@@ -121,9 +121,9 @@ Buffer<float> with_noise(const Options& options, const NetworkType& network, con
 // Clones the executed actions of all steps of every prompt, one policy per prompt of `share` demonstrations;
 // `start` holds one policy for all or one for each. A few policies at a time, so that their weights and
 // moments stay in the processor's cache.
-Buffer<float> cloned(const Options& options, const NetworkType& network, const char* label, const Normalizer& normalizer,
-                     const std::vector<Trajectory>& demonstrations, Index share, const Buffer<float>& start,
-                     Index steps, Purpose purpose) {
+Buffer<float> cloned(const Options& options, const NetworkType& network, const char* label,
+                     const Normalizer& normalizer, const std::vector<Trajectory>& demonstrations, Index share,
+                     const Buffer<float>& start, Index steps, Purpose purpose) {
   constexpr Index at_once = 16;
   const auto count = static_cast<Index>(demonstrations.size()) / share;
   const Index size = network.parameter_count();
@@ -217,7 +217,8 @@ Buffer<float> nearest_by_action(const Options& options, const PolicyType& type, 
               ? p
               : best;
     }
-    std::ranges::copy(dataset.weight_matrix().row_span(best), as_rows(weights, dataset.parameter_count).row(i));
+    std::ranges::copy(dataset.weight_matrix().row_span(best),
+                      as_rows(weights, dataset.parameter_count).row(i));
   }
   return weights;
 }
@@ -342,29 +343,30 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
     });
   }
   add_with_head("generated without head", [=] { return baselines->generate(*one, {false, 1}); });
-  add("multi-task cloning",
-      [=, &options, &dataset, &model] {
-        return multi_task_policies(options, symmetry, dataset, model, *one);
-      });
+  add("multi-task cloning", [=, &options, &dataset, &model] {
+    return multi_task_policies(options, symmetry, dataset, model, *one);
+  });
   add("cloned from random start", [=, &options] {
-    return baselines->clone("cloning, random start", *one, baselines->random_start(), options.evaluation.clone_steps,
-                         Purpose::clone_random);
+    return baselines->clone("cloning, random start", *one, baselines->random_start(),
+                            options.evaluation.clone_steps, Purpose::clone_random);
   });
   add("cloned from zoo mean", [=, &options] {
-    return baselines->clone("cloning, zoo's mean", *one, baselines->zoo_mean_policies(), options.evaluation.clone_steps_zoo,
-                         Purpose::clone_zoo);
+    return baselines->clone("cloning, zoo's mean", *one, baselines->zoo_mean_policies(),
+                            options.evaluation.clone_steps_zoo, Purpose::clone_zoo);
   });
   add("generated, then cloned", [=, &options] {
-    return baselines->clone("cloning, generated", *one, baselines->generate(*one), options.evaluation.clone_steps_zoo,
-                         Purpose::clone_generated);
+    return baselines->clone("cloning, generated", *one, baselines->generate(*one),
+                            options.evaluation.clone_steps_zoo, Purpose::clone_generated);
   });
   add("generated, 3 demonstrations", [=] { return baselines->generate(*three); });
-  add_with_head("no condition + head, 3 demonstrations", [=] { return baselines->generate(*three, {true, 0}); });
+  add_with_head("no condition + head, 3 demonstrations", [=] {
+    return baselines->generate(*three, {true, 0});
+  });
   add_with_head("zoo mean + head, 3 demonstrations",
                 [=, &model] { return model.adapt(baselines->zoo_mean_policies(), *three); });
   add("cloned from zoo mean, 3 demonstrations", [=, &options] {
     return baselines->clone("cloning, 3 demonstrations", *three, baselines->zoo_mean_policies(),
-                         options.evaluation.clone_steps_zoo, Purpose::clone_zoo);
+                            options.evaluation.clone_steps_zoo, Purpose::clone_zoo);
   });
   add("untrained policy", [=] { return baselines->untrained(); });
   add("zoo (ceiling)", [&options, &dataset] { return zoo_policies(options, dataset); }).seen_only = true;

@@ -18,7 +18,8 @@ Backend open_backend(const Options& options) {
 // The network with `more` observations.
 template <class Network, Index more>
 struct WithInputs;
-template <Index observations, Index actions, class Layers, Heads heads, Squash squash, Tokens tokens, Index more>
+template <Index observations, Index actions, class Layers, Heads heads, Squash squash, Tokens tokens,
+          Index more>
 struct WithInputs<MlpNetwork<observations, actions, Layers, heads, squash, tokens>, more> {
   using Network = MlpNetwork<observations + more, actions, Layers, heads, squash, tokens>;
 };
@@ -69,8 +70,8 @@ class ModelOf final : public Model {
 
   const PolicyType& policy() const override { return policy_type<Policy>(); }
   const NetworkType& conditioned_network() const override {
-    static const auto network =
-        network_type<typename WithInputs<typename Policy::Network, GeneratorType::Model::condition_size>::Network>();
+    static const auto network = network_type<
+        typename WithInputs<typename Policy::Network, GeneratorType::Model::condition_size>::Network>();
     return network;
   }
 
@@ -126,7 +127,8 @@ class ModelOf final : public Model {
   GeneratorType generator_;
 };
 
-template <class Policy, class Config = FixedConfig, Recipe recipe = Recipe::standard, class Backend = cpu::Backend>
+template <class Policy, class Config = FixedConfig, Recipe recipe = Recipe::standard,
+          class Backend = cpu::Backend>
 constexpr ModelFactory model_factory{[](const TrainingRun& run, TrainingLog& log) {
                                        return ModelOf<Policy, Config, Backend>::fit(recipe, run, log);
                                      },

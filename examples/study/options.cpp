@@ -113,7 +113,8 @@ Json depends_on(const Options& options, std::string_view part) {
   });
   require(last != fields.rend(), "study: there are no options of \"", part, "\"");
   fields.erase(last.base(), fields.end());
-  fields.push_back({"version", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)});
+  fields.push_back(
+      {"version", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)});
   return to_json(fields);
 }
 

@@ -132,7 +132,7 @@ void write_map(const Options& options, const Dataset& dataset, const Model& mode
   }
   NpzWriter writer;
   const MatrixView<const float> policies(weights.data(), static_cast<Index>(latent_task.size()),
-                                        dataset.parameter_count);
+                                         dataset.parameter_count);
   add_points(writer, "latent", "kind", model.latents(policies), latent_task, latent_kind);
   add_points(writer, "embedding", "split", model.embed(shown), embedding_task, embedding_split);
   writer.write(options.out / "map.npz");

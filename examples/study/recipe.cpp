@@ -75,21 +75,21 @@ Symmetry symmetry_of(const Options& options, const Interface& interface) {
 }
 
 Augmentation reflect_and_translate(Symmetry symmetry) {
-  return [symmetry = std::move(symmetry)](Rng rng, MatrixView<float> observations,
-                                          MatrixView<float> actions) {
-    const bool reflected = rng.uniform() < 0.5;
-    std::array<float, 3> offset{};
-    for (std::size_t axis = 0; axis < 3; ++axis) {
-      offset[axis] = static_cast<float>(symmetry.translation[axis] * rng.normal());
-    }
-    for (Index i = 0; i < observations.rows; ++i) {
-      if (reflected) {
-        mirror(symmetry, observations.row_span(i),
-               i < actions.rows ? actions.row_span(i) : std::span<float>());
-      }
-      translate(symmetry, offset, observations.row_span(i));
-    }
-  };
+  return
+      [symmetry = std::move(symmetry)](Rng rng, MatrixView<float> observations, MatrixView<float> actions) {
+        const bool reflected = rng.uniform() < 0.5;
+        std::array<float, 3> offset{};
+        for (std::size_t axis = 0; axis < 3; ++axis) {
+          offset[axis] = static_cast<float>(symmetry.translation[axis] * rng.normal());
+        }
+        for (Index i = 0; i < observations.rows; ++i) {
+          if (reflected) {
+            mirror(symmetry, observations.row_span(i),
+                   i < actions.rows ? actions.row_span(i) : std::span<float>());
+          }
+          translate(symmetry, offset, observations.row_span(i));
+        }
+      };
 }
 
 }  // namespace maa::examples::study

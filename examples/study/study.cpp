@@ -170,8 +170,8 @@ void Study::evaluate() {
     const auto test = test_prompts(options_, simulator_);
     const auto* unconditioned = options_.methods.baseline ? &model(false) : nullptr;
     const auto& interface = simulator_.interface();
-    const auto methods = make_methods(options_, symmetry_of(options_, interface), data(), model(true),
-                                      unconditioned, test);
+    const auto methods =
+        make_methods(options_, symmetry_of(options_, interface), data(), model(true), unconditioned, test);
     std::vector<std::string> names;
     std::ranges::transform(methods, std::back_inserter(names), &Method::name);
     for (const auto& wanted : options_.methods.only) {
@@ -258,20 +258,21 @@ void Study::write_results(const Json& rows) const {
   }
   versions["compiler"] = compiler();
   const auto& tasks = options_.tasks;
-  const Json results{
-      {"command", options_.command},
-      {"protocol", protocol},
-      {"seeds",
-       {{"seed", options_.seed}, {"prompt_seed", evaluation.prompt_seed}, {"scene_seed", evaluation.scene_seed}}},
-      {"versions", versions},
-      {"wall_seconds", stages_.seconds()},
-      {"tasks",
-       {{"seen", tasks.seen},
-        {"unseen", tasks.unseen},
-        {"extra", tasks.extra},
-        {"validation", tasks.validation},
-        {"mirror_images", tasks.mirror_images(simulator_)}}},
-      {"rows", rows}};
+  const Json results{{"command", options_.command},
+                     {"protocol", protocol},
+                     {"seeds",
+                      {{"seed", options_.seed},
+                       {"prompt_seed", evaluation.prompt_seed},
+                       {"scene_seed", evaluation.scene_seed}}},
+                     {"versions", versions},
+                     {"wall_seconds", stages_.seconds()},
+                     {"tasks",
+                      {{"seen", tasks.seen},
+                       {"unseen", tasks.unseen},
+                       {"extra", tasks.extra},
+                       {"validation", tasks.validation},
+                       {"mirror_images", tasks.mirror_images(simulator_)}}},
+                     {"rows", rows}};
   write_file_atomically(options_.out / "results.json", results.dump(1) + '\n');
 }
 

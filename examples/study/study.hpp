@@ -1,6 +1,6 @@
 // A study: scripted experts -> episodes -> a zoo of policies -> a generator -> generated policies, measured
-// beside their baselines. All results are files in Options::out; a stage that was finished with the same options
-// is not run again, and an interrupted one goes on where it stopped.
+// beside their baselines. All results are files in Options::out; a stage that was finished with the same
+// options is not run again, and an interrupted one goes on where it stopped.
 #pragma once
 
 #include <optional>

@@ -48,14 +48,15 @@ void add_zoo(const Options& options, const PolicyType& policy, Dataset& dataset,
   const MatrixView<float> weights(storage.data(), policies, dataset.parameter_count);
   for (Index i = 0; i < policies; ++i) {
     const Index start = options.data.shared_start ? 0 : 1 + i;
-    initial_weights(policy, normalizer, seed_for(options, Purpose::initialisation, start), weights.row_span(i));
+    initial_weights(policy, normalizer, seed_for(options, Purpose::initialisation, start),
+                    weights.row_span(i));
   }
   CloningOptions cloning;
   cloning.steps = options.data.zoo_steps;
   cloning.batch = options.data.batch;
   cloning.learning_rate.base = options.data.learning_rate;
   cloning.seed = seed_for(options, Purpose::zoo_training);
-  cloning.loss = CloningLoss::likelihood;
+  cloning.loss = policy.layout.log_std ? CloningLoss::likelihood : CloningLoss::squared_error;
   dataset.reserve_policies(dataset.policy_count() + policies * options.data.snapshots);
   const Index first = options.data.zoo_steps / 2;
   Index taken = 0;
