@@ -10,7 +10,6 @@
 
 namespace {
 
-using maa::BetaSchedule;
 using maa::DiffusionOptions;
 using maa::DiffusionSchedule;
 using maa::Index;
@@ -29,7 +28,7 @@ constexpr std::array prediction_types = {PredictionType::epsilon, PredictionType
 DiffusionSchedule schedule_with(PredictionType type, bool clip = true) {
   DiffusionOptions options;
   options.prediction_type = type;
-  options.clip_sample = clip;
+  options.clip_range = clip ? 1 : 0;
   return DiffusionSchedule(options);
 }
 
@@ -99,9 +98,6 @@ TEST_CASE("timesteps of each spacing, also for counts that do not divide the ste
   CHECK(schedule.timesteps(5, TimestepSpacing::linspace) == Steps{99, 74, 50, 25, 0});
   CHECK(schedule.timesteps(1, TimestepSpacing::linspace) == Steps{99});
   CHECK(schedule.timesteps(1, TimestepSpacing::trailing) == Steps{99});
-  DiffusionOptions options;
-  options.steps_offset = 1;
-  CHECK(DiffusionSchedule(options).timesteps(5, TimestepSpacing::leading) == Steps{81, 61, 41, 21, 1});
 
   for (const auto spacing :
        {TimestepSpacing::leading, TimestepSpacing::trailing, TimestepSpacing::linspace}) {
@@ -127,19 +123,7 @@ TEST_CASE("alpha_bar follows its definition") {
   }
   CHECK(cosine.alpha_bar(99) == doctest::Approx(cosine.alpha_bar(98) * 0.001).epsilon(1e-12));  // capped
   CHECK(cosine.alpha_bar(90) == doctest::Approx(0.0195).epsilon(0.01));
-
-  DiffusionOptions options;
-  options.beta_schedule = BetaSchedule::linear;
-  options.steps = 3;
-  options.beta_start = 0.1;
-  options.beta_end = 0.3;
-  const DiffusionSchedule linear(options);
-  CHECK(linear.alpha_bar(0) == doctest::Approx(0.9).epsilon(1e-15));
-  CHECK(linear.alpha_bar(1) == doctest::Approx(0.9 * 0.8).epsilon(1e-15));
-  CHECK(linear.alpha_bar(2) == doctest::Approx(0.9 * 0.8 * 0.7).epsilon(1e-15));
-  CHECK(linear.alpha_bar(-1) == 1.0);
-  options.set_alpha_to_one = false;
-  CHECK(DiffusionSchedule(options).alpha_bar(-1) == linear.alpha_bar(0));
+  CHECK(cosine.alpha_bar(-1) == 1.0);
 }
 
 TEST_CASE_TEMPLATE("targets of every type lead back to the clean sample and the noise", T, float, double) {
@@ -206,7 +190,8 @@ TEST_CASE("DDIM keeps a noisy sample on its path, and the noise follows the uncl
   Matrix<double> x(3, 4), expected(3, 4);
   schedule.add_noise(backend, x0, epsilon, std::vector<Index>(3, 70), x.view());
   schedule.add_noise(backend, x0, epsilon, std::vector<Index>(3, 20), expected.view());
-  maa::ddim_step(backend, schedule, 70, 20, 0.0, x0, no_noise, x.view());
+  sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddim, 0.0, 70, 20), x0, no_noise,
+               x.view());
   CHECK(largest_difference(x, expected) < 1e-12);
 
   // An estimate of 3, clipped to 1: the direction still comes from 3.
@@ -214,7 +199,8 @@ TEST_CASE("DDIM keeps a noisy sample on its path, and the noise follows the uncl
   Matrix<double> sample(1, 1), prediction(1, 1);
   sample.values[0] = 0.5;
   prediction.values[0] = 3;
-  maa::ddim_step(backend, clipping, 70, 20, 0.0, prediction, no_noise, sample.view());
+  sampler_step(backend, maa::reverse_step(clipping, maa::SamplerKind::ddim, 0.0, 70, 20), prediction,
+               no_noise, sample.view());
   const double now = clipping.alpha_bar(70), next = clipping.alpha_bar(20);
   const double direction = (0.5 - std::sqrt(now) * 3) / std::sqrt(1 - now);
   CHECK(sample.values[0] ==
@@ -228,15 +214,19 @@ TEST_CASE("DDIM with eta 1 is ancestral sampling") {
     for (const auto& [t, previous] : {std::pair<Index, Index>{80, 60}, {33, 32}, {10, -1}}) {
       auto ddim = start;
       auto ddpm = start;
-      maa::ddim_step(backend, schedule, t, previous, 1.0, prediction, noise, ddim.view());
-      maa::ddpm_step(backend, schedule, t, previous, prediction, noise, ddpm.view());
+      sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddim, 1.0, t, previous), prediction,
+                   noise, ddim.view());
+      sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddpm, 0, t, previous), prediction,
+                   noise, ddpm.view());
       CHECK(largest_difference(ddim, ddpm) < 1e-9);
     }
     // The noise's scale is the posterior's: the difference that a unit of noise makes.
     Matrix<double> with(1, 1), without(1, 1), zero(1, 1), one(1, 1);
     one.values[0] = 1;
-    maa::ddim_step(backend, schedule, 80, 60, 1.0, zero, one, with.view());
-    maa::ddim_step(backend, schedule, 80, 60, 1.0, zero, zero, without.view());
+    sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddim, 1.0, 80, 60), zero, one,
+                 with.view());
+    sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddim, 1.0, 80, 60), zero, zero,
+                 without.view());
     const double now = schedule.alpha_bar(80), next = schedule.alpha_bar(60);
     const double variance = (1 - next) / (1 - now) * (1 - now / next);
     CHECK(with.values[0] - without.values[0] == doctest::Approx(std::sqrt(variance)).epsilon(1e-12));
@@ -332,12 +322,7 @@ TEST_CASE("bad arguments are refused by name and leave the output alone") {
     return message_of([&] { DiffusionSchedule schedule(options); });
   };
   CHECK(options_error([](auto& o) { o.steps = 0; }).find("found 0") != std::string::npos);
-  CHECK(options_error([](auto& o) { o.clip_range = 0; }).find("clip_range") != std::string::npos);
-  CHECK(options_error([](auto& o) { o.steps_offset = 100; }).find("steps_offset") != std::string::npos);
-  CHECK(options_error([](auto& o) {
-          o.beta_schedule = BetaSchedule::linear;
-          o.beta_end = 1;
-        }).find("beta_end") != std::string::npos);
+  CHECK(options_error([](auto& o) { o.clip_range = -1; }).find("clip_range") != std::string::npos);
 
   const auto schedule = schedule_with(PredictionType::epsilon);
   CHECK(message_of([&] { schedule.timesteps(101, TimestepSpacing::leading); }).find("found 101") !=
@@ -345,11 +330,6 @@ TEST_CASE("bad arguments are refused by name and leave the output alone") {
   CHECK(message_of([&] { schedule.timesteps(0, TimestepSpacing::trailing); }) != "no error");
   CHECK(message_of([&] { static_cast<void>(schedule.alpha_bar(100)); }).find("found 100") !=
         std::string::npos);
-  DiffusionOptions offset;
-  offset.steps_offset = 1;
-  CHECK(message_of([&] {
-          DiffusionSchedule(offset).timesteps(100, TimestepSpacing::leading);
-        }).find("starts at timestep 100") != std::string::npos);
 
   const Matrix<float> x0(2, 3, 18), epsilon(2, 3, 19), narrow(2, 2, 20);
   Matrix<float> noisy(2, 3, 21);
@@ -373,7 +353,8 @@ TEST_CASE("bad arguments are refused by name and leave the output alone") {
                             noisy.view(), nothing, workspace);
         }).find("eta") != std::string::npos);
   CHECK(message_of([&] {
-          maa::ddpm_step(backend, schedule, 5, 9, x0, epsilon, noisy.view());
+          sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddpm, 0, 5, 9), x0, epsilon,
+                       noisy.view());
         }).find("before 5") != std::string::npos);
   for (Index i = 0; i < before.size(); ++i) {
     CHECK(noisy.values[i] == before[i]);

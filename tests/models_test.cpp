@@ -116,25 +116,32 @@ void check_embedder(Index h_size, Index v_size) {
   const auto h_weight = random_values(batch * Model::embedding_size, 8);
   const auto v_weight = random_values(batch * Model::embedding_size, 9);
   Workspace workspace;
+  const auto w = bind<Model>(std::as_const(parameters));
   const auto forward = [&] {
     workspace.reset();
-    return Model::forward(backend, bind<Model>(std::as_const(parameters)),
-                          MatrixView<const double>(h_in.data(), batch, h_size),
+    return Model::forward(backend, w, MatrixView<const double>(h_in.data(), batch, h_size),
                           MatrixView<const double>(v_in.data(), batch, v_size), workspace);
   };
   const auto value = [&] {
     const auto saved = forward();
-    return dot(saved.logits.span(), logit_weight.span()) + dot(saved.h().span(), h_weight.span()) +
+    const auto logits = Model::contrast(backend, w, saved, workspace).logits;
+    return dot(logits.span(), logit_weight.span()) + dot(saved.h().span(), h_weight.span()) +
            dot(saved.v().span(), v_weight.span());
   };
   const auto saved = forward();
+  const auto contrast = Model::contrast(backend, w, saved, workspace);
   Buffer<double> gradients(parameters.size());
   const auto view = [&](const Buffer<double>& values, Index cols) {
     return MatrixView<const double>(values.data(), batch, cols);
   };
-  Model::backward(backend, bind<Model>(std::as_const(parameters)), saved, view(logit_weight, batch),
-                  view(h_weight, Model::embedding_size), view(v_weight, Model::embedding_size),
-                  bind<Model>(gradients), workspace);
+  const auto g = bind<Model>(gradients);
+  const auto dh = workspace.matrix<double>(batch, Model::embedding_size);
+  const auto dv = workspace.matrix<double>(batch, Model::embedding_size);
+  Model::contrast_backward(backend, w, saved, contrast, view(logit_weight, batch), g, dh, dv, workspace);
+  add_matrix(backend, view(h_weight, Model::embedding_size), dh);
+  add_matrix(backend, view(v_weight, Model::embedding_size), dv);
+  Model::backward(backend, w, saved, MatrixView<const double>(dh), MatrixView<const double>(dv), g,
+                  workspace);
   check(parameters.span(), gradients, value);
 }
 
@@ -148,71 +155,6 @@ TEST_CASE("embedder gradients, through logits and embeddings") {
   SUBCASE("normed") {
     check_embedder<BehaviorEmbedder<7, 5, 4, 6, EmbedderForm::mlp_normed, EmbedderForm::mlp_normed>>(7, 5);
   }
-  SUBCASE("set") {
-    check_embedder<BehaviorEmbedder<12, 5, 4, 6, EmbedderForm::set, EmbedderForm::mlp_normed, 4>>(12, 5);
-  }
-}
-
-using SmallSet = SetEncoder<4,
-                            Sequential<Linear<3 + phase_numbers, 6>, Activate<6, Activation::relu>, Linear<6, 5>,
-                                       Activate<5, Activation::relu>>,
-                            Sequential<Linear<10, 7>, Activate<7, Activation::relu>, Linear<7, 2>>>;
-
-std::vector<double> layer(const WeightAndBias<const double>& w, const std::vector<double>& x, std::size_t out,
-                          bool relu) {
-  std::vector<double> y(w.bias, w.bias + out);
-  for (std::size_t i = 0; i < out; ++i) {
-    for (std::size_t j = 0; j < x.size(); ++j) {
-      y[i] += w.weight[i * x.size() + j] * x[j];
-    }
-    y[i] = relu ? std::max(0.0, y[i]) : y[i];
-  }
-  return y;
-}
-
-TEST_CASE("set encoder: values against a plain loop, gradients, strided input") {
-  constexpr Index batch = 3, stride = SmallSet::in + 2;
-  static_assert(SmallSet::in == 12 && SmallSet::out == 2);
-  auto parameters = random_parameters<SmallSet>(30);
-  auto x = random_values(batch * stride, 31);
-  const auto weight = random_values(batch * 2, 32);
-  const MatrixView<const double> input(x.data(), batch, SmallSet::in, stride);
-  const auto w = bind<SmallSet>(std::as_const(parameters));
-  Workspace workspace;
-  const auto forward = [&] {
-    workspace.reset();
-    return SmallSet::forward(backend, w, input, workspace);
-  };
-  const auto value = [&] { return dot(forward().output().span(), weight.span()); };
-  const auto saved = forward();
-  for (Index i = 0; i < batch; ++i) {
-    std::vector<double> pooled(10, 0.0);
-    for (Index s = 0; s < 4; ++s) {
-      const double t = static_cast<double>(s) / 3;
-      std::vector<double> element(input.row(i) + 3 * s, input.row(i) + 3 * (s + 1));
-      for (const double phase : {t, t * t, std::sin(3 * t), std::cos(6 * t)}) {
-        element.push_back(phase);
-      }
-      const auto encoded = layer(std::get<2>(w.element.layers),
-                                 layer(std::get<0>(w.element.layers), element, 6, true), 5, true);
-      for (std::size_t c = 0; c < 5; ++c) {
-        pooled[c] += encoded[c] / 4;
-        pooled[5 + c] = std::max(pooled[5 + c], encoded[c]);  // never below zero
-      }
-    }
-    const auto expected =
-        layer(std::get<2>(w.summary.layers), layer(std::get<0>(w.summary.layers), pooled, 7, true), 2, false);
-    for (Index j = 0; j < 2; ++j) {
-      CHECK(saved.output()(i, j) == doctest::Approx(expected[static_cast<std::size_t>(j)]).epsilon(1e-12));
-    }
-  }
-  Buffer<double> gradients(parameters.size());
-  Buffer<double> dx(x.size());
-  SmallSet::backward(backend, w, saved, MatrixView<const double>(weight.data(), batch, 2),
-                     bind<SmallSet>(gradients), MatrixView<double>(dx.data(), batch, SmallSet::in, stride),
-                     workspace);
-  check(parameters.span(), gradients, value, 0);
-  check(x.span(), dx, value, 0);
 }
 
 template <class Model>

@@ -93,7 +93,7 @@ class Plane final : public Simulator {
   std::vector<std::string> names_ = {"left", "right"};
 };
 
-struct Tiny : maa::FixedConfig {
+struct Tiny : maa::DefaultConfig {
   static constexpr Index latent_size = 16;
   static constexpr Index autoencoder_hidden = 32;
   static constexpr Index embedding_size = 8;

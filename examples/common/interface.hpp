@@ -1,7 +1,7 @@
 // What all tasks of a simulator share.
 #pragma once
 
-#include <maa/data/restoring_pairs.hpp>
+#include <maa/data/corrective_augmentation.hpp>
 
 #include "environment.hpp"
 #include "policy_type.hpp"
@@ -13,7 +13,7 @@ namespace maa::examples {
 struct Interface {
   const PolicyType& policy;
   Symmetry symmetry;
-  RestoringPairs corrective;  // none where experts are no controllers of an effector
+  CorrectiveAugmentation corrective;  // none where experts are no controllers of an effector
 };
 
 }  // namespace maa::examples

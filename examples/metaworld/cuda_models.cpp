@@ -2,6 +2,7 @@
 
 #if MAA_EXAMPLES_CUDA
 #include <maa/cuda.hpp>
+#include <maa/generator/paper_training.hpp>
 
 #include "model_of.hpp"
 
@@ -15,15 +16,13 @@ cuda::Backend open_backend<cuda::Backend>(const Options&) {
 
 }  // namespace study
 
-using study::Recipe;
-
 const study::ModelFactory& cuda_models(const std::string& preset) {
   static constexpr auto paper =
-      study::model_factory<MetaWorldPolicy, PaperConfig, Recipe::paper, cuda::Backend>;
+      study::model_factory<MetaWorldPolicy, PaperConfig, &study::paper_recipe, cuda::Backend>;
   static constexpr auto reference =
-      study::model_factory<MetaWorldPolicy, ReferenceConfig, Recipe::reference, cuda::Backend>;
+      study::model_factory<MetaWorldPolicy, ReferenceConfig, &study::reference_recipe, cuda::Backend>;
   static constexpr auto standard =
-      study::model_factory<MetaWorldPolicy, FixedConfig, Recipe::standard, cuda::Backend>;
+      study::model_factory<MetaWorldPolicy, DefaultConfig, &study::default_recipe, cuda::Backend>;
   return preset == "paper" ? paper : preset == "reference" ? reference : standard;
 }
 

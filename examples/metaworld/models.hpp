@@ -8,15 +8,14 @@
 
 namespace maa::examples {
 
-// default_models.cpp: the library's default, and the same network trained on the zoo's weights as in the
-// paper.
+// default_models.cpp: the library's default.
 extern const study::ModelFactory metaworld_models;
-extern const study::ModelFactory models_of_weights;
 
-// ablation_models.cpp: the default without one of its parts.
+// ablation_models.cpp: the default without one of its parts, and its network trained on the zoo's weights.
 extern const study::ModelFactory models_without_head;
 extern const study::ModelFactory models_of_first_steps;
 extern const study::ModelFactory models_of_random_start;
+extern const study::ModelFactory models_of_weights;
 
 // paper_models.cpp: in the sizes of the paper and of its public code, trained as their tables say.
 extern const study::ModelFactory paper_models;

@@ -330,10 +330,11 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
   add("generated", [=] { return baselines->generate(*one); }).selection = options.evaluation.selection;
   add("nearest training policy", [=] { return baselines->nearest(); });
   add("nearest by action", [=] { return baselines->nearest_acting(); });
-  add_with_head("nearest + head", [=, &model] { return model.adapt(baselines->nearest(), *one); });
+  add_with_head("nearest + head", [=, &model] { return model.fit_heads(baselines->nearest(), *one); });
   add("mean of 5 nearest", [=] { return baselines->mean_of_nearest(); });
   add("nearest + noise", [=] { return baselines->with_noise_on(baselines->nearest()); });
-  add_with_head("zoo mean + head", [=, &model] { return model.adapt(baselines->zoo_mean_policies(), *one); });
+  add_with_head("zoo mean + head",
+                [=, &model] { return model.fit_heads(baselines->zoo_mean_policies(), *one); });
   add_with_head("generated, no choice", [=] { return baselines->generate(*one, {true, 1}); });
   add_with_head("generated, always choosing", [=] { return baselines->generate(*one, {true, {}, false}); });
   add_with_head("no condition + head", [=] { return baselines->generate(*one, {true, 0}); });
@@ -363,7 +364,7 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
     return baselines->generate(*three, {true, 0});
   });
   add_with_head("zoo mean + head, 3 demonstrations",
-                [=, &model] { return model.adapt(baselines->zoo_mean_policies(), *three); });
+                [=, &model] { return model.fit_heads(baselines->zoo_mean_policies(), *three); });
   add("cloned from zoo mean, 3 demonstrations", [=, &options] {
     return baselines->clone("cloning, 3 demonstrations", *three, baselines->zoo_mean_policies(),
                             options.evaluation.clone_steps_zoo, Purpose::clone_zoo);

@@ -32,7 +32,7 @@ class Model {
 
   // What generation may be denied, to measure what it is worth.
   struct Ablation {
-    bool correct_head = true;
+    bool ridge_head = true;
     // Otherwise the generator chooses. 0: it does not see the prompt; only the head does.
     std::optional<double> guidance;
     bool trust_known = true;  // whether it makes no choice for prompts like those trained on
@@ -42,8 +42,8 @@ class Model {
                                  const Ablation& ablation) const = 0;
   // Policies [prompts, P] with their heads refitted, each to an equal share of the demonstrations: [prompts,
   // P]. Error without a head.
-  virtual Buffer<float> adapt(const Buffer<float>& policies,
-                              std::span<const Trajectory> demonstrations) const = 0;
+  virtual Buffer<float> fit_heads(const Buffer<float>& policies,
+                                  std::span<const Trajectory> demonstrations) const = 0;
   // One embedding per prompt, as the denoiser is conditioned on: [prompts, E].
   virtual Buffer<float> embed(std::span<const Trajectory> prompts) const = 0;
   // The latents of policies [N, P]: [N, L].

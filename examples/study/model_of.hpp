@@ -24,16 +24,6 @@ struct WithInputs<MlpNetwork<observations, actions, Layers, heads, squash, token
   using Network = MlpNetwork<observations + more, actions, Layers, heads, squash, tokens>;
 };
 
-// The options as they were given to fit, by name.
-template <class Recipe>
-Fields recorded(const Recipe& recipe) {
-  if constexpr (requires(maa::detail::FieldList & list) { Recipe::describe(list, recipe); }) {
-    return fields_of(recipe);
-  } else {
-    return {};
-  }
-}
-
 template <class Policy, class Config, class Backend>
 class ModelOf final : public Model {
  public:
@@ -42,13 +32,13 @@ class ModelOf final : public Model {
 
   explicit ModelOf(GeneratorType generator) : generator_(std::move(generator)) {}
 
-  static std::unique_ptr<Model> fit(Recipe recipe, const TrainingRun& run, TrainingLog& log) {
-    const auto options = fit_options(recipe, run);
-    log.recipe = recorded(options);
+  template <class Recipe>
+  static std::unique_ptr<Model> fit(const Recipe& recipe, const TrainingRun& run, TrainingLog& log) {
+    log.recipe = fields_of(recipe);
     GeneratorType generator{open_backend<Backend>(run.options)};
     std::unique_ptr<Progress> progress;
     std::string stage;
-    const bool finished = generator.fit(run.dataset, options, [&](const TrainProgress& now) {
+    const bool finished = generator.fit(run.dataset, recipe, [&](const TrainProgress& now) {
       if (stage != now.stage) {
         stage = now.stage;
         progress = std::make_unique<Progress>(stage, now.steps);
@@ -84,19 +74,19 @@ class ModelOf final : public Model {
     GenerateOptions options;
     options.demonstrations_per_prompt = share;
     options.seed = seed;
-    options.correct_head = ablation.correct_head;
+    options.ridge_head = ablation.ridge_head;
     options.trust_known = ablation.trust_known;
     if (ablation.guidance) {
       options.guidance = {*ablation.guidance};
     }
     return flat(generator_.generate_each(demonstrations, options));
   }
-  Buffer<float> adapt(const Buffer<float>& policies,
-                      std::span<const Trajectory> demonstrations) const override {
+  Buffer<float> fit_heads(const Buffer<float>& policies,
+                          std::span<const Trajectory> demonstrations) const override {
     if constexpr (GeneratorType::Model::has_head) {
-      return flat(generator_.adapt(as_policies(policies.span()), demonstrations));
+      return flat(generator_.fit_heads(as_policies(policies.span()), demonstrations));
     } else {
-      fail("adapt: expected a model with a head correction, found one without");
+      fail("fit_heads: expected a model with a ridge head, found one without");
     }
   }
   Buffer<float> embed(std::span<const Trajectory> prompts) const override {
@@ -127,10 +117,12 @@ class ModelOf final : public Model {
   GeneratorType generator_;
 };
 
-template <class Policy, class Config = FixedConfig, Recipe recipe = Recipe::standard,
+// recipe_for(run): one of recipe.hpp.
+template <class Policy, class Config = DefaultConfig, auto recipe_for = &default_recipe,
           class Backend = cpu::Backend>
 constexpr ModelFactory model_factory{[](const TrainingRun& run, TrainingLog& log) {
-                                       return ModelOf<Policy, Config, Backend>::fit(recipe, run, log);
+                                       return ModelOf<Policy, Config, Backend>::fit(recipe_for(run), run,
+                                                                                    log);
                                      },
                                      &ModelOf<Policy, Config, Backend>::load, &policy_type<Policy>};
 

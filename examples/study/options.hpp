@@ -13,12 +13,6 @@
 
 #include "environment.hpp"
 
-MAA_NAMESPACE_BEGIN
-constexpr std::array<std::string_view, 3> names_of(ConditionParts) {
-  return {"h", "v", "both"};
-}
-MAA_NAMESPACE_END
-
 namespace maa::examples::study {
 
 struct Tasks {

@@ -1,21 +1,22 @@
 // The one place where the library's options are filled from a study's.
 #pragma once
 
-#include <maa/generator/options.hpp>
+#include <maa/generator/behavior_recipe.hpp>
+#include <maa/generator/paper_recipe.hpp>
 
 #include "model.hpp"
 
 namespace maa::examples::study {
 
-// Which options a configuration trains with; seed, checkpoint and domain knowledge come from the run. Their
-// sizes are the study's where those have a say, and else the library's.
-enum class Recipe {
-  standard,   // the library's
-  weights,    // autoencoder and denoiser learn the zoo's weights, as in the paper, and nothing else does
-  paper,      // the paper's tables; steps are its epochs, or the study's share of them
-  reference,  // the public code's choices
-};
-FitOptions fit_options(Recipe recipe, const TrainingRun& run);
+// The library's default, with the study's steps and the simulator's domain knowledge.
+BehaviorRecipe default_recipe(const TrainingRun& run);
+// Trained to reconstruct the zoo's weights and their latents, as in the paper, with the default's sizes, maps
+// and schedules.
+PaperRecipe weights_recipe(const TrainingRun& run);
+// The paper's tables and the public code's choices; steps are the paper's epochs, or the study's share of
+// them.
+PaperRecipe paper_recipe(const TrainingRun& run);
+PaperRecipe reference_recipe(const TrainingRun& run);
 
 // The simulator's symmetry without what the study's options leave out.
 Symmetry symmetry_of(const Options& options, const Interface& interface);

@@ -1,6 +1,6 @@
 # The README's snippets are compiled and run as they stand there.
 add_executable(readme_files readme/make_files.cpp)
-target_link_libraries(readme_files PRIVATE maa::maa maa_warnings)
+target_link_libraries(readme_files PRIVATE maa::compiled maa_warnings)
 
 set(folder ${CMAKE_CURRENT_BINARY_DIR}/readme_run)
 file(MAKE_DIRECTORY ${folder})

@@ -18,13 +18,16 @@
 
 #include <maa/core/error.hpp>
 
+#include <algorithm>
 #include <array>
-#include <cmath>
 #include <concepts>
 #include <limits>
 #include <map>
 #include <type_traits>
 #include <vector>
+#if MAA_BODIES
+#include <charconv>
+#endif
 
 MAA_NAMESPACE_BEGIN
 
@@ -37,14 +40,7 @@ struct Limits {
   constexpr bool allows(double value) const {
     return value >= low && value <= high && !(open && value == low);
   }
-  std::string text() const {
-    const bool bounded = high < std::numeric_limits<double>::max();
-    if (low == std::numeric_limits<double>::lowest()) {
-      return bounded ? concatenate("at most ", high) : "a finite number";
-    }
-    const auto from = open ? concatenate("above ", low) : concatenate("from ", low, " on");
-    return !bounded ? from : concatenate(open ? "above " : "from ", low, open ? ", at most " : " to ", high);
-  }
+  std::string text() const;
 };
 constexpr Limits any_number() {
   return {};
@@ -115,6 +111,11 @@ std::string field_text(const T& value) {
   }
 }
 
+// Whether all of `text` is a number, which `value` then is.
+bool parse_number(std::string_view text, double& value);
+bool parse_number(std::string_view text, std::int64_t& value);
+bool parse_number(std::string_view text, std::uint64_t& value);
+
 // Error unless `text` is a value of T, which is returned.
 template <class T>
 T parse_field(std::string_view text, const TextPart& name, std::string_view where) {
@@ -135,11 +136,12 @@ T parse_field(std::string_view text, const TextPart& name, std::string_view wher
     return std::string(text);
   } else {
     static_assert(FieldNumber<T>, "a field of this type cannot be read back");
-    T value{};
-    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-    require(code == std::errc() && end == text.data() + text.size(), where, ": expected a number for ", name,
-            ", found ", TextPart::quoted(text));
-    return value;
+    std::conditional_t<std::is_floating_point_v<T>, double,
+                       std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>>
+        value{};
+    require(parse_number(text, value), where, ": expected a number for ", name, ", found ",
+            TextPart::quoted(text));
+    return static_cast<T>(value);
   }
 }
 
@@ -291,8 +293,40 @@ Options read_fields(const std::map<std::string, std::string>& texts, std::string
 
 // What differs from `expected` among the texts whose names begin with `prefix`, each named: "unet.groups:
 // expected 8, found 4; ...". Empty if nothing does.
-inline std::string differences(const Fields& expected, const std::map<std::string, std::string>& found,
-                               std::string_view prefix) {
+std::string differences(const Fields& expected, const std::map<std::string, std::string>& found,
+                        std::string_view prefix);
+
+#if MAA_BODIES
+MAA_INLINE std::string Limits::text() const {
+  const bool bounded = high < std::numeric_limits<double>::max();
+  if (low == std::numeric_limits<double>::lowest()) {
+    return bounded ? concatenate("at most ", high) : "a finite number";
+  }
+  const auto from = open ? concatenate("above ", low) : concatenate("from ", low, " on");
+  return !bounded ? from : concatenate(open ? "above " : "from ", low, open ? ", at most " : " to ", high);
+}
+
+namespace detail {
+
+template <class Number>
+bool parse_as(std::string_view text, Number& value) {
+  const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return code == std::errc() && end == text.data() + text.size();
+}
+MAA_INLINE bool parse_number(std::string_view text, double& value) {
+  return parse_as(text, value);
+}
+MAA_INLINE bool parse_number(std::string_view text, std::int64_t& value) {
+  return parse_as(text, value);
+}
+MAA_INLINE bool parse_number(std::string_view text, std::uint64_t& value) {
+  return parse_as(text, value);
+}
+
+}  // namespace detail
+
+MAA_INLINE std::string differences(const Fields& expected, const std::map<std::string, std::string>& found,
+                                   std::string_view prefix) {
   std::string text;
   const auto add = [&](std::string_view name, std::string_view wanted, std::string_view there) {
     text += concatenate(text.empty() ? "" : "; ", name.substr(prefix.size()), ": expected ", wanted,
@@ -315,5 +349,6 @@ inline std::string differences(const Fields& expected, const std::map<std::strin
   }
   return text;
 }
+#endif
 
 MAA_NAMESPACE_END

@@ -255,7 +255,7 @@ MAA_KERNEL_INLINE Target target_of(const Product<float>& c) {
 // The block c (at most tile_cols columns), from packed_a [rows][packed_stride] and panel [depth][one or two
 // vectors].
 inline void multiply_panel(const float* packed_a, const float* panel, Index depth, const Product<float>& c,
-                           const TileFetches* fetches) {
+                           const TileFetch* fetch) {
   const Target to = target_of(c);
   const Index tiles = tile_count(to.rows);
   const bool wide = to.cols > lanes;
@@ -265,9 +265,10 @@ inline void multiply_panel(const float* packed_a, const float* panel, Index dept
     const Index row_bytes = (wide ? tile_cols : lanes) * 4;
     const Index shape = to.rows == 1 ? 1 : padded;
     const auto run = wide ? tile_function<2>(shape) : tile_function<1>(shape);
-    const Fetch fetch = fetches == nullptr ? fetch_for(tiles, t, panel, depth * row_bytes, row_bytes)
-                                           : Fetch{fetches->from[t % 4], fetches->step};
-    run(packed_a + first * packed_stride, panel, depth, fetch, to.part(first, rows));
+    run(packed_a + first * packed_stride, panel, depth,
+        fetch == nullptr ? fetch_for(tiles, t, panel, depth * row_bytes, row_bytes)
+                         : Fetch{fetch->from, fetch->step},
+        to.part(first, rows));
   }
 }
 

@@ -2,8 +2,7 @@
 // parameters and calls backend ops with its shapes.
 //
 // Common form: forward(backend, weights, x, y, saved) fills `saved` with what backward needs besides x;
-// backward accumulates into `gradients` and, when dx has data, overwrites dx. The gradient of a weight matrix
-// comes after everything that reads the matrix: a trainer may update it on the spot (Trainer::fused_step).
+// backward accumulates into `gradients` and, when dx has data, overwrites dx.
 #pragma once
 
 #include <maa/core/describe.hpp>
@@ -54,6 +53,9 @@ struct Linear {
 };
 
 enum class Start { random, zero };
+constexpr std::array<std::string_view, 2> names_of(Start) {
+  return {"random", "zero"};
+}
 
 // y = x W'; `start`: what W is before training.
 template <Index In, Index Out, Start start = Start::random>

@@ -14,17 +14,29 @@
 
 MAA_NAMESPACE_BEGIN
 
+// AdamW with beta2 = .999 and epsilon = 1e-8.
 struct TrainOptions {
   Index steps = 1000;
   Index batch = 128;
   LearningRate learning_rate = {};
   double beta1 = 0.9;
-  double beta2 = 0.999;
-  double epsilon = 1e-8;
   double weight_decay = 0;
   double clip_norm = 0;  // global gradient norm above which gradients are scaled down; 0: no clipping
-  std::optional<EmaOptions> ema = std::nullopt;  // if set, the average is what the trained model uses
-  std::uint64_t seed = 0;                        // Generator::fit sets it from FitOptions::seed
+  // The largest decay of an exponential moving average of the weights (ema_decay()), which then is what the
+  // trained model uses; 0: none.
+  double ema = 0;
+  std::uint64_t seed = 0;  // no option of a recipe's: fit() derives it from FitOptions::seed
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("steps", at_least(0), self.steps);
+    visit("batch", between(1, 1'000'000), self.batch);
+    visit("learning_rate", self.learning_rate);
+    visit("beta1", between(0, 0.9999), self.beta1);
+    visit("weight_decay", not_negative(), self.weight_decay);
+    visit("clip_norm", not_negative(), self.clip_norm);
+    visit("ema", between(0, 0.999999), self.ema);
+  }
 };
 
 // What a progress callback learns after a step.
@@ -34,8 +46,8 @@ struct TrainProgress {
   Index steps = 0;
   double loss = 0;
   double learning_rate = 0;
-  std::optional<double> gradient_norm;  // before clipping; not known of fused steps
-  std::optional<double> validation;     // loss on held-out data, when it was measured at this step
+  double gradient_norm = 0;          // before clipping
+  std::optional<double> validation;  // loss on held-out data, when it was measured at this step
 };
 
 // Returns false to stop training.
@@ -64,7 +76,7 @@ class Trainer {
     const Index expected = tensors_.empty() ? 0 : tensors_.back().offset + tensors_.back().size;
     require(weights_.size() == expected, "trainer: expected ", expected, " initial weights, found ",
             weights_.size());
-    if (options_.ema) {
+    if (options_.ema > 0) {
       average_ = array(initial);
     }
   }
@@ -74,7 +86,7 @@ class Trainer {
   bool finished() const { return step_ >= options_.steps; }
   const Array& weights() const { return weights_; }
   // What the trained model should use: the EMA if there is one.
-  const Array& result() const { return options_.ema ? average_ : weights_; }
+  const Array& result() const { return options_.ema > 0 ? average_ : weights_; }
   // The stream for the current step's noise.
   Rng step_rng() const { return Rng(options_.seed).fork(static_cast<std::uint64_t>(step_)); }
 
@@ -92,52 +104,17 @@ class Trainer {
                     average_.span(), groups_);
     const double found = read(*backend_, value);
     const double norm = std::sqrt(read(*backend_, squares));
-    require_finite(is_finite(found) && is_finite(norm));
-    auto progress = finish_step(update, found);
+    require(is_finite(found) && is_finite(norm), "training: the loss or its gradient is not finite at step ",
+            step_, "; lower the learning rate or check the data");
+    ++step_;
+    TrainProgress progress;
+    progress.step = step_;
+    progress.steps = options_.steps;
+    progress.loss = found;
+    progress.learning_rate = update.learning_rate;
     progress.gradient_norm = norm;
     return progress;
   }
-
-  // The same step, to the bit, with less memory traffic: weight matrices are updated within the backward
-  // pass, as soon as their gradient is known, which is not stored. `loss(backend, weights, gradients)` must
-  // run its ops on the backend it is given, form the gradient of each weight matrix in one op, and not read
-  // the matrix after that. Only without clipping, which needs all gradients first, and if can_fuse(). Error
-  // if loss or gradients are not finite; a part of the weights may then have made the step.
-  template <class Loss>
-  TrainProgress fused_step(const Loss& loss) {
-    require(can_fuse(), "trainer: expected no clipping and vector kernels for a fused step");
-    const auto session = backend_->session();
-    for_decay_groups([&](Index first, Index size, bool decays) {
-      if (!decays) {
-        fill_zero(*backend_, MatrixView<T>(gradients_.data() + first, 1, size));
-      }
-    });
-    auto update = next_update();
-    const auto in_backward =
-        weight_update(*backend_, update, std::as_const(gradients_).span(), weights_.span(),
-                      first_moment_.span(), second_moment_.span(), average_.span());
-    const double value =
-        loss(backend_->updating(in_backward), std::as_const(weights_).span(), gradients_.span());
-    require_finite(is_finite(value) && in_backward.finite);
-    Index expected = 0;
-    update.weight_decay = 0;
-    for_decay_groups([&](Index first, Index size, bool decays) {
-      if (decays) {
-        expected += size;
-      } else {
-        adamw(*backend_, update, part(weights_, first, size), part(gradients_, first, size),
-              part(first_moment_, first, size), part(second_moment_, first, size),
-              part(average_, first, size));
-      }
-    });
-    require(in_backward.updated == expected, "trainer: expected ", expected,
-            " weights to get their gradient from one op each, found ", Index(in_backward.updated));
-    return finish_step(update, value);
-  }
-  bool can_fuse() const { return options_.clip_norm == 0 && backend_->can_update(); }
-  // Whether it is faster, too: with large batches a pass of its own reads and writes weights in longer
-  // pieces.
-  bool fusing_pays() const { return can_fuse() && options_.batch <= 64; }
 
   // Writes weights, moments, EMA (tensors named "<prefix>weights.<name>" ...) and the step. The trainer must
   // stay as it is until the file is written.
@@ -170,19 +147,13 @@ class Trainer {
   }
 
  private:
-  void require_finite(bool finite) const {
-    require(finite, "training: the loss or its gradient is not finite at step ", step_,
-            "; lower the learning rate or check the data");
-  }
   AdamWStep next_update() const {
     AdamWStep update;
     update.learning_rate = options_.learning_rate.at(step_, options_.steps);
     update.beta1 = options_.beta1;
-    update.beta2 = options_.beta2;
-    update.epsilon = options_.epsilon;
     update.weight_decay = options_.weight_decay;
     update.step = step_ + 1;
-    update.ema_decay = options_.ema ? options_.ema->decay(step_) : -1;
+    update.ema_decay = options_.ema > 0 ? ema_decay(options_.ema, step_) : -1;
     return update;
   }
   Array array() const { return backend_->template make_array<T>(weights_.size()); }
@@ -191,21 +162,6 @@ class Trainer {
     upload(*backend_, values, result.span());
     return result;
   }
-  static std::span<Real> part(Array& values, Index first, Index size) {
-    return values.empty()
-               ? std::span<Real>()
-               : values.span().subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(size));
-  }
-  TrainProgress finish_step(const AdamWStep& update, double loss) {
-    ++step_;
-    TrainProgress progress;
-    progress.step = step_;
-    progress.steps = options_.steps;
-    progress.loss = loss;
-    progress.learning_rate = update.learning_rate;
-    return progress;
-  }
-
   // Neighbouring tensors of the same kind are one group.
   static DecayGroups groups_of(const std::vector<TensorInfo>& tensors) {
     DecayGroups groups;
@@ -221,15 +177,6 @@ class Trainer {
     }
     return groups;
   }
-  template <class Body>
-  void for_decay_groups(const Body& body) const {
-    Index first = 0;
-    for (std::size_t k = 0; k < groups_.ends.size(); ++k) {
-      body(first, groups_.ends[k] - first, groups_.decays(k));
-      first = groups_.ends[k];
-    }
-  }
-
   // The arrays that make the state; the EMA only if it is kept.
   template <class Self>
   static auto parts(Self& self) {
@@ -237,7 +184,7 @@ class Trainer {
         {"weights.", &self.weights_},
         {"first_moment.", &self.first_moment_},
         {"second_moment.", &self.second_moment_}};
-    if (self.options_.ema) {
+    if (self.options_.ema > 0) {
       result.emplace_back("average.", &self.average_);
     }
     return result;

@@ -6,8 +6,6 @@
 #include <maa/core/workspace.hpp>
 #include <maa/kernels/bf16.hpp>
 
-#include <atomic>
-
 MAA_NAMESPACE_BEGIN
 namespace cpu {
 
@@ -22,19 +20,6 @@ template <class T>
 using InSeq = SequenceView<const std::type_identity_t<T>>;
 template <class T>
 using InSpan = std::span<const std::type_identity_t<T>>;
-
-// Arrays of a model in training, for an optimizer's step in the backward pass. All are as long as
-// `gradients`, whose addresses name the weights.
-struct WeightUpdate {
-  std::span<const float> gradients;
-  float* weights;
-  float* first_moment;
-  float* second_moment;
-  float* average;  // may be null
-  kernels::AdamWFactors<float> factors;
-  mutable std::atomic<Index> updated = 0;   // weights that have made their step
-  mutable std::atomic<bool> finite = true;  // whether all gradients were; others are not applied
-};
 
 // A size of threads and an instruction set. Ops only read it, so one backend serves any number of callers.
 // Results depend on the instruction set, never on the number of threads. Copies share the threads.
@@ -81,18 +66,8 @@ class Backend {
     return result;
   }
 
-  // The same for one backward pass, in which weight matrices make the optimizer's step as soon as their
-  // gradient is known; it is not stored. Every weight must get its whole gradient from one op, and must not
-  // be read after that; gradients of other parameters are stored as ever. `update` must outlive the result.
-  // Not for scalar kernels.
-  Backend updating(const WeightUpdate& update) const {
-    Backend result = *this;
-    result.update_ = &update;
-    return result;
-  }
-  bool can_update() const noexcept { return gemm_ != nullptr; }
-
-  // Keeps the threads awake while it lives, worth it where many ops follow one another, and has memory for them.
+  // Keeps the threads awake while it lives, worth it where many ops follow one another, and has memory for
+  // them.
   class Session {
    public:
     explicit Session(const Backend& backend) : threads_(*backend.pool_) {}
@@ -119,14 +94,6 @@ class Backend {
   const PackedMatrix* packed(const kernels::Product<float>& product) const {
     return packed_ == nullptr ? nullptr : packed_->find(*pool_, *gemm_, product);
   }
-  // The update of the weights that the gradient at `address` belongs to, else null.
-  const WeightUpdate* update_for(const float* address) const noexcept {
-    const std::less<const float*> before;
-    return update_ != nullptr && !before(address, update_->gradients.data()) &&
-                   before(address, update_->gradients.data() + update_->gradients.size())
-               ? update_
-               : nullptr;
-  }
   // What multiplies prepared weights in bfloat16, else null.
   const kernels::Bf16Table* bf16_kernels() const noexcept { return bf16_; }
   // Whether products read prepared weights, so that sums of weights cost nothing.
@@ -138,7 +105,6 @@ class Backend {
   const kernels::GemmTable* gemm_;
   std::shared_ptr<PackedWeights> packed_;
   const kernels::Bf16Table* bf16_ = nullptr;
-  const WeightUpdate* update_ = nullptr;
 };
 
 }  // namespace cpu

@@ -170,10 +170,8 @@ void conv_weight_gradient(const Backend& backend, ConvShape shape, SequenceView<
         products.add(Strided<T>(to).transposed(), from, gradient(tap), Write::accumulate);
       }
     });
-    if (!products.empty()) {
+    if (!products.empty()) {  // a tap that only meets padding has no gradient
       products.sum_gradient(GradientForm::plain);
-    } else if constexpr (std::is_same_v<T, float>) {
-      no_gradient(backend, gradient(wanted));
     }
   }
 }

@@ -71,25 +71,6 @@ void adamw_if_finite(const Backend& backend, AdamWStep step, double clip_norm, d
   }
 }
 
-// The arrays and factors of one step for Backend::updating, `gradients` and what follows as in adamw; `ema`
-// is not used if ema_decay < 0.
-inline WeightUpdate weight_update(const Backend&, const AdamWStep& step, std::span<const float> gradients,
-                                  std::span<float> weights, std::span<float> m, std::span<float> v,
-                                  std::span<float> ema) {
-  const bool average = step.ema_decay >= 0;
-  const auto size = weights.size();
-  require(
-      gradients.size() == size && m.size() == size && v.size() == size && (!average || ema.size() == size),
-      "weight_update: expected ", size, " gradients, moments and averages, found ", gradients.size(), ", ",
-      m.size(), ", ", v.size(), " and ", ema.size());
-  return {gradients,
-          weights.data(),
-          m.data(),
-          v.data(),
-          average ? ema.data() : nullptr,
-          adamw_factors<float, kernels::AdamWFactors<float>>(step)};
-}
-
 // In double; chunks of fixed size are added in order.
 template <class T>
 double sum_of_squares(const Backend& backend, std::span<T> values) {

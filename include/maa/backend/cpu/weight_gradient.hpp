@@ -3,10 +3,6 @@
 #pragma once
 
 #include <maa/backend/cpu/gemm.hpp>
-#include <maa/backend/cpu/optimizer.hpp>
-#include <maa/core/finite.hpp>
-
-#include <array>
 
 MAA_NAMESPACE_BEGIN
 namespace cpu::detail {
@@ -37,58 +33,6 @@ struct GradientBlock {
   }
 };
 
-// Adds sums [rows][sums_row] to the gradient at c, or makes the optimizer's step with them.
-inline void finish_gradient(const Backend& backend, Index rows, Index cols, const float* sums, Index sums_row,
-                            float* c, Index c_row) {
-  const WeightUpdate* const update = backend.update_for(c);
-  if (update == nullptr) {
-    for (Index i = 0; i < rows; ++i) {
-      backend.kernels().add(sums + i * sums_row, c + i * c_row, cols);
-    }
-    return;
-  }
-  for (Index i = 0; i < rows; ++i) {
-    if (!is_finite(backend.kernels().sum_of_squares(sums + i * sums_row, cols))) {
-      update->finite.store(false, std::memory_order_relaxed);
-      return;
-    }
-    const Index at = c + i * c_row - update->gradients.data();
-    backend.kernels().adamw(update->factors, cols, update->weights + at, sums + i * sums_row,
-                            update->first_moment + at, update->second_moment + at,
-                            update->average == nullptr ? nullptr : update->average + at);
-  }
-  update->updated.fetch_add(rows * cols, std::memory_order_relaxed);
-}
-
-// The rows that come next of what finish_gradient will touch, to be fetched while products are computed: tile
-// t of a panel fetches those of one array.
-class GradientFetch {
- public:
-  GradientFetch(const Backend& backend, const float* c, Index c_row) : step_(c_row * 4) {
-    const WeightUpdate* const update = backend.update_for(c);
-    if (update == nullptr) {
-      arrays_.fill(c);
-      return;
-    }
-    const Index at = c - update->gradients.data();
-    arrays_ = {update->weights + at, update->first_moment + at, update->second_moment + at,
-               (update->average == nullptr ? update->weights : update->average) + at};
-  }
-  // For a panel whose first column is `col`.
-  kernels::TileFetches at(Index col) const {
-    kernels::TileFetches fetches;
-    for (std::size_t i = 0; i < arrays_.size(); ++i) {
-      fetches.from[i] = reinterpret_cast<const char*>(arrays_[i] + col);
-    }
-    fetches.step = step_;
-    return fetches;
-  }
-
- private:
-  std::array<const float*, 4> arrays_;
-  Index step_;
-};
-
 // One task of weight_gradient: rows [first_row, last_row) of columns [first_col, last_col).
 inline void gradient_part(const Backend& backend, std::span<const PackedProduct> packed, GradientForm form,
                           const GradientBlock& block, Index first_row, Index last_row, Index first_col,
@@ -114,7 +58,7 @@ inline void gradient_part(const Backend& backend, std::span<const PackedProduct>
     const Index rows = std::min(block.rows, last_row - row);
     for (std::size_t i = 0; i < packed.size(); ++i) {
       const auto& p = *packed[i].product;
-      const GradientFetch fetch(backend, p.c + row * p.c_row + first_col, p.c_row);
+      const float* const gradient = p.c + row * p.c_row + first_col;
       for (Index d = 0; d < packed[i].blocks.count(); ++d) {
         const Index depth = packed[i].blocks.size(d);
         const float* panel = panels[i] + packed[i].blocks.begin(d) * block.cols;
@@ -125,8 +69,9 @@ inline void gradient_part(const Backend& backend, std::span<const PackedProduct>
           part.rows = rows;
           part.cols = std::min(table.panel_cols, cols - col);
           part.accumulate = d > 0 || (i > 0 && !separate);
-          const auto fetches = fetch.at(col);
-          table.multiply_panel(packed[i].block_rows(d, row), panel, depth, part, &fetches);
+          // Fetched while products are computed: the rows that the sums are added to.
+          const kernels::TileFetch fetch{reinterpret_cast<const char*>(gradient + col), p.c_row * 4};
+          table.multiply_panel(packed[i].block_rows(d, row), panel, depth, part, &fetch);
           panel += depth * table.panel_cols;
         }
       }
@@ -138,21 +83,11 @@ inline void gradient_part(const Backend& backend, std::span<const PackedProduct>
     }
     for (std::size_t i = 0; i < (separate ? packed.size() : 1); ++i) {
       const auto& p = *packed[i].product;
-      finish_gradient(backend, rows, cols, sums[i], block.cols, p.c + row * p.c_row + first_col, p.c_row);
+      for (Index r = 0; r < rows; ++r) {
+        backend.kernels().add(sums[i] + r * block.cols, p.c + (row + r) * p.c_row + first_col, cols);
+      }
     }
   }
-}
-
-// The gradient of a matrix that no product reaches (a tap that only meets padding) is zero; the optimizer's
-// step is made all the same.
-inline void no_gradient(const Backend& backend, MatrixView<float> c) {
-  if (backend.update_for(c.data) == nullptr) {
-    return;
-  }
-  const Workspace::Scope scope(thread_scratch());
-  const auto zeros = thread_scratch().span<float>(c.cols);
-  std::ranges::fill(zeros, 0.0f);
-  finish_gradient(backend, c.rows, c.cols, zeros.data(), 0, c.data, c.stride);
 }
 
 // Products a b with the rows of a gradient [out, in] as their rows; all have the same rows, columns and, if

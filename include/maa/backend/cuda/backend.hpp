@@ -11,19 +11,21 @@ MAA_NAMESPACE_BEGIN
 namespace cuda {
 
 struct Options {
-  // Products of float matrices round their factors to tensor floats (10 bits after the leading one): several times
-  // faster. Off: float arithmetic throughout. Needs compute capability 8.0.
+  // Products of float matrices round their factors to tensor floats (10 bits after the leading one): several
+  // times faster. Off: float arithmetic throughout. Needs compute capability 8.0.
   bool tf32 = true;
 
   // The rest is for Backend(Options), which opens the machine's device. Which one, as CUDA counts them.
   int device = 0;
-  // Each new shape of product times eight ways once and keeps the best; which one that is may differ from process to
-  // process, and with it the last bits of results. Off: cuBLASLt's first proposal.
+  // Each new shape of product times eight ways once and keeps the best; which one that is may differ from
+  // process to process, and with it the last bits of results. Off: cuBLASLt's first proposal.
   bool tune_products = false;
-  // Where compiled kernels are kept: a folder that belongs to the user and that nobody else can enter (any other is
-  // left alone). Empty: $XDG_CACHE_HOME/maa or ~/.cache/maa. "off": they are compiled whenever a device is opened.
+  // Where compiled kernels are kept: a folder that belongs to the user and that nobody else can enter (any
+  // other is left alone). Empty: $XDG_CACHE_HOME/maa or ~/.cache/maa. "off": they are compiled whenever a
+  // device is opened.
   std::string kernel_cache = {};
-  // Kernels compiled ahead of time from kernels.cuh (nvcc -cubin or -fatbin). Empty: NVRTC compiles them for the device.
+  // Kernels compiled ahead of time from kernels.cuh (nvcc -cubin or -fatbin). Empty: NVRTC compiles them for
+  // the device.
   std::string kernels = {};
 };
 
@@ -32,8 +34,8 @@ class Array;
 template <class T>
 class Constants;
 
-// A device, its stream and its memory. Copies share them. One thread at a time uses a device: whoever calls ops holds
-// a session.
+// A device, its stream and its memory. Copies share them. One thread at a time uses a device: whoever calls
+// ops holds a session.
 class Backend {
   struct Shared {
     explicit Shared(std::unique_ptr<Driver> driver)
@@ -74,8 +76,8 @@ class Backend {
     return Array<T>(*this, size);
   }
 
-  // The device for one thread, until it is destroyed, and memory for a call of the library. Sessions of a thread may
-  // nest; inner ones have the outer one's memory.
+  // The device for one thread, until it is destroyed, and memory for a call of the library. Sessions of a
+  // thread may nest; inner ones have the outer one's memory.
   class Session {
    public:
     explicit Session(const Backend& backend) : shared_(backend.shared_), lock_(shared_->context->mutex()) {
@@ -94,8 +96,8 @@ class Backend {
   };
   Session session() const { return Session(*this); }
 
-  // The same for inference with `weights`, which must outlive it and not change. bf16_weights and bf16 are the same
-  // here: factors are rounded to bfloat16, at first use, which takes half the weights' memory more.
+  // The same for inference with `weights`, which must outlive it and not change. bf16_weights and bf16 are
+  // the same here: factors are rounded to bfloat16, at first use, which takes half the weights' memory more.
   Backend prepared(std::span<const Real> weights, Precision precision = Precision::fp32) const {
     Backend result = *this;
     result.prepared_ = std::make_shared<Prepared>();
@@ -103,8 +105,6 @@ class Backend {
     result.prepared_->bf16 = precision != Precision::fp32;
     return result;
   }
-  // Optimizer steps are a pass of their own here.
-  bool can_update() const noexcept { return false; }
 
   // Appends a kernel's work to the list; nothing for a count of 0.
   template <class Arguments>
@@ -118,8 +118,8 @@ class Backend {
   struct Prepared {
     std::span<const Real> weights;
     bool bf16 = false;
-    DeviceBlock rounded;                                             // bf16, as long as `weights`
-    std::unordered_map<const Real*, DeviceBlock> differences;       // three-product convolutions (conv1d.hpp)
+    DeviceBlock rounded;                                       // bf16, as long as `weights`
+    std::unordered_map<const Real*, DeviceBlock> differences;  // three-product convolutions (conv1d.hpp)
   };
   Prepared* prepared_for(const Real* weight) const {
     const std::less<const Real*> before;

@@ -15,7 +15,7 @@ namespace {
 using namespace maa;
 
 // Observations: effector now (0, 1), object now (2, 3), the same one step earlier (4 to 7).
-RestoringPairs pairs() {
+CorrectiveAugmentation pairs() {
   return {
       .effector = {0, 4}, .objects = {2}, .earlier = 4, .axes = 2, .action = 1, .gain = 2, .deviation = 0.1};
 }
@@ -29,7 +29,7 @@ struct Rows {
   MatrixView<float> action_view() { return {actions.data(), count, 3}; }
   MatrixView<float> copied_view() { return {copied.data(), count, 8}; }
   MatrixView<float> back_view() { return {back.data(), count, 3}; }
-  void write(const RestoringPairs& how, std::uint64_t seed = 1) {
+  void write(const CorrectiveAugmentation& how, std::uint64_t seed = 1) {
     how.write(Rng(seed), observation_view(), action_view(), copied_view(), back_view());
   }
 };
@@ -104,28 +104,29 @@ TEST_CASE("columns and numbers that cannot be are errors that name them") {
     CHECK_THROWS_WITH_AS(wrong.check(8, 3, "here"), doctest::Contains(text), Error);
   };
   CHECK_NOTHROW(pairs().check(8, 3, "here"));
-  CHECK_NOTHROW(RestoringPairs().check(1, 1, "here"));
+  CHECK_NOTHROW(CorrectiveAugmentation().check(1, 1, "here"));
   check([](auto& p) { p.effector = {0, 7}; }, "found 7");
   check([](auto& p) { p.effector = {-1}; }, "found -1");
   check([](auto& p) { p.objects = {4}; }, "found 4");
-  check([](auto& p) { p.earlier = -5; }, "-5 columns further");
+  check([](auto& p) { p.earlier = -5; }, "corrective.earlier from 0 to 1e+09, found -5");
   check([](auto& p) { p.action = 2; }, "found 3 in all");
-  check([](auto& p) { p.axes = 0; }, "expected 0 entries");
-  check([](auto& p) { p.gain = 0; }, "found 0 and 0.1");
-  check([](auto& p) { p.deviation = std::numeric_limits<double>::quiet_NaN(); }, "found 2 and");
+  check([](auto& p) { p.axes = 0; }, "corrective.axes from 1 to 1e+09, found 0");
+  check([](auto& p) { p.gain = 0; }, "corrective.gain above 0, found 0");
+  check([](auto& p) { p.deviation = std::numeric_limits<double>::quiet_NaN(); },
+        "corrective.deviation above 0, found nan");
 }
 
 using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::tanh>>>;
 using Policy = MlpPolicy<Network>;
 using SmallGenerator = Generator<Policy, test::SmallConfig>;
 
-SmallGenerator trained(const RestoringPairs& restoring) {
-  auto options = FitOptions::fixed();
+SmallGenerator trained(const CorrectiveAugmentation& corrective) {
+  BehaviorRecipe options;
   options.embedder.train.steps = 2;
   options.behavior.train.steps = 12;
   options.behavior.train.batch = 4;
   options.behavior.queries = 8;
-  options.behavior.restoring_pairs = restoring;
+  options.behavior.corrective = corrective;
   SmallGenerator generator{cpu::Backend(2)};
   REQUIRE(generator.fit(test::random_dataset<Network>(6), options));
   return generator;
@@ -144,7 +145,7 @@ double slope(const SmallGenerator& generator) {
   prompt.success_step = 40;
   const std::vector<Policy> start{Policy::untrained(4)};
   const std::vector<Trajectory> prompts(10, prompt);
-  const auto policy = generator.adapt(start, prompts).front();
+  const auto policy = generator.fit_heads(start, prompts).front();
   double sum = 0;
   for (Index t = 0; t < prompt.length(); ++t) {
     std::array<float, 6> seen;
@@ -159,8 +160,8 @@ double slope(const SmallGenerator& generator) {
 }
 
 TEST_CASE("a head that is fitted to them leads back to where the demonstration was; files keep them") {
-  const RestoringPairs restoring{.effector = {0}, .axes = 1, .gain = 0.5, .deviation = 1};
-  const auto generator = trained(restoring);
+  const CorrectiveAugmentation corrective{.effector = {0}, .axes = 1, .gain = 0.5, .deviation = 1};
+  const auto generator = trained(corrective);
   const double with = slope(generator);
   CHECK(with < -0.2);  // of -.5 at most
   CHECK(std::abs(slope(trained({}))) < 0.5 * std::abs(with));
@@ -169,21 +170,16 @@ TEST_CASE("a head that is fitted to them leads back to where the demonstration w
   const auto path = folder / "generator.safetensors";
   generator.save(path);
   const auto loaded = SmallGenerator::load(path, cpu::Backend(1));
-  const auto& found = loaded.state().restoring_pairs;
-  CHECK(found.effector == restoring.effector);
-  CHECK(found.objects == restoring.objects);
-  CHECK(found.axes == restoring.axes);
-  CHECK(found.gain == restoring.gain);
-  CHECK(found.deviation == restoring.deviation);
+  CHECK(fields_of(loaded.state().settings.corrective) == fields_of(corrective));
   CHECK(slope(loaded) == with);
 }
 
-TEST_CASE("training refuses restoring pairs for other observations") {
-  auto options = FitOptions::fixed();
-  options.behavior.restoring_pairs = {.effector = {5}};
+TEST_CASE("training refuses corrective augmentation for other observations") {
+  BehaviorRecipe options;
+  options.behavior.corrective = {.effector = {5}};
   SmallGenerator generator{cpu::Backend(1)};
   CHECK_THROWS_WITH_AS(generator.fit(test::random_dataset<Network>(6), options),
-                       doctest::Contains("fit: restoring pairs: expected 3 entries"), Error);
+                       doctest::Contains("fit: corrective augmentation: expected 3 entries"), Error);
 }
 
 }  // namespace
