@@ -7,6 +7,7 @@
 
 #include <maa/data/dataset.hpp>
 
+#include "interface.hpp"
 #include "options.hpp"
 #include "stages.hpp"
 
@@ -20,6 +21,10 @@ class Model {
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;
   virtual ~Model() = default;
+
+  // The policies that it generates, and the same network with condition_size() more observations.
+  virtual const PolicyType& policy() const = 0;
+  virtual const NetworkType& conditioned_network() const = 0;
 
   virtual void save(const std::filesystem::path& path) const = 0;
   virtual Index condition_size() const = 0;  // E
@@ -45,15 +50,20 @@ class Model {
   virtual Buffer<float> latents(MatrixView<const float> policies) const = 0;
 };
 
-// Where models come from: one configuration of the library.
-struct ModelFactory {
-  // Trains one, or one that never sees a prompt and leaves everything to the head; goes on from `checkpoint`
-  // if an earlier run with the same data was stopped there.
-  std::unique_ptr<Model> (*fit)(const Options& options, const Dataset& dataset, bool conditioned,
-                                const std::filesystem::path& checkpoint, TrainingLog& log);
-  std::unique_ptr<Model> (*load)(const Options& options, const std::filesystem::path& path);
+// One training of a generator.
+struct TrainingRun {
+  const Options& options;
+  const Interface& interface;
+  const Dataset& dataset;
+  bool conditioned = true;           // otherwise it never sees a prompt and leaves everything to the head
+  std::filesystem::path checkpoint;  // goes on from here if an earlier run with the same data was stopped
 };
-// The library's default.
-extern const ModelFactory default_models;
+
+// Where models come from: one policy type and one configuration of the library (model_of.hpp).
+struct ModelFactory {
+  std::unique_ptr<Model> (*fit)(const TrainingRun& run, TrainingLog& log);
+  std::unique_ptr<Model> (*load)(const Options& options, const std::filesystem::path& path);
+  const PolicyType& (*policy)();
+};
 
 }  // namespace maa::examples::study

@@ -1,9 +1,11 @@
-#include <maa/testing/grad_check.hpp>
-#include <maa/train/behavior_cloning.hpp>
-
+// Cloning policies, as studies do it.
 #include <doctest/doctest.h>
 
 #include <numeric>
+
+#include <maa/testing/grad_check.hpp>
+
+#include "cloning.hpp"
 
 namespace {
 
@@ -11,10 +13,12 @@ using maa::Buffer;
 using maa::Index;
 using maa::MatrixView;
 using maa::Rng;
+using namespace maa::examples::study;
 
 using Network = maa::MlpNetwork<
     3, 2, maa::HiddenLayers<maa::Hidden<32, maa::Activation::elu>, maa::Hidden<32, maa::Activation::relu>>>;
 constexpr Index parameters = maa::parameter_count<Network>;
+const auto network = maa::examples::network_type<Network>();
 
 // Observations on very different scales, one of them constant, and for each of two teachers its actions.
 struct Problem {
@@ -22,7 +26,7 @@ struct Problem {
   Buffer<float> observations{2 * count * 3};
   Buffer<float> actions{2 * count * 2};
   maa::Normalizer normalizer;
-  maa::CloningExamples examples;
+  CloningExamples examples;
 
   Problem() {
     Rng rng(4);
@@ -48,8 +52,8 @@ struct Problem {
 Buffer<float> common_start(Index policies) {
   Buffer<float> weights(policies * parameters);
   for (Index g = 0; g < policies; ++g) {
-    maa::initialize_policy<Network>(
-        weights.span().subspan(static_cast<std::size_t>(g * parameters), parameters), Rng(1));
+    initialize_policy(
+        network, weights.span().subspan(static_cast<std::size_t>(g * parameters), parameters), Rng(1));
   }
   return weights;
 }
@@ -70,15 +74,11 @@ double error_on(const Problem& problem, std::span<const float> weights, std::siz
   return std::sqrt(sum / static_cast<double>(mean.size()));
 }
 
-Buffer<float> clone(const Problem& problem, MatrixView<const float> initial,
-                    const maa::CloningOptions& options, int threads) {
-  const maa::cpu::Backend backend(threads);
-  maa::BehaviorCloner<Network> cloner(backend, problem.normalizer, initial, options);
-  while (cloner.step_count() < options.steps) {
-    cloner.step(problem.examples);
-  }
-  Buffer<float> weights(initial.size());
-  cloner.export_weights({weights.data(), initial.rows, parameters});
+Buffer<float> clone(const Problem& problem, MatrixView<const float> initial, const CloningOptions& options,
+                    int threads) {
+  Buffer<float> weights(initial.span());
+  maa::examples::study::clone(network, threads, problem.normalizer, problem.examples, options,
+               {weights.data(), initial.rows, parameters}, [](const BehaviorCloner&, double) {});
   return weights;
 }
 
@@ -114,9 +114,9 @@ TEST_CASE("each policy learns its own examples") {
 TEST_CASE("the likelihood trains the log_std head and leaves the bits of all else") {
   const Problem problem;
   const auto start = common_start(2);
-  maa::CloningOptions options{.steps = 60, .batch = 32, .weight_decay = 1e-3, .seed = 2};
+  CloningOptions options{.steps = 60, .batch = 32, .weight_decay = 1e-3, .seed = 2};
   const auto without = clone(problem, {start.data(), 2, parameters}, options, 1);
-  options.loss = maa::CloningLoss::likelihood;
+  options.loss = CloningLoss::likelihood;
   const auto with = clone(problem, {start.data(), 2, parameters}, options, 1);
   CHECK(same_bits(with, clone(problem, {start.data(), 2, parameters}, options, 3)));
   const auto head = *Network::layout().log_std;
@@ -148,16 +148,16 @@ TEST_CASE("the likelihood finds the spread of a stochastic demonstrator") {
     }
   }
   const MatrixView<const float> seen(observations.data(), count, 3);
-  maa::CloningExamples examples{seen, {actions.data(), count, 2}, {std::vector<Index>(count)}};
+  CloningExamples examples{seen, {actions.data(), count, 2}, {std::vector<Index>(count)}};
   std::iota(examples.rows[0].begin(), examples.rows[0].end(), Index{0});
   Buffer<float> weights(parameters);
-  maa::initialize_policy<Network>(weights.span(), Rng(1), 0.0);
+  initialize_policy(network, weights.span(), Rng(1), 0.0);
   const maa::cpu::Backend backend(2);
-  const maa::CloningOptions options{.steps = 3000,
+  const CloningOptions options{.steps = 3000,
                                     .batch = 128,
                                     .learning_rate = {.kind = maa::LearningRateKind::cosine, .base = 3e-3},
-                                    .loss = maa::CloningLoss::likelihood};
-  maa::BehaviorCloner<Network> cloner(backend, maa::Normalizer::standard(seen, 1e-3, 0.03),
+                                    .loss = CloningLoss::likelihood};
+  BehaviorCloner cloner(network, backend, maa::Normalizer::standard(seen, 1e-3, 0.03),
                                       {weights.data(), 1, parameters}, options);
   cloner.step(examples);
   const double first_loss = cloner.log_std_loss();
@@ -204,7 +204,7 @@ TEST_CASE("the gradient of the likelihood's loss") {
   const auto view = [](Buffer<double>& values) { return MatrixView<double>(values.data(), rows, columns); };
   for (const auto squash : {maa::Squash::tanh, maa::Squash::none}) {
     const auto loss = [&](Buffer<double>& out) {
-      return maa::log_std_loss(squash, MatrixView<const double>(view(mean)), view(log_std), view(actions),
+      return log_std_loss(squash, MatrixView<const double>(view(mean)), view(log_std), view(actions),
                                view(out));
     };
     loss(gradient);
@@ -218,26 +218,26 @@ TEST_CASE("the gradient of the likelihood's loss") {
   // Only what is inside the bound or on the wrong side of it pulls at log_std.
   for (const double far : {4.0, 8.0}) {
     mean[0] = far;
-    maa::log_std_loss(maa::Squash::tanh, MatrixView<const double>(view(mean)), view(log_std), view(actions),
+    log_std_loss(maa::Squash::tanh, MatrixView<const double>(view(mean)), view(log_std), view(actions),
                       view(gradient));
     CHECK(std::abs(gradient[0]) < 1e-4);
   }
 }
 
 TEST_CASE("the tail of the normal distribution is continuous where its formula changes") {
-  const auto before = maa::detail::log_normal_cdf(-30 - 1e-9);
-  const auto after = maa::detail::log_normal_cdf(-30 + 1e-9);
+  const auto before = log_normal_cdf(-30 - 1e-9);
+  const auto after = log_normal_cdf(-30 + 1e-9);
   CHECK(std::abs(before.value - after.value) < 1e-6);
   CHECK(std::abs(before.slope - after.slope) < 1e-6);
-  CHECK(maa::detail::log_normal_cdf(0).value == doctest::Approx(std::log(0.5)));
+  CHECK(log_normal_cdf(0).value == doctest::Approx(std::log(0.5)));
   // log P(z < -40): -804.608442...
-  CHECK(maa::detail::log_normal_cdf(-40).value == doctest::Approx(-804.608442).epsilon(1e-8));
+  CHECK(log_normal_cdf(-40).value == doctest::Approx(-804.608442).epsilon(1e-8));
 }
 
 TEST_CASE("cloning gives the same bits for any number of threads, and for policies cloned together or not") {
   const Problem problem;
   const auto start = common_start(2);
-  const maa::CloningOptions options{.steps = 40, .batch = 16, .seed = 3};
+  const CloningOptions options{.steps = 40, .batch = 16, .seed = 3};
   const auto one = clone(problem, {start.data(), 2, parameters}, options, 1);
   CHECK(same_bits(one, clone(problem, {start.data(), 2, parameters}, options, 3)));
 
@@ -257,8 +257,8 @@ TEST_CASE("weights come in and go out for raw observations") {
   const maa::cpu::Backend backend(1);
   Problem alone;
   alone.examples.rows.pop_back();
-  const maa::CloningOptions options{.steps = 300, .batch = 64, .seed = 5};
-  maa::BehaviorCloner<Network> cloner(backend, alone.normalizer, {start.data(), 1, parameters}, options);
+  const CloningOptions options{.steps = 300, .batch = 64, .seed = 5};
+  BehaviorCloner cloner(network, backend, alone.normalizer, {start.data(), 1, parameters}, options);
   const double first_loss = cloner.step(alone.examples);
   while (cloner.step_count() < options.steps) {
     cloner.step(alone.examples);
@@ -266,7 +266,7 @@ TEST_CASE("weights come in and go out for raw observations") {
   Buffer<float> trained(parameters);
   cloner.export_weights({trained.data(), 1, parameters});
   // Another cloner goes on where the first one stopped.
-  maa::BehaviorCloner<Network> next(backend, alone.normalizer, {trained.data(), 1, parameters}, options);
+  BehaviorCloner next(network, backend, alone.normalizer, {trained.data(), 1, parameters}, options);
   Buffer<float> unchanged(parameters);
   next.export_weights({unchanged.data(), 1, parameters});
   for (Index i = 0; i < parameters; ++i) {
@@ -307,11 +307,11 @@ TEST_CASE("the gradient of the cloning loss") {
   rng.fill_normal(mean.span());
   rng.fill_uniform(actions.span(), -1, 1);
   for (const auto squash : {maa::Squash::tanh, maa::Squash::none}) {
-    maa::cloning_loss(squash, MatrixView<double>(mean.data(), 3, 4), {actions.data(), 3, 4},
+    cloning_loss(squash, MatrixView<double>(mean.data(), 3, 4), {actions.data(), 3, 4},
                       MatrixView<double>(gradient.data(), 3, 4));
     Buffer<double> ignored(12);
     const auto result = maa::grad_check(mean.span(), gradient.span(), [&] {
-      return maa::cloning_loss(squash, MatrixView<double>(mean.data(), 3, 4), {actions.data(), 3, 4},
+      return cloning_loss(squash, MatrixView<double>(mean.data(), 3, 4), {actions.data(), 3, 4},
                                MatrixView<double>(ignored.data(), 3, 4));
     });
     CHECK(result.worst_error <= 1e-6);
@@ -322,7 +322,7 @@ TEST_CASE("examples that do not fit are refused and change nothing") {
   Problem problem;
   const auto start = common_start(2);
   const maa::cpu::Backend backend(1);
-  maa::BehaviorCloner<Network> cloner(backend, problem.normalizer, {start.data(), 2, parameters},
+  BehaviorCloner cloner(network, backend, problem.normalizer, {start.data(), 2, parameters},
                                       {.batch = 8});
   auto bad = problem.examples;
   bad.rows[1].clear();
@@ -339,13 +339,13 @@ TEST_CASE("examples that do not fit are refused and change nothing") {
   CHECK(cloner.step_count() == 0);
   CHECK(cloner.step(problem.examples) > 0);
   CHECK_THROWS_AS(
-      maa::BehaviorCloner<Network>(backend, problem.normalizer, {start.data(), 2, parameters - 1}, {}),
+      BehaviorCloner(network, backend, problem.normalizer, {start.data(), 2, parameters - 1}, {}),
       maa::Error);
   using MeanOnly =
       maa::MlpNetwork<3, 2, maa::HiddenLayers<maa::Hidden<32, maa::Activation::elu>>, maa::Heads::mean>;
   Buffer<float> weights(maa::parameter_count<MeanOnly>);
   CHECK_THROWS_WITH_AS(
-      maa::BehaviorCloner<MeanOnly>(backend, problem.normalizer, {weights.data(), 1, weights.size()},
-                                    {.loss = maa::CloningLoss::likelihood}),
+      BehaviorCloner(maa::examples::network_type<MeanOnly>(), backend, problem.normalizer, {weights.data(), 1, weights.size()},
+                                    {.loss = CloningLoss::likelihood}),
       doctest::Contains("log_std head"), maa::Error);
 }
