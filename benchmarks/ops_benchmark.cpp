@@ -15,41 +15,6 @@ using maa::cpu::Backend;
 
 constexpr Index channels = 2048, length = 2;
 
-void film_forward(benchmark::State& state) {
-  const Index batch = state.range(0);
-  const auto threads = static_cast<int>(state.range(1));
-  const Backend backend(threads);
-  auto x = bench::normal_numbers(1, batch * length * channels),
-       scale_bias = bench::normal_numbers(2, batch * 2 * channels);
-  Buffer<float> y(x.size());
-  for (auto _ : state) {
-    film_forward(backend, SequenceView<float>(x.data(), batch, length, channels),
-                 MatrixView<float>(scale_bias.data(), batch, 2 * channels),
-                 SequenceView<float>(y.data(), batch, length, channels));
-    benchmark::ClobberMemory();
-  }
-  bench::count(state, {0, 0, 4.0 * static_cast<double>(2 * x.size() + scale_bias.size())}, threads);
-}
-
-void film_backward(benchmark::State& state) {
-  const Index batch = state.range(0);
-  const auto threads = static_cast<int>(state.range(1));
-  const Backend backend(threads);
-  auto x = bench::normal_numbers(1, batch * length * channels),
-       scale_bias = bench::normal_numbers(2, batch * 2 * channels);
-  auto dy = bench::normal_numbers(3, x.size());
-  Buffer<float> dx(x.size()), dscale_bias(scale_bias.size());
-  const auto sequence = [&](Buffer<float>& values) {
-    return SequenceView<float>(values.data(), batch, length, channels);
-  };
-  for (auto _ : state) {
-    film_backward(backend, sequence(x), MatrixView<float>(scale_bias.data(), batch, 2 * channels),
-                  sequence(dy), sequence(dx), MatrixView<float>(dscale_bias.data(), batch, 2 * channels));
-    benchmark::ClobberMemory();
-  }
-  bench::count(state, {0, 0, 4.0 * static_cast<double>(3 * x.size() + 2 * scale_bias.size())}, threads);
-}
-
 void timestep_embedding(benchmark::State& state) {
   const Index batch = state.range(0);
   const auto threads = static_cast<int>(state.range(1));
@@ -126,8 +91,6 @@ void batches(benchmark::internal::Benchmark* b) {
   b->ArgsProduct({{1, 16, 100, 128}, {1, 2}})->UseRealTime();
 }
 
-BENCHMARK(film_forward)->Apply(batches);
-BENCHMARK(film_backward)->Apply(batches);
 BENCHMARK(timestep_embedding)->Apply(batches);
 BENCHMARK(mse)->Apply(batches);
 BENCHMARK(info_nce)->Apply(batches);

@@ -1,9 +1,8 @@
-// Elementwise ops, FiLM, pooling and embedding of the CUDA backend against the CPU's.
+// Elementwise ops of the CUDA backend against the CPU's.
 #include "cuda_device.hpp"
 #include "ops_helpers.hpp"
 
 #include <maa/backend/cuda/elementwise.hpp>
-#include <maa/backend/cuda/film.hpp>
 
 #include <algorithm>
 
@@ -106,56 +105,4 @@ TEST_CASE("cuda: elementwise ops check sizes") {
   check_error("activation_backward: expected x, dy and dx of one size, found 4, 4 and 3",
               [&] { activation_backward(backend, Activation::relu, x, x, y); });
   check_error("add: expected 3 elements, found 4", [&] { add(backend, x, y); });
-}
-
-TEST_CASE("cuda: FiLM") {
-  const auto backend = test_backend();
-  const auto session = backend.session();
-  const cpu::Backend host(1);
-  for (const auto& shape : {std::array<Index, 3>{3, 2, 5}, {1, 1, 1}, {4, 7, 33}, {0, 2, 3}}) {
-    const Index batch = shape[0], length = shape[1], channels = shape[2];
-    const Index wide = 2 * channels + 3;  // rows of scales and biases are strided
-    auto x = random<float>(batch * length * channels, 1), dy = random<float>(batch * length * channels, 2);
-    auto film = random<float>(batch * wide, 3);
-    auto y = poisoned<float>(std::ssize(x)), dx = y, dfilm = poisoned<float>(std::ssize(film));
-    const auto film_of = [&](auto view) { return view.col_range(1, 2 * channels); };
-    const auto as = [&](std::vector<float>& values) { return sequence(values, batch, length, channels); };
-    cpu::film_forward<float>(host, as(x), film_of(matrix(film, batch, wide)), as(y));
-    cpu::film_backward<float>(host, as(x), film_of(matrix(film, batch, wide)), as(dy), as(dx),
-                              film_of(matrix(dfilm, batch, wide)));
-
-    DeviceMatrix dev_x(backend, batch * length, channels, x), dev_dy(backend, batch * length, channels, dy);
-    DeviceMatrix dev_film(backend, batch, wide, film),
-        dev_dfilm(backend, batch, wide, poisoned<float>(std::ssize(film)));
-    DeviceMatrix dev_dx(backend, batch * length, channels, poisoned<float>(std::ssize(x)));
-    film_backward(backend, dev_x.sequence(length), film_of(dev_film.view()), dev_dy.sequence(length),
-                  dev_dx.sequence(length), film_of(dev_dfilm.view()));
-    film_backward(backend, dev_x.sequence(length), film_of(dev_film.view()), dev_dy.sequence(length),
-                  dev_dy.sequence(length), film_of(dev_dfilm.view()));
-    film_forward(backend, dev_x.sequence(length), film_of(dev_film.view()), dev_x.sequence(length));
-    CHECK(difference(dev_x.values(), y) < 1e-6);
-    CHECK(difference(dev_dx.values(), dx) < 1e-6);
-    CHECK(dev_dy.values() == dev_dx.values());
-    const auto found = dev_dfilm.values();
-    for (std::size_t i = 0; i < found.size(); ++i) {
-      if (std::isnan(dfilm[i])) {
-        CHECK(std::isnan(found[i]));  // not touched
-      } else {
-        CHECK(std::abs(found[i] - dfilm[i]) < 1e-5f);
-      }
-    }
-  }
-}
-
-TEST_CASE("cuda: FiLM checks shapes") {
-  const auto backend = test_backend();
-  const auto session = backend.session();
-  DeviceMatrix x(backend, 4, 3), film(backend, 2, 6), other(backend, 2, 5);
-  const auto s = x.sequence(2);
-  check_error("film_forward: y: expected [2, 2, 3], found [4, 1, 3]",
-              [&] { film_forward(backend, s, film.view(), x.sequence(1)); });
-  check_error("film_forward: scale_bias: expected [2, 6], found [2, 5]",
-              [&] { film_forward(backend, s, other.view(), s); });
-  check_error("film_backward: dscale_bias: expected [2, 6], found [2, 5]",
-              [&] { film_backward(backend, s, film.view(), s, s, other.view()); });
 }

@@ -21,12 +21,11 @@ using Network = MlpNetwork<4, 2, HiddenLayers<Hidden<10, Activation::elu>, Hidde
 using Policy = MlpPolicy<Network>;
 // Everything that a configuration may ask for, in one.
 struct Config : test::SmallConfig {
-  static constexpr EmbedderForm phi_form = EmbedderForm::set;
   static constexpr Start decoder_start = Start::random;
   static constexpr PromptShape prompt{
       .kind = PromptKind::segments, .segments = 2, .steps = 9, .sequence = 3, .success_states = 2};
 };
-// The paper's: no head, no set, one segment.
+// The paper's: no head, one segment.
 struct PlainConfig : PaperConfig {
   static constexpr Index latent_size = 8;
   static constexpr PromptShape prompt{.steps = 9, .sequence = 3, .success_states = 2};

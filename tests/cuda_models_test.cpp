@@ -195,10 +195,8 @@ auto embedder_pass(Index batch) {
 TEST_CASE("embedder: all forms") {
   using Plain = BehaviorEmbedder<24, 9, 6, 14, EmbedderForm::mlp, EmbedderForm::tanh_normed>;
   using Normed = BehaviorEmbedder<24, 9, 6, 14, EmbedderForm::mlp_normed, EmbedderForm::mlp_normed>;
-  using Set = BehaviorEmbedder<24, 9, 6, 14, EmbedderForm::set, EmbedderForm::mlp, 4>;
   compare<Plain>(2e-5, embedder_pass<Plain>(5));
   compare<Normed>(2e-5, embedder_pass<Normed>(5));
-  compare<Set>(2e-5, embedder_pass<Set>(5));
 }
 
 TEST_CASE("autoencoder") {

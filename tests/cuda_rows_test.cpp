@@ -1,10 +1,9 @@
 // What lies between the models, on the CUDA backend against the CPU's: ops with a number for every row or
-// column, random numbers, sampling, embedding of timesteps, pooling.
+// column, random numbers, sampling, embedding of timesteps.
 #include "cuda_device.hpp"
 #include "ops_helpers.hpp"
 
 #include <maa/backend/cuda/embedding.hpp>
-#include <maa/backend/cuda/pooling.hpp>
 #include <maa/backend/cuda/random.hpp>
 #include <maa/backend/cuda/rows.hpp>
 
@@ -253,21 +252,6 @@ TEST_CASE("cuda: guidance and steps of the sampler") {
               [&] { guide(backend, cuda::In(), 1, x.view()); });
 }
 
-TEST_CASE("cuda: phases of set elements") {
-  const auto backend = test_backend();
-  const auto session = backend.session();
-  const cpu::Backend host(1);
-  for (const Index count : {1, 2, 7}) {
-    Numbers elements(backend, 3 * count, 4, 1, 5);
-    cpu::set_phases<float>(host, count, elements.host());
-    set_phases(backend, count, elements.view());
-    CHECK(elements.error() < 1e-6);
-  }
-  Numbers x(backend, 2, 3, 1);
-  check_error("set_phases: elements: expected [2, 4], found [2, 3]",
-              [&] { set_phases(backend, 2, x.view()); });
-}
-
 TEST_CASE("cuda: Philox is Random123's") {
   Rng rng(1);
   for (int i = 0; i < 1000; ++i) {
@@ -368,42 +352,6 @@ TEST_CASE("cuda: embedding of timesteps") {
   check_error("sinusoidal_embedding: expected an even dimension of at least 4, found 5", [&] {
     sinusoidal_embedding(backend, std::vector<Index>{1, 2}, y.view().col_range(0, 5));
   });
-}
-
-TEST_CASE("cuda: pooling") {
-  const auto backend = test_backend();
-  const auto session = backend.session();
-  const cpu::Backend host(1);
-  for (const auto& [batch, length, channels] :
-       {std::array<Index, 3>{1, 1, 1}, {3, 4, 7}, {2, 9, 65}, {0, 2, 3}}) {
-    Numbers x(backend, batch * length, channels, 1, 0), dx(backend, batch * length, channels, 3, 0);
-    Numbers y(backend, batch, 2 * channels, 2);
-    for (auto& value : x.values) {  // with equal maxima
-      value = std::round(value);
-    }
-    upload(backend, std::span<const float>(x.values), x.view().span());
-    std::vector<std::int32_t> argmax(static_cast<std::size_t>(batch * channels));
-    const MatrixView<std::int32_t> where(argmax.data(), batch, channels);
-    cpu::mean_max_pool_forward<float>(host, SequenceView<float>(x.values.data(), batch, length, channels),
-                                      y.host(), where);
-    cpu::mean_max_pool_backward<float>(host, y.host(), where,
-                                       SequenceView<float>(dx.values.data(), batch, length, channels));
-    cuda::Array<std::int32_t> positions(backend, batch * (channels + 1));
-    const MatrixView<cuda::OnDevice<std::int32_t>> dev_where(positions.data(), batch, channels, channels + 1);
-    mean_max_pool_forward(backend, x.device.sequence(length), y.view(), dev_where);
-    mean_max_pool_backward(backend, y.view(), dev_where, dx.device.sequence(length));
-    CHECK(y.error() < 1e-6);
-    CHECK(dx.error() < 1e-6);
-  }
-  DeviceMatrix x(backend, 4, 3), y(backend, 2, 6);
-  cuda::Array<std::int32_t> positions(backend, 6);
-  const MatrixView<cuda::OnDevice<std::int32_t>> where(positions.data(), 2, 3);
-  check_error("mean_max_pool_forward: y: expected [4, 6], found [2, 6]",
-              [&] { mean_max_pool_forward(backend, x.sequence(1), y.view(), where); });
-  check_error("mean_max_pool_forward: expected at least one position, found none",
-              [&] { mean_max_pool_forward(backend, cuda::InSeq(x.data(), 2, 0, 3), y.view(), where); });
-  check_error("mean_max_pool_backward: argmax: expected [2, 3], found [1, 3]",
-              [&] { mean_max_pool_backward(backend, y.view(), where.row_range(0, 1), x.sequence(2)); });
 }
 
 TEST_CASE("cuda: numbers that change from call to call are no part of a graph") {

@@ -206,7 +206,8 @@ TEST_CASE("DDIM keeps a noisy sample on its path, and the noise follows the uncl
   Matrix<double> x(3, 4), expected(3, 4);
   schedule.add_noise(backend, x0, epsilon, std::vector<Index>(3, 70), x.view());
   schedule.add_noise(backend, x0, epsilon, std::vector<Index>(3, 20), expected.view());
-  maa::ddim_step(backend, schedule, 70, 20, 0.0, x0, no_noise, x.view());
+  sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddim, 0.0, 70, 20), x0, no_noise,
+               x.view());
   CHECK(largest_difference(x, expected) < 1e-12);
 
   // An estimate of 3, clipped to 1: the direction still comes from 3.
@@ -214,7 +215,8 @@ TEST_CASE("DDIM keeps a noisy sample on its path, and the noise follows the uncl
   Matrix<double> sample(1, 1), prediction(1, 1);
   sample.values[0] = 0.5;
   prediction.values[0] = 3;
-  maa::ddim_step(backend, clipping, 70, 20, 0.0, prediction, no_noise, sample.view());
+  sampler_step(backend, maa::reverse_step(clipping, maa::SamplerKind::ddim, 0.0, 70, 20), prediction,
+               no_noise, sample.view());
   const double now = clipping.alpha_bar(70), next = clipping.alpha_bar(20);
   const double direction = (0.5 - std::sqrt(now) * 3) / std::sqrt(1 - now);
   CHECK(sample.values[0] ==
@@ -228,15 +230,19 @@ TEST_CASE("DDIM with eta 1 is ancestral sampling") {
     for (const auto& [t, previous] : {std::pair<Index, Index>{80, 60}, {33, 32}, {10, -1}}) {
       auto ddim = start;
       auto ddpm = start;
-      maa::ddim_step(backend, schedule, t, previous, 1.0, prediction, noise, ddim.view());
-      maa::ddpm_step(backend, schedule, t, previous, prediction, noise, ddpm.view());
+      sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddim, 1.0, t, previous), prediction,
+                   noise, ddim.view());
+      sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddpm, 0, t, previous), prediction,
+                   noise, ddpm.view());
       CHECK(largest_difference(ddim, ddpm) < 1e-9);
     }
     // The noise's scale is the posterior's: the difference that a unit of noise makes.
     Matrix<double> with(1, 1), without(1, 1), zero(1, 1), one(1, 1);
     one.values[0] = 1;
-    maa::ddim_step(backend, schedule, 80, 60, 1.0, zero, one, with.view());
-    maa::ddim_step(backend, schedule, 80, 60, 1.0, zero, zero, without.view());
+    sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddim, 1.0, 80, 60), zero, one,
+                 with.view());
+    sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddim, 1.0, 80, 60), zero, zero,
+                 without.view());
     const double now = schedule.alpha_bar(80), next = schedule.alpha_bar(60);
     const double variance = (1 - next) / (1 - now) * (1 - now / next);
     CHECK(with.values[0] - without.values[0] == doctest::Approx(std::sqrt(variance)).epsilon(1e-12));
@@ -373,7 +379,8 @@ TEST_CASE("bad arguments are refused by name and leave the output alone") {
                             noisy.view(), nothing, workspace);
         }).find("eta") != std::string::npos);
   CHECK(message_of([&] {
-          maa::ddpm_step(backend, schedule, 5, 9, x0, epsilon, noisy.view());
+          sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddpm, 0, 5, 9), x0, epsilon,
+                       noisy.view());
         }).find("before 5") != std::string::npos);
   for (Index i = 0; i < before.size(); ++i) {
     CHECK(noisy.values[i] == before[i]);

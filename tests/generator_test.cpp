@@ -27,9 +27,6 @@ struct SegmentConfig : SmallConfig {
 struct TrajectoryConfig : SmallConfig {
   static constexpr ConditionParts condition = ConditionParts::h;
 };
-struct SetConfig : SmallConfig {
-  static constexpr EmbedderForm phi_form = EmbedderForm::set;
-};
 using SmallGenerator = Generator<Policy, SmallConfig>;
 
 // A task's behaviour: actions that follow the observation, towards one side or the other. Observations look
@@ -178,21 +175,6 @@ TEST_CASE("a trained generator writes policies that behave like the prompt, not 
       CHECK(action_error(rounded[0], task) < 0.5 * action_error(rounded[0], 1 - task));
     }
   }
-}
-
-TEST_CASE("the trajectory's steps may be encoded as a set") {
-  const test::TemporaryFolder folder;
-  Generator<Policy, SetConfig> generator{cpu::Backend(2)};
-  REQUIRE(generator.fit(dataset(), options()));
-  generator.save(folder / "generator.safetensors");
-  const auto loaded = Generator<Policy, SetConfig>::load(folder / "generator.safetensors");
-  for (Index task = 0; task < 2; ++task) {
-    const auto policy = loaded.generate(demonstration(task, 777))[0];
-    CHECK(action_error(policy, task) < 0.5 * action_error(policy, 1 - task));
-    CHECK(same_bits(policy.weights(), generator.generate(demonstration(task, 777))[0].weights()));
-  }
-  CHECK_THROWS_WITH_AS(SmallGenerator::load(folder / "generator.safetensors"),
-                       doctest::Contains("steps x 1, as a set"), Error);
 }
 
 TEST_CASE("bits do not depend on threads, stopping and resuming, batching, or saving") {

@@ -1,66 +1,8 @@
-// FiLM, the embedding of timesteps, and the moving of matrices that puts conditions together.
+// The embedding of timesteps, and the moving of matrices that puts conditions together.
 #include "ops_helpers.hpp"
 
 using namespace ops;
 namespace cpu = maa::cpu;
-
-TEST_CASE("FiLM equals its definition, with its gradients") {
-  const Backend backend(1);
-  for (const Index channels : {3, 16, 37}) {
-    const Index batch = 3;
-    const Index length = 2;
-    auto x = random(batch * length * channels, 1);
-    auto scale_bias = random(batch * 2 * channels, 2);
-    auto dy = random(batch * length * channels, 3);
-    auto y = poisoned(batch * length * channels);
-    const auto view = [&](std::vector<double>& values) { return sequence(values, batch, length, channels); };
-    const auto forward = [&] {
-      cpu::film_forward(backend, view(x), matrix(scale_bias, batch, 2 * channels), view(y));
-      return dot(y, dy);
-    };
-    forward();
-    for (Index n = 0; n < batch; ++n) {
-      for (Index l = 0; l < length; ++l) {
-        for (Index c = 0; c < channels; ++c) {
-          const auto at = static_cast<std::size_t>((n * length + l) * channels + c);
-          const auto scale = static_cast<std::size_t>(n * 2 * channels + c);
-          CHECK(y[at] == doctest::Approx(scale_bias[scale] * x[at] +
-                                         scale_bias[scale + static_cast<std::size_t>(channels)]));
-        }
-      }
-    }
-    auto dx = poisoned(batch * length * channels);
-    auto dscale_bias = poisoned(batch * 2 * channels);
-    cpu::film_backward(backend, view(x), matrix(scale_bias, batch, 2 * channels), view(dy), view(dx),
-                       matrix(dscale_bias, batch, 2 * channels));
-    check_gradient("x", x, dx, forward);
-    check_gradient("scale and bias", scale_bias, dscale_bias, forward);
-
-    auto in_place = dy;
-    const auto apart = joined({dx, dscale_bias});
-    cpu::film_backward(backend, view(x), matrix(scale_bias, batch, 2 * channels), view(in_place),
-                       view(in_place), matrix(dscale_bias, batch, 2 * channels));
-    CHECK(joined({in_place, dscale_bias}) == apart);
-  }
-}
-
-TEST_CASE("FiLM does not depend on the number of threads") {
-  check_threads([](const Backend& backend) {
-    const Index batch = 200;
-    const Index channels = 260;
-    auto x = random<float>(batch * 2 * channels, 1);
-    auto scale_bias = random<float>(batch * 2 * channels, 2);
-    auto dy = random<float>(batch * 2 * channels, 3);
-    auto y = poisoned<float>(batch * 2 * channels);
-    auto dx = poisoned<float>(batch * 2 * channels);
-    auto dscale_bias = poisoned<float>(batch * 2 * channels);
-    const auto view = [&](std::vector<float>& values) { return sequence(values, batch, 2, channels); };
-    cpu::film_forward(backend, view(x), matrix(scale_bias, batch, 2 * channels), view(y));
-    cpu::film_backward(backend, view(x), matrix(scale_bias, batch, 2 * channels), view(dy), view(dx),
-                       matrix(dscale_bias, batch, 2 * channels));
-    return joined({y, dx, dscale_bias});
-  });
-}
 
 TEST_CASE("the sinusoidal embedding has sines, then cosines, from frequency 1 to 1/10000") {
   const Backend backend(1);
@@ -124,18 +66,11 @@ TEST_CASE_TEMPLATE("parts of matrices are copied, added and cleared, nothing bes
 TEST_CASE("conditioning errors name the op") {
   const Backend backend(1);
   const std::vector<Index> timesteps{1, 2};
-  std::vector<float> x(24), y(24), scale_bias(16);
+  std::vector<float> y(24);
   check_error("sinusoidal_embedding: y",
               [&] { cpu::sinusoidal_embedding(backend, timesteps, matrix(y, 3, 8)); });
   check_error("sinusoidal_embedding: expected an even dimension", [&] {
     std::vector<float> odd(10);
     cpu::sinusoidal_embedding(backend, timesteps, matrix(odd, 2, 5));
-  });
-  check_error("film_forward: scale_bias", [&] {
-    cpu::film_forward(backend, sequence(x, 2, 3, 4), matrix(scale_bias, 4, 4), sequence(y, 2, 3, 4));
-  });
-  check_error("film_backward: dscale_bias", [&] {
-    cpu::film_backward(backend, sequence(x, 2, 3, 4), matrix(scale_bias, 2, 8), sequence(y, 2, 3, 4),
-                       sequence(y, 2, 3, 4), matrix(scale_bias, 4, 4));
   });
 }

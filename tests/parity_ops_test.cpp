@@ -4,7 +4,6 @@
 #include <maa/backend/cpu/conv1d.hpp>
 #include <maa/backend/cpu/elementwise.hpp>
 #include <maa/backend/cpu/embedding.hpp>
-#include <maa/backend/cpu/film.hpp>
 #include <maa/backend/cpu/linear.hpp>
 #include <maa/backend/cpu/losses.hpp>
 #include <maa/backend/cpu/norm.hpp>
@@ -142,20 +141,6 @@ TEST_CASE_TEMPLATE("activations, also far from zero", T, float, double) {
       check_close(ops(), name + "dx", dx, gradient_tolerance<T>);
     }
   }
-}
-
-TEST_CASE_TEMPLATE("FiLM", T, float, double) {
-  const Backend backend;
-  const auto x = ops().read<T>("film.x"), scale_bias = ops().read<T>("film.scale_bias"),
-             dy = ops().read<T>("film.dy");
-  auto y = ops().like<T>("film.y"), dx = ops().like<T>("film.x"),
-       dscale_bias = ops().like<T>("film.scale_bias");
-  film_forward(backend, x.sequence(), scale_bias.matrix(), y.sequence());
-  film_backward(backend, x.sequence(), scale_bias.matrix(), dy.sequence(), dx.sequence(),
-                dscale_bias.matrix());
-  check_close(ops(), "film.y", y, forward_tolerance<T>);
-  check_close(ops(), "film.dx", dx, gradient_tolerance<T>);
-  check_close(ops(), "film.dscale_bias", dscale_bias, gradient_tolerance<T>);
 }
 
 TEST_CASE_TEMPLATE("sinusoidal embedding", T, float, double) {

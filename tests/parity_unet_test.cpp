@@ -100,10 +100,13 @@ TEST_CASE_TEMPLATE("single steps of both samplers follow diffusers' rule", T, fl
           const auto noise = fixture.read<T>(name + "noise");
           auto x = fixture.read<T>(prefix + "x");
           if (ddim) {
-            maa::ddim_step(backend, schedule, t, previous, eta == ".eta7" ? 0.7 : 0.0, prediction.matrix(),
-                           noise.matrix(), x.matrix());
+            sampler_step(
+                backend,
+                maa::reverse_step(schedule, maa::SamplerKind::ddim, eta == ".eta7" ? 0.7 : 0.0, t, previous),
+                prediction.matrix(), noise.matrix(), x.matrix());
           } else {
-            maa::ddpm_step(backend, schedule, t, previous, prediction.matrix(), noise.matrix(), x.matrix());
+            sampler_step(backend, maa::reverse_step(schedule, maa::SamplerKind::ddpm, 0, t, previous),
+                         prediction.matrix(), noise.matrix(), x.matrix());
           }
           check_close(fixture, name + "y", x, forward_tolerance<T>);
         }
@@ -128,8 +131,10 @@ TEST_CASE_TEMPLATE("ten DDIM steps through the UNet", T, float, double) {
       const std::vector<Index> timesteps(static_cast<std::size_t>(x.dim(0)), visited[k]);
       const auto saved = SmallUNet::forward(backend, w, SequenceView<const T>(x.sequence()),
                                             std::span<const Index>(timesteps), condition.matrix(), workspace);
-      maa::ddim_step(backend, schedule, visited[k], k + 1 < visited.size() ? visited[k + 1] : -1, 0.0,
-                     saved.output.per_sample(), MatrixView<const T>(), x.sequence().per_sample());
+      sampler_step(backend,
+                   maa::reverse_step(schedule, maa::SamplerKind::ddim, 0.0, visited[k],
+                                     k + 1 < visited.size() ? visited[k + 1] : -1),
+                   saved.output.per_sample(), MatrixView<const T>(), x.sequence().per_sample());
     }
     check_close(fixture, std::string("sampling.") + type_name, x, tolerance);
   }

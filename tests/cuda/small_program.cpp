@@ -81,9 +81,7 @@ void train(const cuda::Backend& backend, cuda::Arithmetic arithmetic, Index rows
 
 using Network = MlpNetwork<4, 2, HiddenLayers<Hidden<10, Activation::elu>, Hidden<8, Activation::relu>>>;
 using Policy = MlpPolicy<Network>;
-struct Config : test::SmallConfig {
-  static constexpr EmbedderForm phi_form = EmbedderForm::set;
-};
+using Config = test::SmallConfig;
 
 // All four stages of training, then policies in every precision.
 void train_generator(const cuda::Backend& backend) {

@@ -5,7 +5,6 @@
 #include <maa/backend/cpu/conv1d.hpp>
 #include <maa/backend/cpu/elementwise.hpp>
 #include <maa/backend/cpu/embedding.hpp>
-#include <maa/backend/cpu/film.hpp>
 #include <maa/backend/cpu/gemm.hpp>
 #include <maa/backend/cpu/linear.hpp>
 #include <maa/backend/cpu/losses.hpp>
@@ -13,7 +12,6 @@
 #include <maa/backend/cpu/norm.hpp>
 #include <maa/backend/cpu/optimizer.hpp>
 #include <maa/backend/cpu/policy_batch.hpp>
-#include <maa/backend/cpu/pooling.hpp>
 #include <maa/backend/cpu/random.hpp>
 #include <maa/backend/cpu/ridge.hpp>
 #include <maa/backend/cpu/rows.hpp>

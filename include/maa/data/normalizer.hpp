@@ -68,36 +68,11 @@ struct Normalizer {
       }
     }
   }
-  void invert(MatrixView<float> rows) const {
-    require_features(rows.cols);
-    for (Index i = 0; i < rows.rows; ++i) {
-      for (Index j = 0; j < features(); ++j) {
-        rows(i, j) = rows(i, j) / scale[j] + offset[j];
-      }
-    }
-  }
-  // The gradient for apply's input from that for its output, in place.
-  void apply_backward(MatrixView<float> gradients) const {
-    scale_rows(gradients, [](float s) { return s; });
-  }
-  // The gradient for invert's input from that for its output, in place.
-  void invert_backward(MatrixView<float> gradients) const {
-    scale_rows(gradients, [](float s) { return 1.0f / s; });
-  }
 
  private:
   void require_features(Index cols) const {
     require(features() == 0 || cols == features(), "normalizer: expected ", features(), " features, found ",
             cols);
-  }
-  template <class Factor>
-  void scale_rows(MatrixView<float> rows, const Factor& factor) const {
-    require_features(rows.cols);
-    for (Index i = 0; i < rows.rows; ++i) {
-      for (Index j = 0; j < features(); ++j) {
-        rows(i, j) *= factor(scale[j]);
-      }
-    }
   }
 };
 

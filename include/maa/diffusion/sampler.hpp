@@ -17,12 +17,23 @@ MAA_NAMESPACE_BEGIN
 // ddim: Song et al., ICLR 2021; ddpm: ancestral sampling with the posterior's variance, Ho et al., NeurIPS
 // 2020.
 enum class SamplerKind { ddim, ddpm };
+constexpr std::array<std::string_view, 2> names_of(SamplerKind) {
+  return {"ddim", "ddpm"};
+}
 
 struct SamplingOptions {
   SamplerKind sampler = SamplerKind::ddim;
   Index steps = 10;
   TimestepSpacing spacing = TimestepSpacing::leading;
   double eta = 0;  // ddim only, in [0, 1]: share of ddpm's noise
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("sampler", self.sampler);
+    visit("steps", between(1, 10'000), self.steps);
+    visit("spacing", self.spacing);
+    visit("eta", share(), self.eta);
+  }
 };
 
 // Called after each step with the number of finished steps and of all steps; returning false stops sampling.
@@ -35,12 +46,17 @@ inline double posterior_variance(double alpha_bar, double alpha_bar_previous) {
   return (1 - alpha_bar_previous) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_previous);
 }
 
+}  // namespace detail
+
+// The coefficients with which sampler_step takes x from timestep t to `previous` (-1: finished). eta counts
+// for ddim only. epsilon is derived from the unclipped estimate of x0, while the step uses the clipped one.
+// ddpm is a draw from q(x_previous | x_t, x0), whose last step adds no noise.
 inline SamplerCoefficients reverse_step(const DiffusionSchedule& schedule, SamplerKind sampler, double eta,
                                         Index t, Index previous) {
   require(previous < t, "sampler: expected a timestep before ", t, ", found ", previous);
   const double now = schedule.alpha_bar(t);
   const double next = schedule.alpha_bar(previous);
-  const double variance = posterior_variance(now, next);
+  const double variance = detail::posterior_variance(now, next);
   const auto map = schedule.prediction_map(t);
   SamplerCoefficients c{map.x0_x, map.x0_prediction, map.epsilon_x, map.epsilon_prediction, schedule.limit()};
   if (sampler == SamplerKind::ddpm) {
@@ -56,28 +72,6 @@ inline SamplerCoefficients reverse_step(const DiffusionSchedule& schedule, Sampl
   c.direction = std::sqrt(std::max(0.0, 1 - next - added));
   c.noise = std::sqrt(added);
   return c;
-}
-
-}  // namespace detail
-
-// x [B, D] from timestep t to `previous` (-1: finished) in place. `noise` [B, D] is standard normal; it is
-// read only if eta > 0. epsilon is derived from the unclipped estimate of x0, while the step uses the clipped
-// one.
-template <class Backend, class T>
-void ddim_step(const Backend& backend, const DiffusionSchedule& schedule, Index t, Index previous, double eta,
-               MatrixView<const std::type_identity_t<T>> prediction,
-               MatrixView<const std::type_identity_t<T>> noise, MatrixView<T> x) {
-  sampler_step(backend, detail::reverse_step(schedule, SamplerKind::ddim, eta, t, previous), prediction,
-               noise, x);
-}
-
-// The same for ancestral DDPM sampling: a draw from q(x_previous | x_t, x0). The last step adds no noise.
-template <class Backend, class T>
-void ddpm_step(const Backend& backend, const DiffusionSchedule& schedule, Index t, Index previous,
-               MatrixView<const std::type_identity_t<T>> prediction,
-               MatrixView<const std::type_identity_t<T>> noise, MatrixView<T> x) {
-  sampler_step(backend, detail::reverse_step(schedule, SamplerKind::ddpm, 0, t, previous), prediction, noise,
-               x);
 }
 
 // Classifier-free guidance (Ho and Salimans, 2022): a denoiser that predicts unconditional + scale *
@@ -122,7 +116,7 @@ bool draw_samples(const Backend& backend, const DiffusionSchedule& schedule, con
   std::vector<SamplerCoefficients> steps;
   for (std::size_t k = 0; k < visited.size(); ++k) {
     const Index previous = k + 1 < visited.size() ? visited[k + 1] : -1;
-    steps.push_back(detail::reverse_step(schedule, options.sampler, options.eta, visited[k], previous));
+    steps.push_back(reverse_step(schedule, options.sampler, options.eta, visited[k], previous));
   }
   const auto scope = workspace.scope();
   const auto prediction = workspace.template matrix<T>(x.rows, x.cols);

@@ -51,9 +51,8 @@ inline const Table& table_for(Isa isa) noexcept {
                                 reference::adamw<float>,
                                 reference::sum_of_squares<float>};
 #if MAA_HAS_X86_KERNELS
-  static constexpr Table avx2{
-      Isa::avx2,   avx2::activation_forward, avx2::activation_backward, avx2::add,
-      avx2::adamw, avx2::sum_of_squares};
+  static constexpr Table avx2{Isa::avx2,   avx2::activation_forward, avx2::activation_backward, avx2::add,
+                              avx2::adamw, avx2::sum_of_squares};
   static constexpr Table avx512{
       Isa::avx512,   avx512::activation_forward, avx512::activation_backward, avx512::add,
       avx512::adamw, avx512::sum_of_squares};
@@ -68,12 +67,6 @@ inline const Table& table_for(Isa isa) noexcept {
 #endif
   static_cast<void>(isa);
   return scalar;
-}
-
-// The kernels select_isa() names, chosen once. The first call throws Error if MAA_ISA is wrong.
-inline const Table& active() {
-  static const Table& table = table_for(select_isa());
-  return table;
 }
 
 }  // namespace kernels

@@ -197,17 +197,5 @@ void sampler_step(const Backend&, const SamplerCoefficients& c, In<T> prediction
   });
 }
 
-// The phase of set elements (nn/set_encoder.hpp): row r of `elements` [samples * count, 4] gets t, t^2, sin
-// 3t and cos 6t for t = (r % count) / (count - 1), or 0 if count is 1.
-template <class T>
-void set_phases(const Backend&, Index count, MatrixView<T> elements) {
-  require_shape(elements, elements.rows, 4, "set_phases: elements");
-  for (Index r = 0; r < elements.rows; ++r) {
-    const T t = count > 1 ? static_cast<T>(r % count) / static_cast<T>(count - 1) : T(0);
-    const std::array<T, 4> phase{t, t * t, std::sin(3 * t), std::cos(6 * t)};
-    std::copy(phase.begin(), phase.end(), elements.row(r));
-  }
-}
-
 }  // namespace cpu
 MAA_NAMESPACE_END

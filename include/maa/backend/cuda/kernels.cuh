@@ -34,7 +34,6 @@ namespace kernels {
 #include "kernels/optimizer.cuh"
 #include "kernels/random.cuh"
 #include "kernels/rows.cuh"
-#include "kernels/pooling.cuh"
 #include "kernels/products.cuh"
 #include "kernels/policy_batch.cuh"
 #include "kernels/ridge.cuh"

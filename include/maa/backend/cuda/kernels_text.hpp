@@ -109,21 +109,10 @@ MAA_DEVICE void activation_backward(Int i, const ActivationArguments& a) {
 a.to[i] = a.dy[i] * activation_slope(a.activation, a.x[i]); }
 MAA_PER_ELEMENT(activation_backward, ActivationArguments) struct AddArguments { const float* x;
 float* y; }; MAA_DEVICE void add(Int i, const AddArguments& a) { a.y[i] += a.x[i]; }
-MAA_PER_ELEMENT(add, AddArguments) struct FilmArguments { const float* x; const float* film;
-const float* dy; float* to; float* dfilm; Int length; Int channels; Int film_row; Int dfilm_row; };
-MAA_DEVICE void film_forward(Int i, const FilmArguments& a) { const Int c = i % a.channels;
-const float* film = a.film + i / (a.length * a.channels) * a.film_row;
-a.to[i] = film[c] * a.x[i] + film[a.channels + c]; } MAA_PER_ELEMENT(film_forward, FilmArguments)
-MAA_DEVICE void film_backward(Int i, const FilmArguments& a) {
-const Int s = i / a.channels, c = i % a.channels; const float scale = a.film[s * a.film_row + c];
-float dscale = 0, dbias = 0; for (Int l = 0; l < a.length; ++l) {
-const Int at = (s * a.length + l) * a.channels + c; const float dy = a.dy[at];
-dscale += dy * a.x[at]; dbias += dy; a.to[at] = dy * scale; } a.dfilm[s * a.dfilm_row + c] = dscale;
-a.dfilm[s * a.dfilm_row + a.channels + c] = dbias; } MAA_PER_ELEMENT(film_backward, FilmArguments)
-struct NormForwardArguments { const float* x; const float* gain; const float* bias;
-const float* film; const float* residual; float* y; float* statistics; Int groups; Int group_size;
-Int length; Int x_row; Int film_row; Int residual_row; Int y_row; Int statistics_row; float epsilon;
-int mish; };
+MAA_PER_ELEMENT(add, AddArguments) struct NormForwardArguments { const float* x; const float* gain;
+const float* bias; const float* film; const float* residual; float* y; float* statistics;
+Int groups; Int group_size; Int length; Int x_row; Int film_row; Int residual_row; Int y_row;
+Int statistics_row; float epsilon; int mish; };
 MAA_DEVICE void norm_forward(const Block& block, Int b, const NormForwardArguments& a) {
 const Int s = b / a.groups, g = b % a.groups;
 const Int begin = g * a.group_size, count = a.length * a.group_size, channels = a.groups * a.group_size;
@@ -390,28 +379,7 @@ MAA_DEVICE void sinusoidal_embedding(Int i, const EmbeddingArguments& a) {
 const Int r = i / a.half, j = i % a.half;
 const double angle = double(a.timesteps[r]) * exp(-log(10000.0) * double(j) / double(a.half - 1));
 a.y[r * a.y_row + j] = float(sin(angle)); a.y[r * a.y_row + a.half + j] = float(cos(angle)); }
-MAA_PER_ELEMENT(sinusoidal_embedding, EmbeddingArguments) struct SetPhasesArguments {
-float* elements; Int count; Int row; };
-MAA_DEVICE void set_phases(Int r, const SetPhasesArguments& a) {
-const float t = a.count > 1 ? float(r % a.count) / float(a.count - 1) : 0.0f;
-float* phase = a.elements + r * a.row; phase[0] = t; phase[1] = t * t; phase[2] = sinf(3.0f * t);
-phase[3] = cosf(6.0f * t); } MAA_PER_ELEMENT(set_phases, SetPhasesArguments)
-struct PoolForwardArguments { const float* x; float* y; int* argmax; Int length; Int channels;
-Int y_row; Int argmax_row; };
-MAA_DEVICE void mean_max_pool_forward(Int i, const PoolForwardArguments& a) {
-const Int s = i / a.channels, c = i % a.channels;
-const float* x = a.x + s * a.length * a.channels + c; float sum = x[0], maximum = x[0];
-int where = 0; for (Int l = 1; l < a.length; ++l) { const float value = x[l * a.channels];
-sum += value; where = value > maximum ? int(l) : where; maximum = value > maximum ? value : maximum;
-} a.y[s * a.y_row + c] = sum * (1.0f / float(a.length));
-a.y[s * a.y_row + a.channels + c] = maximum; a.argmax[s * a.argmax_row + c] = where; }
-MAA_PER_ELEMENT(mean_max_pool_forward, PoolForwardArguments) struct PoolBackwardArguments {
-const float* dy; const int* argmax; float* dx; Int length; Int channels; Int dy_row; Int argmax_row;
-}; MAA_DEVICE void mean_max_pool_backward(Int i, const PoolBackwardArguments& a) {
-const Int c = i % a.channels, l = i / a.channels % a.length, s = i / a.channels / a.length;
-const float* dy = a.dy + s * a.dy_row + c;
-a.dx[i] = dy[0] * (1.0f / float(a.length)) + (a.argmax[s * a.argmax_row + c] == l ? dy[a.channels] : 0.0f);
-} MAA_PER_ELEMENT(mean_max_pool_backward, PoolBackwardArguments)
+MAA_PER_ELEMENT(sinusoidal_embedding, EmbeddingArguments)
 MAA_DEVICE unsigned short bfloat16_of(float value) { U32 bits; memcpy(&bits, &value, sizeof(bits));
 if ((bits & 0x7fffffffu) > 0x7f800000u) { return static_cast<unsigned short>((bits >> 16) | 0x40u);
 } return static_cast<unsigned short>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16); }

@@ -5,14 +5,12 @@
 #include <maa/backend/cuda/conv1d.hpp>
 #include <maa/backend/cuda/elementwise.hpp>
 #include <maa/backend/cuda/embedding.hpp>
-#include <maa/backend/cuda/film.hpp>
 #include <maa/backend/cuda/linear.hpp>
 #include <maa/backend/cuda/losses.hpp>
 #include <maa/backend/cuda/matrix.hpp>
 #include <maa/backend/cuda/norm.hpp>
 #include <maa/backend/cuda/optimizer.hpp>
 #include <maa/backend/cuda/policy_batch.hpp>
-#include <maa/backend/cuda/pooling.hpp>
 #include <maa/backend/cuda/random.hpp>
 #include <maa/backend/cuda/ridge.hpp>
 #include <maa/backend/cuda/rows.hpp>

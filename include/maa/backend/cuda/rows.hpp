@@ -181,13 +181,5 @@ inline void sampler_step(const Backend& backend, const SamplerCoefficients& c, I
                                                c.limit, c.clean, c.direction, c.current, c.noise});
 }
 
-// The phase of set elements (nn/set_encoder.hpp): row r of `elements` [samples * count, 4] gets t, t^2, sin
-// 3t and cos 6t for t = (r % count) / (count - 1), or 0 if count is 1.
-inline void set_phases(const Backend& backend, Index count, Out elements) {
-  require_shape(elements, elements.rows, 4, "set_phases: elements");
-  backend.launch(kernels::set_phases_kernel, elements.rows,
-                 kernels::SetPhasesArguments{raw(elements.data), count, elements.stride});
-}
-
 }  // namespace cuda
 MAA_NAMESPACE_END

@@ -216,19 +216,3 @@ MAA_DEVICE void sinusoidal_embedding(Int i, const EmbeddingArguments& a) {
   a.y[r * a.y_row + a.half + j] = float(cos(angle));
 }
 MAA_PER_ELEMENT(sinusoidal_embedding, EmbeddingArguments)
-
-struct SetPhasesArguments {
-  float* elements;
-  Int count;
-  Int row;
-};
-// Element r: the four numbers of row r.
-MAA_DEVICE void set_phases(Int r, const SetPhasesArguments& a) {
-  const float t = a.count > 1 ? float(r % a.count) / float(a.count - 1) : 0.0f;
-  float* phase = a.elements + r * a.row;
-  phase[0] = t;
-  phase[1] = t * t;
-  phase[2] = sinf(3.0f * t);
-  phase[3] = cosf(6.0f * t);
-}
-MAA_PER_ELEMENT(set_phases, SetPhasesArguments)

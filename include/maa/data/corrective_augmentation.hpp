@@ -1,7 +1,7 @@
 // What a demonstration does not show: how its demonstrator comes back after having left its path.
 #pragma once
 
-#include <maa/core/error.hpp>
+#include <maa/core/options.hpp>
 #include <maa/core/rng.hpp>
 #include <maa/core/views.hpp>
 
@@ -16,7 +16,7 @@ MAA_NAMESPACE_BEGIN
 // Domain knowledge of the caller: where an action moves an effector towards a target that does not depend on
 // where the effector is, a = clamp(gain (target - x), -1, 1), then (x + d, a - gain d) is as good a pair as
 // (x, a). A head that is fitted to the pairs of one path alone may as well lead away from it as back.
-struct RestoringPairs {
+struct CorrectiveAugmentation {
   // First columns of the effector's position: now and, where observations hold it, one step earlier. None: no
   // copies.
   std::vector<Index> effector = {};
@@ -30,37 +30,47 @@ struct RestoringPairs {
   double gain = 10;         // of the demonstrator, action per unit of length
   double deviation = 0.02;  // of the normal displacements, in units of length
 
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("effector", at_least(0), self.effector);
+    visit("objects", at_least(0), self.objects);
+    visit("earlier", at_least(0), self.earlier);
+    visit("axes", at_least(1), self.axes);
+    visit("action", at_least(0), self.action);
+    visit("gain", positive(), self.gain);
+    visit("deviation", positive(), self.deviation);
+  }
+
   bool empty() const { return effector.empty(); }
 
   // Error, with `where` before it, if columns lie outside of observations or actions, or numbers are out of
   // range.
-  void check(Index observation_size, Index action_size, const std::string& where) const {
+  void check(Index observation_size, Index action_size, std::string_view where) const {
+    check_fields(*this, where, "corrective.");
     const auto inside = [](Index first, Index count, Index size) {
-      return first >= 0 && first + count <= size;
+      return count <= size && first <= size - count;
     };
-    require(empty() || (axes > 0 && inside(action, axes, action_size)), where, ": restoring pairs: expected ",
-            axes, " entries of the action from ", action, " on, found ", action_size, " in all");
+    require(empty() || inside(action, axes, action_size), where, ": corrective augmentation: expected ", axes,
+            " entries of the action from ", action, " on, found ", action_size, " in all");
     for (const Index first : effector) {
       require(inside(first, axes, observation_size), where,
-              ": restoring pairs: expected the effector at columns of ", observation_size,
+              ": corrective augmentation: expected the effector at columns of ", observation_size,
               " observations, found ", first);
     }
     for (const Index first : objects) {
       require(inside(first, axes, observation_size) && inside(first + earlier, axes, observation_size) &&
                   (empty() || inside(effector.front() + earlier, axes, observation_size)),
-              where, ": restoring pairs: expected objects, and the same ", earlier,
+              where, ": corrective augmentation: expected objects, and the same ", earlier,
               " columns further, among ", observation_size, " observations, found ", first);
     }
-    require(gain > 0 && std::isfinite(gain) && deviation > 0 && std::isfinite(deviation), where,
-            ": restoring pairs: expected a positive gain and deviation, found ", gain, " and ", deviation);
   }
 
   // observations [rows, O] as simulators give them, actions [rows, A] -> their copies, of the same shapes.
   void write(Rng rng, MatrixView<const float> observations, MatrixView<const float> actions,
-             MatrixView<float> restoring_observations, MatrixView<float> restoring_actions) const {
+             MatrixView<float> corrected_observations, MatrixView<float> corrected_actions) const {
     for (Index i = 0; i < observations.rows; ++i) {
-      float* const to = restoring_observations.row(i);
-      float* const back = restoring_actions.row(i);
+      float* const to = corrected_observations.row(i);
+      float* const back = corrected_actions.row(i);
       std::copy_n(observations.row(i), observations.cols, to);
       std::copy_n(actions.row(i), actions.cols, back);
       auto draw = rng.fork(static_cast<std::uint64_t>(i));
