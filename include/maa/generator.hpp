@@ -6,6 +6,7 @@
 #pragma once
 
 #include <maa/backend/cpu.hpp>
+#include <maa/compiled/cpu_instances.hpp>
 #include <maa/generator/file.hpp>
 #include <maa/generator/fitting.hpp>
 #include <maa/generator/generation.hpp>
