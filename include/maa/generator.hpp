@@ -214,7 +214,7 @@ class Generator {
           MatrixView<Real>(condition.row(i), prompts.rows, condition.cols, options.count * condition.stride));
     }
     const auto w = bind<Model>(parameters_.span());
-    Generation generation(prepared_[static_cast<std::size_t>(options.precision)], state, w, workspace);
+    Generation generation(packed_[static_cast<std::size_t>(options.precision)], state, w, workspace);
     return to_policies(generation.generate(
         condition, generation.pairs(demonstrations, count, options.count),
         options.guidance.empty() ? state.guidance : options.guidance, detail::ChoiceMargin(options),
@@ -243,11 +243,11 @@ class Generator {
   void set_state(std::unique_ptr<const State> state) {
     const auto session = backend_.session();
     Constants parameters(backend_, state->parameters.span());
-    std::vector<Backend> prepared;
+    std::vector<Backend> packed;
     for (const auto precision : {Precision::fp32, Precision::bf16_weights, Precision::bf16}) {
-      prepared.push_back(backend_.prepared(parameters.span(), precision));
+      packed.push_back(backend_.packed(parameters.span(), precision));
     }
-    prepared_ = std::move(prepared);
+    packed_ = std::move(packed);
     parameters_ = std::move(parameters);
     state_ = std::move(state);
   }
@@ -257,7 +257,7 @@ class Generator {
   Backend backend_;
   std::unique_ptr<const State> state_;
   Constants parameters_;           // of the state, where ops can read them
-  std::vector<Backend> prepared_;  // by precision
+  std::vector<Backend> packed_;    // by precision
 };
 
 MAA_NAMESPACE_END

@@ -17,6 +17,16 @@
 #include <maa/backend/cpu/rows.hpp>
 #include <maa/backend/cpu/transfer.hpp>
 
+#if MAA_BODIES
+#include <maa/backend/contract.hpp>
+
+MAA_NAMESPACE_BEGIN
+
+static_assert(contract::Backend<cpu::Backend> && contract::Backend<cpu::Backend, double>);
+
+MAA_NAMESPACE_END
+#endif
+
 #ifdef MAA_COMPILED
 MAA_NAMESPACE_BEGIN
 namespace cpu {
@@ -33,7 +43,6 @@ MAA_CPU_OP(conv_transpose1d_backward_input);
 MAA_CPU_OP(conv_transpose1d_backward_weight);
 MAA_CPU_OP(activation_forward);
 MAA_CPU_OP(activation_backward);
-MAA_CPU_OP(add);
 MAA_CPU_OP(sinusoidal_embedding);
 MAA_CPU_OP(gemm_serial);
 MAA_CPU_OP(gemm);
@@ -47,8 +56,6 @@ MAA_CPU_OP(copy_matrix);
 MAA_CPU_OP(add_matrix);
 MAA_CPU_OP(add_row);
 MAA_CPU_OP(fill_zero);
-MAA_CPU_OP(group_norm_forward);
-MAA_CPU_OP(group_norm_backward);
 MAA_CPU_OP(norm_mish_forward);
 MAA_CPU_OP(norm_mish_backward);
 MAA_CPU_OP(layer_norm_forward);
