@@ -6,6 +6,7 @@
 #pragma once
 
 #include <maa/backend/cpu.hpp>
+#include <maa/compiled/cpu_instances.hpp>
 #include <maa/generator/behavior_training.hpp>
 #include <maa/generator/generation.hpp>
 #include <maa/io/policy_file.hpp>

@@ -13,8 +13,11 @@
 #include <vector>
 
 #if MAA_BODIES
+#include <maa/io/json.hpp>
+
 #include <algorithm>
-#include <nlohmann/json.hpp>
+#include <array>
+#include <limits>
 #include <set>
 #endif
 
@@ -55,33 +58,26 @@ struct SafetensorsHeader {
 // messages.
 SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size, const std::string& file);
 
-// The text as JSON, with quotes and escapes. Error unless it is UTF-8.
-std::string json_text(const std::string& text);
-
 #if MAA_BODIES
 
 // Receives the JSON events of a header. The parser's depth is bounded by refusing everything unexpected at
 // once.
-class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
+class SafetensorsHandler {
  public:
   explicit SafetensorsHandler(std::string file) : file_(std::move(file)) {}
   SafetensorsHeader take() { return std::move(header_); }
 
-  bool null() override { unexpected("null"); }
-  bool boolean(bool) override { unexpected("a boolean"); }
-  bool number_integer(number_integer_t value) override { unexpected(concatenate("the number ", value)); }
-  bool number_float(number_float_t, const string_t& text) override {
-    unexpected(concatenate("the number ", quote(text)));
-  }
-  bool binary(binary_t&) override { unexpected("binary data"); }
-  bool number_unsigned(number_unsigned_t value) override {
+  void null() { unexpected("null"); }
+  void boolean() { unexpected("a boolean"); }
+  void number_integer(std::int64_t value) { unexpected(concatenate("the number ", value)); }
+  void number_other(std::string_view text) { unexpected(concatenate("the number ", quote(text))); }
+  void number_unsigned(std::uint64_t value) {
     if (!in_array_ || value > static_cast<std::uint64_t>(std::numeric_limits<Index>::max())) {
       unexpected(concatenate("the number ", value));
     }
     (field_ == "shape" ? tensor_.shape : offsets_).push_back(static_cast<Index>(value));
-    return true;
   }
-  bool string(string_t& value) override {
+  void string(std::string value) {
     if (depth_ == 2 && in_metadata_) {
       header_.metadata[field_] = std::move(value);
     } else if (depth_ == 2 && !in_array_ && field_ == "dtype") {
@@ -89,9 +85,8 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
     } else {
       unexpected(concatenate("the text ", quote(value)));
     }
-    return true;
   }
-  bool start_object(std::size_t) override {
+  void start_object() {
     if (depth_ > 1 || in_array_) {
       unexpected("an object");
     }
@@ -102,22 +97,20 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
       offsets_.clear();
       fields_.clear();
     }
-    return true;
   }
-  bool key(string_t& value) override {
+  void key(std::string value) {
     if (depth_ == 1) {
       name_ = value;
       require(names_.insert(value).second, file_, ": expected unique tensor names, found ", quote(value),
               " twice");
-      return true;
+      return;
     }
     field_ = value;
     require(fields_.insert(value).second, where(), ": expected unique keys, found ", quote(value), " twice");
     require(in_metadata_ || value == "dtype" || value == "shape" || value == "data_offsets", where(),
             ": expected the keys dtype, shape and data_offsets, found ", quote(value));
-    return true;
   }
-  bool end_object() override {
+  void end_object() {
     if (--depth_ == 1 && !in_metadata_) {
       require(fields_.size() == 3, where(), ": expected the keys dtype, shape and data_offsets, found ",
               fields_.size(), " of them");
@@ -126,22 +119,17 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
       tensor_.end = offsets_[1];
       header_.tensors.push_back(std::move(tensor_));
     }
-    return true;
   }
-  bool start_array(std::size_t) override {
+  void start_array() {
     if (depth_ != 2 || in_metadata_ || in_array_ || field_ == "dtype") {
       unexpected("an array");
     }
     in_array_ = true;
-    return true;
   }
-  bool end_array() override {
-    in_array_ = false;
-    return true;
-  }
-  bool parse_error(std::size_t position, const std::string&,
-                   const nlohmann::json::exception& error) override {
-    fail(file_, ": expected a JSON header, found invalid JSON at its byte ", position, ": ", error.what());
+  void end_array() { in_array_ = false; }
+  [[noreturn]] void parse_error(std::size_t position, const char* expected) const {
+    fail(file_, ": expected a JSON header, found invalid JSON at its byte ", position, ": expected ",
+         expected);
   }
 
  private:
@@ -185,7 +173,7 @@ MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Ind
   require(text.starts_with('{') && text.find('\0') == text.npos, file,
           ": expected a JSON object without zero bytes as header, found ", quote(text));
   SafetensorsHandler handler(file);
-  nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
+  JsonReader(text, handler).read();
   auto header = handler.take();
   for (const auto& tensor : header.tensors) {
     const auto expected = checked_bytes(tensor.shape, dtype_info(tensor.dtype).bytes);
@@ -198,10 +186,16 @@ MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Ind
             expected, " bytes for ", dtype_info(tensor.dtype).name, " ", shape_text(tensor.shape), ", found ",
             tensor.end - tensor.begin);
   }
-  std::stable_sort(header.tensors.begin(), header.tensors.end(),
-                   [](const TensorEntry& a, const TensorEntry& b) {
-                     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-                   });
+  std::vector<std::array<Index, 3>> places;  // begin, end, number in the header
+  for (std::size_t i = 0; i < header.tensors.size(); ++i) {
+    places.push_back({header.tensors[i].begin, header.tensors[i].end, static_cast<Index>(i)});
+  }
+  std::sort(places.begin(), places.end());
+  std::vector<TensorEntry> ordered;
+  for (const auto& place : places) {
+    ordered.push_back(std::move(header.tensors[static_cast<std::size_t>(place[2])]));
+  }
+  header.tensors = std::move(ordered);
   Index end = 0;
   for (const auto& tensor : header.tensors) {
     require(tensor.begin == end, file, ", tensor ", quote(tensor.name), ": expected data from byte ", end,
@@ -212,14 +206,6 @@ MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Ind
   require(end == data_size, file, ": expected ", end, " bytes of data, found ", data_size,
           " (trailing bytes)");
   return header;
-}
-
-MAA_INLINE std::string json_text(const std::string& text) {
-  try {
-    return nlohmann::json(text).dump();
-  } catch (const nlohmann::json::exception&) {
-    fail("safetensors writer: expected UTF-8, found the bytes ", quote(text));
-  }
 }
 
 #endif
