@@ -127,7 +127,7 @@ class Fitting {
   // Error if the checkpoint was of a stage that the recipe does not have.
   void finish() {
     require(!resume_reader_, "checkpoint ", options_.checkpoint.string(), ": expected one of the recipe's ",
-            stage_, " stages, found number ", resume_stage_);
+            stage_, " stages, found ", resume_stage_);
     if (!options_.checkpoint.empty()) {
       std::filesystem::remove(options_.checkpoint);
     }
