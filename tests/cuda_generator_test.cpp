@@ -159,8 +159,8 @@ TEST_CASE("training and generation give the CPU's results, in all stages") {
   paper.validation_every = 6;
   paper.validation_fraction = 0.25;
   check_fit<PlainConfig>(paper);
-  paper.standardize = true;
-  paper.denoiser.latent_scaling = LatentScaling::standard;
+  paper.scaling = Scaling::standard;
+  paper.denoiser.latent_scaling = Scaling::standard;
   paper.autoencoder.clamp_latent = true;
   paper.denoiser.normalize_condition = false;
   paper.guidance = {2};
