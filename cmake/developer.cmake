@@ -7,3 +7,4 @@ endif()
 add_library(maa_warnings INTERFACE)
 target_compile_options(maa_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+target_compile_options(maa_compiled PRIVATE $<TARGET_PROPERTY:maa_warnings,INTERFACE_COMPILE_OPTIONS>)

@@ -1,8 +1,13 @@
 #include "temporary_folder.hpp"
 
 #include <maa/data/dataset.hpp>
+#include <maa/io/safetensors.hpp>
 
 #include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
 
 using maa::Dataset;
 using maa::Index;

@@ -15,6 +15,7 @@
 #include <maa/core/rng.hpp>
 
 #include "errors.hpp"
+#include "metaworld_interface.hpp"
 #include "skip.hpp"
 #include "tabletop.hpp"
 
@@ -148,7 +149,7 @@ TEST_CASE("tabletop: reflected actions in the reflected scene give reflected obs
     CHECK(tabletop::mirror_task(mirror_name) == name);
     const auto environment = tabletop::make_environment(name);
     const auto reflected = tabletop::make_environment(mirror_name);
-    const auto symmetry = environment->symmetry();
+    const auto symmetry = maa::examples::metaworld_interface(true).symmetry;
     double worst = 0.0;
     double worst_action = 0.0;
     for (std::uint64_t seed = 0; seed < 5; ++seed) {
@@ -190,7 +191,7 @@ TEST_CASE("tabletop: reflected actions in the reflected scene give reflected obs
 
 TEST_CASE("symmetry: mirror and translate keep absent objects at zero") {
   const auto environment = tabletop::make_environment("drawer-open");
-  const auto symmetry = environment->symmetry();
+  const auto symmetry = maa::examples::metaworld_interface(true).symmetry;
   Observation original{};
   environment->reset(environment->draw_placement(3), original);
   Observation observation = original;
@@ -218,7 +219,7 @@ TEST_CASE("symmetry: mirror and translate keep absent objects at zero") {
   std::array<float, 10> narrow{};
   CHECK(has(error_of([&] { mirror(symmetry, narrow, action); }), "10"));
   CHECK(has(error_of([&] { translate(symmetry, offset, narrow); }), "10"));
-  CHECK(maa::examples::metaworld_symmetry(false).mirrored_observation ==
+  CHECK(maa::examples::metaworld_interface().symmetry.mirrored_observation ==
         std::vector<Index>{0, 4, 11, 18, 22, 29, 36});
 }
 

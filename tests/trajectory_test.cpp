@@ -1,6 +1,8 @@
 #include "temporary_folder.hpp"
 
 #include <maa/data/trajectory.hpp>
+#include <maa/io/npz.hpp>
+#include <maa/io/safetensors.hpp>
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-# Neither the installed package nor the compile command of a project that sets no flag holds an -m, -O, -W or -f flag.
+# Neither the installed package (but for MAA_COMPILED) nor the compile command of a project that sets no flag holds an -m, -O, -W or -f flag.
 # Variables: `package`, the prefix maa was installed to; `commands`, the project's compile_commands.json.
 file(GLOB_RECURSE target_files ${package}/*maa-targets*.cmake)
 if(NOT target_files)
@@ -6,6 +6,7 @@ if(NOT target_files)
 endif()
 foreach(file IN LISTS target_files)
   file(STRINGS ${file} lines REGEX "INTERFACE_(COMPILE_OPTIONS|COMPILE_DEFINITIONS|LINK_OPTIONS)")
+  list(FILTER lines EXCLUDE REGEX "^ *INTERFACE_COMPILE_DEFINITIONS \"MAA_COMPILED\"$")
   if(lines)
     message(FATAL_ERROR "${file}: expected no exported flags, found ${lines}")
   endif()

@@ -31,6 +31,31 @@
   }                       \
   }
 
+// Where the bodies of functions that depend on no type of the user's are: in every translation unit, inline; or,
+// with MAA_COMPILED, in the library maa::compiled alone, whose files (compiled/*.cpp) set MAA_BODIES to 1 before they
+// include the headers that they stand for. Names and bodies are the same either way, so both kinds of translation
+// unit may be linked to one program.
+//
+//     void f();
+//     #if MAA_BODIES
+//     MAA_INLINE void f() { ... }
+//     #endif
+//
+// A function template of which all instances are known keeps its body, followed by MAA_INSTANTIATE(f<T>).
+#ifdef MAA_COMPILED
+#define MAA_BODIES 0
+#define MAA_INLINE
+#define MAA_DETAIL_EXTERN_0 extern  // MAA_BODIES here
+#define MAA_DETAIL_EXTERN_1         // or in the library
+#define MAA_DETAIL_EXTERN(bodies) MAA_DETAIL_EXTERN_AS(bodies)
+#define MAA_DETAIL_EXTERN_AS(bodies) MAA_DETAIL_EXTERN_##bodies
+#define MAA_INSTANTIATE(...) MAA_DETAIL_EXTERN(MAA_BODIES) template decltype(__VA_ARGS__) __VA_ARGS__;
+#else
+#define MAA_BODIES 1
+#define MAA_INLINE inline
+#define MAA_INSTANTIATE(...)
+#endif
+
 MAA_NAMESPACE_BEGIN
 
 // All sizes, counts and strides.

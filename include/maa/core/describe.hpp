@@ -126,26 +126,17 @@ struct ListVisitor : VisitorBase<ListVisitor> {
 
   template <Index... Dims>
   void tensor(std::string_view name, Init init, Role role, Order order = Order::plain) {
-    TensorInfo info{prefix + std::string(name), {Dims...}, offset, (Dims * ...), init, role, order};
-    offset += info.size;
-    tensors.push_back(std::move(info));
+    add(name, {Dims...}, init, role, order);
   }
-  std::string enter(std::string_view name) {
-    auto outer = prefix;
-    prefix += concatenate(name, ".");
-    return outer;
-  }
-  std::string enter(std::string_view name, Index index) {
-    auto outer = prefix;
-    prefix += concatenate(name, ".", index, ".");
-    return outer;
-  }
-  std::string enter(Index index) {
-    auto outer = prefix;
-    prefix += concatenate(index, ".");
-    return outer;
-  }
+  std::string enter(std::string_view name);
+  std::string enter(std::string_view name, Index index);
+  std::string enter(Index index);
   void leave(std::string outer) { prefix = std::move(outer); }
+
+ private:
+  void add(std::string_view name, std::initializer_list<Index> shape, Init init, Role role, Order order);
+  // The prefix before, now followed by `text`.
+  std::string enter_text(std::string_view text);
 };
 
 template <class Model>
@@ -190,12 +181,12 @@ typename Model::template Weights<const T> bind(const Buffer<T>& values) {
   return bind<Model>(values.span());
 }
 
-// Draws every tensor from its own stream of `rng`, so that adding a tensor does not change the others'
-// values.
-template <class Model, class T>
-void initialize(std::span<T> values, const Rng& rng) {
+namespace detail {
+
+template <class T>
+void initialize(const std::vector<TensorInfo>& tensors, std::span<T> values, const Rng& rng) {
   std::uint64_t stream = 0;
-  for (const auto& tensor : tensors_of<Model>()) {
+  for (const auto& tensor : tensors) {
     auto part =
         values.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
     auto draw = rng.fork(stream++);
@@ -217,5 +208,48 @@ void initialize(std::span<T> values, const Rng& rng) {
     }
   }
 }
+MAA_INSTANTIATE(initialize<float>)
+MAA_INSTANTIATE(initialize<double>)
+
+}  // namespace detail
+
+// Draws every tensor from its own stream of `rng`, so that adding a tensor does not change the others'
+// values.
+template <class Model, class T>
+void initialize(std::span<T> values, const Rng& rng) {
+  detail::initialize<T>(tensors_of<Model>(), values, rng);
+}
+
+#if MAA_BODIES
+
+MAA_INLINE std::string detail::ListVisitor::enter(std::string_view name) {
+  return enter_text(concatenate(name, "."));
+}
+
+MAA_INLINE std::string detail::ListVisitor::enter(std::string_view name, Index index) {
+  return enter_text(concatenate(name, ".", index, "."));
+}
+
+MAA_INLINE std::string detail::ListVisitor::enter(Index index) {
+  return enter_text(concatenate(index, "."));
+}
+
+MAA_INLINE void detail::ListVisitor::add(std::string_view name, std::initializer_list<Index> shape, Init init,
+                                         Role role, Order order) {
+  TensorInfo info{prefix + std::string(name), shape, offset, 1, init, role, order};
+  for (const Index size : shape) {
+    info.size *= size;
+  }
+  offset += info.size;
+  tensors.push_back(std::move(info));
+}
+
+MAA_INLINE std::string detail::ListVisitor::enter_text(std::string_view text) {
+  auto outer = prefix;
+  prefix += text;
+  return outer;
+}
+
+#endif
 
 MAA_NAMESPACE_END

@@ -3,13 +3,16 @@
 
 #include <maa/core/config.hpp>
 
-#include <charconv>
 #include <concepts>
 #include <initializer_list>
 #include <span>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+
+#if MAA_BODIES
+#include <charconv>
+#endif
 
 MAA_NAMESPACE_BEGIN
 
@@ -48,33 +51,7 @@ class TextPart {
     return {Kind::shape, {.sizes = value.data()}, value.size()};
   }
 
-  void append_to(std::string& text) const {
-    switch (kind_) {
-      case Kind::text:
-        text.append(value_.text, size_);
-        break;
-      case Kind::quoted:
-        append_quoted(text, {value_.text, size_});
-        break;
-      case Kind::shape:
-        append_shape(text, {value_.sizes, size_});
-        break;
-      case Kind::character:
-        text += value_.character;
-        break;
-      case Kind::integer:
-        append_number(text, value_.integer);
-        break;
-      case Kind::natural:
-        append_number(text, value_.natural);
-        break;
-      case Kind::single:
-        append_number(text, value_.single);
-        break;
-      case Kind::real:
-        append_number(text, value_.real);
-    }
-  }
+  void append_to(std::string& text) const;
 
  private:
   enum class Kind { text, quoted, shape, character, integer, natural, single, real };
@@ -90,42 +67,13 @@ class TextPart {
 
   TextPart(Kind kind, Value value, std::size_t size = 0) : kind_(kind), size_(size), value_(value) {}
 
-  static void append_quoted(std::string& text, std::string_view value) {
-    constexpr std::size_t limit = 120;
-    text += '\'';
-    text += value.substr(0, limit);
-    text += value.size() > limit ? "...'" : "'";
-  }
-  static void append_shape(std::string& text, std::span<const Index> value) {
-    text += '[';
-    for (std::size_t i = 0; i < value.size(); ++i) {
-      text += i > 0 ? ", " : "";
-      append_number(text, value[i]);
-    }
-    text += ']';
-  }
-  template <class Number>
-  static void append_number(std::string& text, Number number) {
-    char digits[64];
-    const auto end = std::to_chars(digits, digits + sizeof digits, number).ptr;
-    text.append(digits, end);
-  }
-
   Kind kind_;
   std::size_t size_;  // of a text or a shape
   Value value_;
 };
 
-[[gnu::noinline]] inline std::string join(std::initializer_list<TextPart> parts) {
-  std::string text;
-  for (const auto& part : parts) {
-    part.append_to(text);
-  }
-  return text;
-}
-[[noreturn, gnu::cold, gnu::noinline]] inline void throw_error(std::initializer_list<TextPart> parts) {
-  throw Error(join(parts));
-}
+std::string join(std::initializer_list<TextPart> parts);
+[[noreturn, gnu::cold]] void throw_error(std::initializer_list<TextPart> parts);
 
 }  // namespace detail
 
@@ -149,5 +97,65 @@ template <class... Parts>
     detail::throw_error({parts...});
   }
 }
+
+#if MAA_BODIES
+namespace detail {
+
+template <class Number>
+void append_number(std::string& text, Number number) {
+  char digits[64];
+  text.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
+}
+
+MAA_INLINE void TextPart::append_to(std::string& text) const {
+  constexpr std::size_t limit = 120;  // of quoted texts
+  switch (kind_) {
+    case Kind::text:
+      text.append(value_.text, size_);
+      break;
+    case Kind::quoted:
+      text += '\'';
+      text.append(value_.text, size_ < limit ? size_ : limit);
+      text += size_ > limit ? "...'" : "'";
+      break;
+    case Kind::shape:
+      text += '[';
+      for (std::size_t i = 0; i < size_; ++i) {
+        text += i > 0 ? ", " : "";
+        append_number(text, value_.sizes[i]);
+      }
+      text += ']';
+      break;
+    case Kind::character:
+      text += value_.character;
+      break;
+    case Kind::integer:
+      append_number(text, value_.integer);
+      break;
+    case Kind::natural:
+      append_number(text, value_.natural);
+      break;
+    case Kind::single:
+      append_number(text, value_.single);
+      break;
+    case Kind::real:
+      append_number(text, value_.real);
+  }
+}
+
+[[gnu::noinline]] MAA_INLINE std::string join(std::initializer_list<TextPart> parts) {
+  std::string text;
+  for (const auto& part : parts) {
+    part.append_to(text);
+  }
+  return text;
+}
+
+[[noreturn, gnu::cold, gnu::noinline]] MAA_INLINE void throw_error(std::initializer_list<TextPart> parts) {
+  throw Error(join(parts));
+}
+
+}  // namespace detail
+#endif
 
 MAA_NAMESPACE_END

@@ -14,7 +14,14 @@
 MAA_NAMESPACE_BEGIN
 
 // Levenshtein's distance: how many letters to insert, remove or replace.
-inline std::size_t edit_distance(std::string_view a, std::string_view b) {
+std::size_t edit_distance(std::string_view a, std::string_view b);
+
+// The three names nearest to `name`, nearest first: "a, b and c". Fewer if there are fewer.
+std::string nearest_names(std::string_view name, std::vector<std::string> names);
+
+#if MAA_BODIES
+
+MAA_INLINE std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -28,8 +35,7 @@ inline std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-// The three names nearest to `name`, nearest first: "a, b and c". Fewer if there are fewer.
-inline std::string nearest_names(std::string_view name, std::vector<std::string> names) {
+MAA_INLINE std::string nearest_names(std::string_view name, std::vector<std::string> names) {
   std::ranges::stable_sort(names, {},
                            [&](const std::string& candidate) { return edit_distance(name, candidate); });
   const std::size_t count = std::min<std::size_t>(3, names.size());
@@ -40,5 +46,7 @@ inline std::string nearest_names(std::string_view name, std::vector<std::string>
   }
   return text;
 }
+
+#endif
 
 MAA_NAMESPACE_END

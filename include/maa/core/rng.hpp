@@ -4,11 +4,14 @@
 
 #include <maa/core/config.hpp>
 
-#include <Random123/philox.h>
-
+#include <array>
 #include <cmath>
 #include <numbers>
 #include <span>
+
+#if MAA_BODIES
+#include <Random123/philox.h>
+#endif
 
 MAA_NAMESPACE_BEGIN
 
@@ -92,14 +95,9 @@ class Rng {
   }
 
  private:
-  using Block = r123::Philox4x32::ctr_type;
+  using Block = std::array<std::uint32_t, 4>;
 
-  static Block block_at(std::uint64_t seed, std::uint64_t stream, std::uint64_t position) noexcept {
-    const auto low = [](std::uint64_t v) { return static_cast<std::uint32_t>(v); };
-    const auto high = [](std::uint64_t v) { return static_cast<std::uint32_t>(v >> 32); };
-    const Block counter{{low(position), high(position), low(stream), high(stream)}};
-    return r123::Philox4x32{}(counter, {{low(seed), high(seed)}});
-  }
+  static Block block_at(std::uint64_t seed, std::uint64_t stream, std::uint64_t position) noexcept;
   Block next_block() noexcept { return block_at(state_.seed, state_.stream, state_.position++); }
   static void normal_pair(const Block& words, double* pair) noexcept {
     const auto unit = [](std::uint32_t a, std::uint32_t b) {
@@ -119,5 +117,18 @@ class Rng {
 
   State state_;
 };
+
+#if MAA_BODIES
+
+MAA_INLINE Rng::Block Rng::block_at(std::uint64_t seed, std::uint64_t stream,
+                                    std::uint64_t position) noexcept {
+  const auto low = [](std::uint64_t v) { return static_cast<std::uint32_t>(v); };
+  const auto high = [](std::uint64_t v) { return static_cast<std::uint32_t>(v >> 32); };
+  const auto words = r123::Philox4x32{}({{low(position), high(position), low(stream), high(stream)}},
+                                        {{low(seed), high(seed)}});
+  return {words[0], words[1], words[2], words[3]};
+}
+
+#endif
 
 MAA_NAMESPACE_END

@@ -1,19 +1,20 @@
 // What a generator learns from: the weights of many policies and trajectories of what they do.
 #pragma once
 
-#include <maa/core/nearest_names.hpp>
-#include <maa/core/rng.hpp>
 #include <maa/data/trajectory.hpp>
 
 #include <map>
-#include <set>
 #include <vector>
 
-MAA_NAMESPACE_BEGIN
-namespace detail {
-inline const std::string provenance_prefix = "provenance.";
-}
+#if MAA_BODIES
+#include <maa/core/content_hash.hpp>
+#include <maa/core/nearest_names.hpp>
+#include <maa/core/rng.hpp>
 
+#include <set>
+#endif
+
+MAA_NAMESPACE_BEGIN
 // Where a policy comes from: a snapshot at training step `step` of run `run` on task number `task`.
 struct PolicyRecord {
   Index task = 0;
@@ -75,6 +76,9 @@ struct Dataset {
   void save(const std::filesystem::path& path) const;
   static Dataset load(const std::filesystem::path& path);
 
+  // Changes when any policy, record, task name or trajectory does; provenance does not count.
+  std::uint64_t content_hash() const;
+
   // A trajectory whose run is negative belongs to none and is always on the training side.
   // Draws, per task, `validation_fraction` (0 to 1, rounded, at least one run if positive) of the (task, run)
   // pairs for validation; a task's last run always stays in training. The same seed gives the same split.
@@ -85,8 +89,14 @@ struct Dataset {
   void require_trajectory(const Trajectory& trajectory) const;
 };
 
-inline Dataset::Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
-                        std::vector<std::string> tasks_)
+#if MAA_BODIES
+
+namespace detail {
+inline const std::string provenance_prefix = "provenance.";
+}
+
+MAA_INLINE Dataset::Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
+                            std::vector<std::string> tasks_)
     : observation_size(observation_size_),
       action_size(action_size_),
       parameter_count(parameter_count_),
@@ -94,7 +104,7 @@ inline Dataset::Dataset(Index observation_size_, Index action_size_, Index param
   validate();
 }
 
-inline Index Dataset::task_index(const std::string& task) const {
+MAA_INLINE Index Dataset::task_index(const std::string& task) const {
   const auto found = std::find(tasks.begin(), tasks.end(), task);
   if (found == tasks.end()) {
     fail("dataset: expected one of its ", tasks.size(), " tasks, found ", detail::quote(task),
@@ -103,7 +113,7 @@ inline Index Dataset::task_index(const std::string& task) const {
   return found - tasks.begin();
 }
 
-inline void Dataset::reserve_policies(Index count) {
+MAA_INLINE void Dataset::reserve_policies(Index count) {
   constexpr Index limit = Index{1} << 60;
   require(count >= 0 && count <= limit / std::max<Index>(parameter_count, 1),
           "dataset: expected room for at most ", limit, " numbers, found ", count, " policies of ",
@@ -115,7 +125,7 @@ inline void Dataset::reserve_policies(Index count) {
   }
 }
 
-inline void Dataset::add_policy(const PolicyRecord& record, std::span<const float> policy_weights) {
+MAA_INLINE void Dataset::add_policy(const PolicyRecord& record, std::span<const float> policy_weights) {
   const auto count = policy_count();
   require(static_cast<Index>(policy_weights.size()) == parameter_count, "dataset: expected a policy of ",
           parameter_count, " weights, found ", policy_weights.size());
@@ -130,17 +140,41 @@ inline void Dataset::add_policy(const PolicyRecord& record, std::span<const floa
   std::copy(policy_weights.begin(), policy_weights.end(), weights.data() + count * parameter_count);
 }
 
-inline void Dataset::add_trajectory(Trajectory trajectory) {
+MAA_INLINE std::uint64_t Dataset::content_hash() const {
+  ContentHash hash;
+  for (const auto& task : tasks) {
+    hash.add(task);
+  }
+  hash.add(weight_matrix().span());
+  for (const auto& record : policies) {
+    for (const auto number : {std::int64_t{record.task}, record.run, record.step}) {
+      hash.add(static_cast<std::uint64_t>(number));
+    }
+  }
+  for (const auto& trajectory : trajectories) {
+    hash.add(trajectory.task);
+    hash.add(static_cast<std::uint64_t>(trajectory.run));
+    hash.add(static_cast<std::uint64_t>(trajectory.success_step.value_or(-1)));
+    hash.add(trajectory.observations().span());
+    hash.add(trajectory.actions().span());
+    if (trajectory.has_target_actions()) {
+      hash.add(trajectory.target_actions().span());
+    }
+  }
+  return hash.value();
+}
+
+MAA_INLINE void Dataset::add_trajectory(Trajectory trajectory) {
   require_trajectory(trajectory);
   trajectories.push_back(std::move(trajectory));
 }
 
-inline void Dataset::require_record(const PolicyRecord& record, Index number) const {
+MAA_INLINE void Dataset::require_record(const PolicyRecord& record, Index number) const {
   require(record.task >= 0 && record.task < static_cast<Index>(tasks.size()), "dataset, policy ", number,
           ": expected a task below ", tasks.size(), ", found ", record.task);
 }
 
-inline void Dataset::require_trajectory(const Trajectory& trajectory) const {
+MAA_INLINE void Dataset::require_trajectory(const Trajectory& trajectory) const {
   trajectory.validate();
   task_index(trajectory.task);
   require(trajectory.observation_size() == observation_size && trajectory.action_size() == action_size,
@@ -148,7 +182,7 @@ inline void Dataset::require_trajectory(const Trajectory& trajectory) const {
           " actions, found ", trajectory.observation_size(), " and ", trajectory.action_size());
 }
 
-inline void Dataset::validate() const {
+MAA_INLINE void Dataset::validate() const {
   require(observation_size >= 0 && action_size >= 0 && parameter_count >= 0,
           "dataset: expected sizes of at least 0, found ", observation_size, " observations, ", action_size,
           " actions and ", parameter_count, " parameters");
@@ -169,7 +203,7 @@ inline void Dataset::validate() const {
   }
 }
 
-inline void Dataset::save(const std::filesystem::path& path) const {
+MAA_INLINE void Dataset::save(const std::filesystem::path& path) const {
   validate();
   const auto policy_column = [&](auto member) {
     Buffer<std::int64_t> column(policy_count());
@@ -228,7 +262,7 @@ inline void Dataset::save(const std::filesystem::path& path) const {
   writer.write(path);
 }
 
-inline Dataset Dataset::load(const std::filesystem::path& path) {
+MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
   const SafetensorsReader reader(path);
   const auto where = "'" + reader.path() + "'";
   const auto metadata = [&](const std::string& key) {
@@ -316,7 +350,7 @@ inline Dataset Dataset::load(const std::filesystem::path& path) {
   return dataset;
 }
 
-inline RunSplit Dataset::split_by_run(double validation_fraction, std::uint64_t seed) const {
+MAA_INLINE RunSplit Dataset::split_by_run(double validation_fraction, std::uint64_t seed) const {
   require(validation_fraction >= 0 && validation_fraction <= 1,
           "dataset split: expected a validation fraction from 0 to 1, found ", validation_fraction);
   std::vector<std::set<std::int64_t>> runs(tasks.size());
@@ -355,5 +389,7 @@ inline RunSplit Dataset::split_by_run(double validation_fraction, std::uint64_t 
   }
   return split;
 }
+
+#endif
 
 MAA_NAMESPACE_END

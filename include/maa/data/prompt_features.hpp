@@ -1,6 +1,7 @@
 // From trajectories to the embedder's inputs.
 #pragma once
 
+#include <maa/core/options.hpp>
 #include <maa/data/normalizer.hpp>
 #include <maa/data/trajectory.hpp>
 
@@ -10,15 +11,24 @@ MAA_NAMESPACE_BEGIN
 
 // Which embeddings condition the denoiser (Fig. 8 of the paper: either alone works nearly as well).
 enum class ConditionParts { h, v, both };
+constexpr std::array<std::string_view, 3> names_of(ConditionParts) {
+  return {"h", "v", "both"};
+}
 
 // success: one window, the first `steps` of the trajectory and the states that follow success. segments: the
 // trajectory is cut in `segments` equal parts (tasks without a success signal); each gives its first `steps`
 // and its last states, and the embeddings of all parts together are the condition.
 enum class PromptKind { success, segments };
+constexpr std::array<std::string_view, 2> names_of(PromptKind) {
+  return {"success", "segments"};
+}
 
 // Which steps of a window count. first: its first `steps` (the paper). whole: as many, in sequences spread
 // evenly from its first step to its last, so that a deed that takes longer is in the prompt too.
 enum class PromptSteps { first, whole };
+constexpr std::array<std::string_view, 2> names_of(PromptSteps) {
+  return {"first", "whole"};
+}
 
 // The numbers of eq. 6 and 7: `steps` = n pairs, cut in sequences of `sequence` steps of which the first
 // state and all actions count; `success_states` = m states.
@@ -29,6 +39,16 @@ struct PromptShape {
   Index steps = 60;
   Index sequence = 3;
   Index success_states = 3;
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("kind", self.kind);
+    visit("from", self.from);
+    visit("segments", at_least(1), self.segments);
+    visit("steps", at_least(1), self.steps);
+    visit("sequence", at_least(1), self.sequence);
+    visit("success_states", at_least(1), self.success_states);
+  }
 
   // Observation-action pairs of one prompt.
   constexpr Index pairs() const { return segments * steps; }
@@ -43,12 +63,7 @@ struct PromptShape {
 class PromptEncoder {
  public:
   PromptEncoder() = default;
-  PromptEncoder(const PromptShape& shape, Normalizer observations, Normalizer actions, float limit)
-      : shape_(shape), observations_(std::move(observations)), actions_(std::move(actions)), limit_(limit) {
-    require(shape.steps > 0 && shape.sequence > 0 && shape.steps % shape.sequence == 0,
-            "prompt: expected steps that are a multiple of the sequence length, found ", shape.steps, " and ",
-            shape.sequence);
-  }
+  PromptEncoder(const PromptShape& shape, Normalizer observations, Normalizer actions, float limit);
 
   const PromptShape& shape() const { return shape_; }
   const Normalizer& observation_normalizer() const { return observations_; }
@@ -60,116 +75,148 @@ class PromptEncoder {
     return problem(trajectory, success_needed).empty();
   }
   // Error that says why not.
-  void require_usable(const Trajectory& trajectory, bool success_needed) const {
-    const auto text = problem(trajectory, success_needed);
-    require(text.empty(), "prompt: ", text);
-  }
+  void require_usable(const Trajectory& trajectory, bool success_needed) const;
 
   // features [segments, trajectory_features].
-  void write_trajectory(const Trajectory& trajectory, MatrixView<float> features) const {
-    const Index chunk_size = observations_.features() + shape_.sequence * actions_.features();
-    for (Index segment = 0; segment < shape_.segments; ++segment) {
-      for (Index chunk = 0; chunk < shape_.steps / shape_.sequence; ++chunk) {
-        const Index step = sequence_start(trajectory, segment, chunk);
-        float* out = features.row(segment) + chunk * chunk_size;
-        out = write(trajectory.observations().row(step), observations_, out);
-        for (Index i = 0; i < shape_.sequence; ++i) {
-          out = write(trajectory.actions().row(step + i), actions_, out);
-        }
-      }
-    }
-  }
+  void write_trajectory(const Trajectory& trajectory, MatrixView<float> features) const;
 
   // The pairs behind write_trajectory's features as they are: observations [segments * steps, O], actions
   // [.., A].
   void write_pairs(const Trajectory& trajectory, MatrixView<float> observations,
-                   MatrixView<float> actions) const {
-    for (Index row = 0; row < shape_.pairs(); ++row) {
-      const Index chunk = row % shape_.steps / shape_.sequence;
-      const Index step = sequence_start(trajectory, row / shape_.steps, chunk) + row % shape_.sequence;
-      std::copy_n(trajectory.observations().row(step), observations.cols, observations.row(row));
-      std::copy_n(trajectory.actions().row(step), actions.cols, actions.row(row));
-    }
-  }
+                   MatrixView<float> actions) const;
 
   // Pairs spread evenly over the same windows, as many of each segment: observations [segments * any, O],
   // actions [.., A]. Of a window with fewer steps some count more than once.
   void write_spread_pairs(const Trajectory& trajectory, MatrixView<float> observations,
-                          MatrixView<float> actions) const {
-    const Index count = observations.rows / shape_.segments;
-    for (Index row = 0; row < observations.rows; ++row) {
-      const Index segment = row / count;
-      const Index first = segment_start(trajectory, segment);
-      const Index length =
-          shape_.from == PromptSteps::first ? shape_.steps : segment_start(trajectory, segment + 1) - first;
-      const Index step = first + row % count * length / count;
-      std::copy_n(trajectory.observations().row(step), observations.cols, observations.row(row));
-      std::copy_n(trajectory.actions().row(step), actions.cols, actions.row(row));
-    }
-  }
+                          MatrixView<float> actions) const;
 
   // features [segments, success_features]: the observations after the first successful step (that step's
   // action led to success, so its result is the next observation), or the segment's last; the trajectory's
   // last state repeats where it ends too early. Zeros for a trajectory without success.
-  void write_success(const Trajectory& trajectory, MatrixView<float> features) const {
-    for (Index segment = 0; segment < shape_.segments; ++segment) {
-      float* out = features.row(segment);
-      if (shape_.kind == PromptKind::success && !trajectory.success_step) {
-        std::fill_n(out, features.cols, 0.0f);
-        continue;
-      }
-      const Index first = shape_.kind == PromptKind::success
-                              ? *trajectory.success_step + 1
-                              : segment_start(trajectory, segment + 1) - shape_.success_states;
-      for (Index i = 0; i < shape_.success_states; ++i) {
-        const Index step = std::min(first + i, trajectory.length() - 1);
-        out = write(trajectory.observations().row(step), observations_, out);
-      }
-    }
-  }
+  void write_success(const Trajectory& trajectory, MatrixView<float> features) const;
 
  private:
   Index segment_start(const Trajectory& trajectory, Index segment) const {
     return trajectory.length() * segment / shape_.segments;
   }
-  Index sequence_start(const Trajectory& trajectory, Index segment, Index chunk) const {
-    const Index first = segment_start(trajectory, segment);
-    const Index chunks = shape_.steps / shape_.sequence;
-    if (shape_.from == PromptSteps::first || chunks == 1) {
-      return first + chunk * shape_.sequence;
-    }
-    const Index room = segment_start(trajectory, segment + 1) - first - shape_.sequence;
-    return first + room * chunk / (chunks - 1);
-  }
-  std::string problem(const Trajectory& trajectory, bool success_needed) const {
-    if (trajectory.observation_size() != observations_.features() ||
-        trajectory.action_size() != actions_.features()) {
-      return concatenate("expected ", observations_.features(), " observations and ", actions_.features(),
-                         " actions, found ", trajectory.observation_size(), " and ",
-                         trajectory.action_size());
-    }
-    const Index needed = shape_.segments * std::max(shape_.steps, shape_.success_states);
-    if (trajectory.length() < needed) {
-      return concatenate("expected at least ", needed, " steps, found ", trajectory.length());
-    }
-    if (success_needed && shape_.kind == PromptKind::success && !trajectory.success_step) {
-      return "expected a trajectory that reaches success (this generator is conditioned on the states after "
-             "it), found "
-             "none";
-    }
-    return {};
-  }
-  float* write(const float* values, const Normalizer& normalizer, float* out) const {
-    for (Index j = 0; j < normalizer.features(); ++j) {
-      out[j] = std::clamp((values[j] - normalizer.offset[j]) * normalizer.scale[j], -limit_, limit_);
-    }
-    return out + normalizer.features();
-  }
+  Index sequence_start(const Trajectory& trajectory, Index segment, Index chunk) const;
+  std::string problem(const Trajectory& trajectory, bool success_needed) const;
+  float* write(const float* values, const Normalizer& normalizer, float* out) const;
 
   PromptShape shape_;
   Normalizer observations_;
   Normalizer actions_;
   float limit_ = 0;
 };
+
+#if MAA_BODIES
+
+MAA_INLINE PromptEncoder::PromptEncoder(const PromptShape& shape, Normalizer observations, Normalizer actions,
+                                        float limit)
+    : shape_(shape), observations_(std::move(observations)), actions_(std::move(actions)), limit_(limit) {
+  require(shape.steps > 0 && shape.sequence > 0 && shape.steps % shape.sequence == 0,
+          "prompt: expected steps that are a multiple of the sequence length, found ", shape.steps, " and ",
+          shape.sequence);
+}
+
+MAA_INLINE void PromptEncoder::require_usable(const Trajectory& trajectory, bool success_needed) const {
+  const auto text = problem(trajectory, success_needed);
+  require(text.empty(), "prompt: ", text);
+}
+
+MAA_INLINE void PromptEncoder::write_trajectory(const Trajectory& trajectory,
+                                                MatrixView<float> features) const {
+  const Index chunk_size = observations_.features() + shape_.sequence * actions_.features();
+  for (Index segment = 0; segment < shape_.segments; ++segment) {
+    for (Index chunk = 0; chunk < shape_.steps / shape_.sequence; ++chunk) {
+      const Index step = sequence_start(trajectory, segment, chunk);
+      float* out = features.row(segment) + chunk * chunk_size;
+      out = write(trajectory.observations().row(step), observations_, out);
+      for (Index i = 0; i < shape_.sequence; ++i) {
+        out = write(trajectory.actions().row(step + i), actions_, out);
+      }
+    }
+  }
+}
+
+MAA_INLINE void PromptEncoder::write_pairs(const Trajectory& trajectory, MatrixView<float> observations,
+                                           MatrixView<float> actions) const {
+  for (Index row = 0; row < shape_.pairs(); ++row) {
+    const Index chunk = row % shape_.steps / shape_.sequence;
+    const Index step = sequence_start(trajectory, row / shape_.steps, chunk) + row % shape_.sequence;
+    std::copy_n(trajectory.observations().row(step), observations.cols, observations.row(row));
+    std::copy_n(trajectory.actions().row(step), actions.cols, actions.row(row));
+  }
+}
+
+MAA_INLINE void PromptEncoder::write_spread_pairs(const Trajectory& trajectory,
+                                                  MatrixView<float> observations,
+                                                  MatrixView<float> actions) const {
+  const Index count = observations.rows / shape_.segments;
+  for (Index row = 0; row < observations.rows; ++row) {
+    const Index segment = row / count;
+    const Index first = segment_start(trajectory, segment);
+    const Index length =
+        shape_.from == PromptSteps::first ? shape_.steps : segment_start(trajectory, segment + 1) - first;
+    const Index step = first + row % count * length / count;
+    std::copy_n(trajectory.observations().row(step), observations.cols, observations.row(row));
+    std::copy_n(trajectory.actions().row(step), actions.cols, actions.row(row));
+  }
+}
+
+MAA_INLINE void PromptEncoder::write_success(const Trajectory& trajectory, MatrixView<float> features) const {
+  for (Index segment = 0; segment < shape_.segments; ++segment) {
+    float* out = features.row(segment);
+    if (shape_.kind == PromptKind::success && !trajectory.success_step) {
+      std::fill_n(out, features.cols, 0.0f);
+      continue;
+    }
+    const Index first = shape_.kind == PromptKind::success
+                            ? *trajectory.success_step + 1
+                            : segment_start(trajectory, segment + 1) - shape_.success_states;
+    for (Index i = 0; i < shape_.success_states; ++i) {
+      const Index step = std::min(first + i, trajectory.length() - 1);
+      out = write(trajectory.observations().row(step), observations_, out);
+    }
+  }
+}
+
+MAA_INLINE Index PromptEncoder::sequence_start(const Trajectory& trajectory, Index segment,
+                                               Index chunk) const {
+  const Index first = segment_start(trajectory, segment);
+  const Index chunks = shape_.steps / shape_.sequence;
+  if (shape_.from == PromptSteps::first || chunks == 1) {
+    return first + chunk * shape_.sequence;
+  }
+  const Index room = segment_start(trajectory, segment + 1) - first - shape_.sequence;
+  return first + room * chunk / (chunks - 1);
+}
+
+MAA_INLINE std::string PromptEncoder::problem(const Trajectory& trajectory, bool success_needed) const {
+  if (trajectory.observation_size() != observations_.features() ||
+      trajectory.action_size() != actions_.features()) {
+    return concatenate("expected ", observations_.features(), " observations and ", actions_.features(),
+                       " actions, found ", trajectory.observation_size(), " and ", trajectory.action_size());
+  }
+  const Index needed = shape_.segments * std::max(shape_.steps, shape_.success_states);
+  if (trajectory.length() < needed) {
+    return concatenate("expected at least ", needed, " steps, found ", trajectory.length());
+  }
+  if (success_needed && shape_.kind == PromptKind::success && !trajectory.success_step) {
+    return "expected a trajectory that reaches success (this generator is conditioned on the states after "
+           "it), found "
+           "none";
+  }
+  return {};
+}
+
+MAA_INLINE float* PromptEncoder::write(const float* values, const Normalizer& normalizer, float* out) const {
+  for (Index j = 0; j < normalizer.features(); ++j) {
+    out[j] = std::clamp((values[j] - normalizer.offset[j]) * normalizer.scale[j], -limit_, limit_);
+  }
+  return out + normalizer.features();
+}
+
+#endif
 
 MAA_NAMESPACE_END

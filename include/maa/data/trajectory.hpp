@@ -1,14 +1,25 @@
 // One demonstration: what a policy saw and did, step by step.
 #pragma once
 
-#include <maa/core/finite.hpp>
-#include <maa/interop/xtensor.hpp>
-#include <maa/io/npz.hpp>
-#include <maa/io/safetensors.hpp>
+#include <maa/core/buffer.hpp>
+#include <maa/core/views.hpp>
 
 #include <filesystem>
 #include <optional>
 #include <string>
+
+#if MAA_BODIES
+#include <maa/core/finite.hpp>
+#include <maa/io/npz.hpp>
+#include <maa/io/safetensors.hpp>
+
+#include <charconv>
+#endif
+
+namespace xt {
+template <class Derived>
+class xexpression;  // so that who uses no xtensor need not read it
+}
 
 MAA_NAMESPACE_BEGIN
 
@@ -18,32 +29,18 @@ class Trajectory {
  public:
   Trajectory() = default;
   // All zero, to be filled.
-  Trajectory(Index length, Index observation_size, Index action_size)
-      : length_(length), observation_size_(observation_size), action_size_(action_size) {
-    require(length >= 0 && observation_size >= 0 && action_size >= 0,
-            "trajectory: expected sizes of at least 0, found ", length, " steps of ", observation_size,
-            " observations and ", action_size, " actions");
-    require(length <= size_limit && observation_size <= size_limit && action_size <= size_limit,
-            "trajectory: expected sizes of at most ", size_limit, ", found ", length, " steps of ",
-            observation_size, " observations and ", action_size, " actions");
-    observations_ = Buffer<float>(length * observation_size);
-    actions_ = Buffer<float>(length * action_size);
-  }
+  Trajectory(Index length, Index observation_size, Index action_size);
   // Copies observations [T, O] and actions [T, A].
-  Trajectory(MatrixView<const float> observations, MatrixView<const float> actions)
-      : Trajectory(observations.rows, observations.cols, actions.cols) {
-    require_shape(actions, length_, action_size_, "trajectory: actions");
-    copy_rows(observations, observations_);
-    copy_rows(actions, actions_);
-  }
+  Trajectory(MatrixView<const float> observations, MatrixView<const float> actions);
   // From 2-D xtensor expressions of any number type.
   template <class Observations, class Actions>
   Trajectory(const xt::xexpression<Observations>& observations, const xt::xexpression<Actions>& actions)
-      : Trajectory(rows_of(observations, "observations"), cols_of(observations), cols_of(actions)) {
-    require(rows_of(actions, "actions") == length_, "trajectory: expected ", length_, " actions, found ",
-            rows_of(actions, "actions"));
-    observations_ = to_buffer<float>(observations);
-    actions_ = to_buffer<float>(actions);
+      : Trajectory(size_of(observations, 0, "observations"), size_of(observations, 1, "observations"),
+                   size_of(actions, 1, "actions")) {
+    require(size_of(actions, 0, "actions") == length_, "trajectory: expected ", length_, " actions, found ",
+            size_of(actions, 0, "actions"));
+    copy_expression(observations, this->observations());
+    copy_expression(actions, this->actions());
   }
 
   Index length() const noexcept { return length_; }
@@ -66,12 +63,7 @@ class Trajectory {
     return target_actions_ ? MatrixView<const float>(target_actions_->data(), length_, action_size_)
                            : MatrixView<const float>(nullptr, 0, action_size_);
   }
-  void set_target_actions(MatrixView<const float> target_actions) {
-    require_shape(target_actions, length_, action_size_, "trajectory: target actions");
-    Buffer<float> copy(length_ * action_size_);
-    copy_rows(target_actions, copy);
-    target_actions_ = std::move(copy);
-  }
+  void set_target_actions(MatrixView<const float> target_actions);
 
   // The first step in which the task was solved; none if it was not, or if unknown.
   std::optional<Index> success_step;
@@ -80,46 +72,27 @@ class Trajectory {
   std::int64_t run = 0;
 
   // Error unless there is at least one step, all numbers are finite and success_step is one of the steps.
-  void validate() const {
-    require(length_ > 0 && observation_size_ > 0 && action_size_ > 0, "trajectory of task '", task,
-            "': expected steps, observations and actions, found ", length_, " steps of ", observation_size_,
-            " and ", action_size_);
-    require_finite(observations_, observation_size_, "observation");
-    require_finite(actions_, action_size_, "action");
-    if (target_actions_) {
-      require_finite(*target_actions_, action_size_, "target action");
-    }
-    require(!success_step || (*success_step >= 0 && *success_step < length_), "trajectory of task '", task,
-            "': expected a success step below ", length_, ", found ", success_step.value_or(0));
-  }
+  void validate() const;
 
  private:
   static constexpr Index size_limit = Index{1} << 30;  // products of two cannot overflow
 
   template <class Expression>
-  static Index rows_of(const xt::xexpression<Expression>& array, const char* what) {
+  static Index size_of(const xt::xexpression<Expression>& array, Index axis, const char* what) {
     const auto dimension = array.derived_cast().dimension();
     require(dimension == 2, "trajectory: ", what, ": expected 2 dimensions, found ", dimension);
-    return static_cast<Index>(array.derived_cast().shape()[0]);
+    return static_cast<Index>(array.derived_cast().shape()[static_cast<std::size_t>(axis)]);
   }
   template <class Expression>
-  static Index cols_of(const xt::xexpression<Expression>& array) {
-    const auto dimension = array.derived_cast().dimension();
-    require(dimension == 2, "trajectory: expected 2 dimensions, found ", dimension);
-    return static_cast<Index>(array.derived_cast().shape()[1]);
-  }
-  static void copy_rows(MatrixView<const float> from, Buffer<float>& to) {
-    auto* next = to.data();
-    for (Index i = 0; i < from.rows; ++i) {
-      const auto row = from.row_span(i);
-      next = std::copy(row.begin(), row.end(), next);
+  static void copy_expression(const xt::xexpression<Expression>& array, MatrixView<float> to) {
+    for (Index i = 0; i < to.rows; ++i) {
+      for (Index j = 0; j < to.cols; ++j) {
+        to(i, j) = static_cast<float>(array.derived_cast()(i, j));
+      }
     }
   }
-  void require_finite(const Buffer<float>& values, Index size, const char* what) const {
-    const auto bad = first_nonfinite(values.span());
-    require(bad < 0, "trajectory of task '", task, "': expected finite numbers, found ",
-            bad < 0 ? 0.0f : values[bad], " in ", what, " ", bad % size, " of step ", bad / size);
-  }
+  static void copy_rows(MatrixView<const float> from, Buffer<float>& to);
+  void require_finite(const Buffer<float>& values, Index size, const char* what) const;
 
   Index length_ = 0;
   Index observation_size_ = 0;
@@ -128,6 +101,19 @@ class Trajectory {
   Buffer<float> actions_;
   std::optional<Buffer<float>> target_actions_;
 };
+
+// Reads .npz or .safetensors with the arrays
+//     observations [T, O], actions [T, A], optional target_actions [T, A] (float or integer; stored as
+//     float32), optional success: a flag per step [T] (bool, or numbers 0 and 1), or the first successful
+//     step (-1: none), optional run (integer) and task (text): arrays in .npz, metadata in .safetensors.
+// The result is validated. Error names file, array, expected and found.
+Trajectory load_trajectory(const std::filesystem::path& path);
+
+// Writes .npz or .safetensors, by the extension, atomically; Error for an invalid trajectory, which is not
+// written.
+void save_trajectory(const std::filesystem::path& path, const Trajectory& trajectory);
+
+#if MAA_BODIES
 
 namespace detail {
 
@@ -225,12 +211,60 @@ inline Trajectory load_trajectory_safetensors(const std::filesystem::path& path,
 
 }  // namespace detail
 
-// Reads .npz or .safetensors with the arrays
-//     observations [T, O], actions [T, A], optional target_actions [T, A] (float or integer; stored as
-//     float32), optional success: a flag per step [T] (bool, or numbers 0 and 1), or the first successful
-//     step (-1: none), optional run (integer) and task (text): arrays in .npz, metadata in .safetensors.
-// The result is validated. Error names file, array, expected and found.
-inline Trajectory load_trajectory(const std::filesystem::path& path) {
+MAA_INLINE Trajectory::Trajectory(Index length, Index observation_size, Index action_size)
+    : length_(length), observation_size_(observation_size), action_size_(action_size) {
+  require(length >= 0 && observation_size >= 0 && action_size >= 0,
+          "trajectory: expected sizes of at least 0, found ", length, " steps of ", observation_size,
+          " observations and ", action_size, " actions");
+  require(length <= size_limit && observation_size <= size_limit && action_size <= size_limit,
+          "trajectory: expected sizes of at most ", size_limit, ", found ", length, " steps of ",
+          observation_size, " observations and ", action_size, " actions");
+  observations_ = Buffer<float>(length * observation_size);
+  actions_ = Buffer<float>(length * action_size);
+}
+
+MAA_INLINE Trajectory::Trajectory(MatrixView<const float> observations, MatrixView<const float> actions)
+    : Trajectory(observations.rows, observations.cols, actions.cols) {
+  require_shape(actions, length_, action_size_, "trajectory: actions");
+  copy_rows(observations, observations_);
+  copy_rows(actions, actions_);
+}
+
+MAA_INLINE void Trajectory::set_target_actions(MatrixView<const float> target_actions) {
+  require_shape(target_actions, length_, action_size_, "trajectory: target actions");
+  Buffer<float> copy(length_ * action_size_);
+  copy_rows(target_actions, copy);
+  target_actions_ = std::move(copy);
+}
+
+MAA_INLINE void Trajectory::validate() const {
+  require(length_ > 0 && observation_size_ > 0 && action_size_ > 0, "trajectory of task '", task,
+          "': expected steps, observations and actions, found ", length_, " steps of ", observation_size_,
+          " and ", action_size_);
+  require_finite(observations_, observation_size_, "observation");
+  require_finite(actions_, action_size_, "action");
+  if (target_actions_) {
+    require_finite(*target_actions_, action_size_, "target action");
+  }
+  require(!success_step || (*success_step >= 0 && *success_step < length_), "trajectory of task '", task,
+          "': expected a success step below ", length_, ", found ", success_step.value_or(0));
+}
+
+MAA_INLINE void Trajectory::copy_rows(MatrixView<const float> from, Buffer<float>& to) {
+  auto* next = to.data();
+  for (Index i = 0; i < from.rows; ++i) {
+    const auto row = from.row_span(i);
+    next = std::copy(row.begin(), row.end(), next);
+  }
+}
+
+MAA_INLINE void Trajectory::require_finite(const Buffer<float>& values, Index size, const char* what) const {
+  const auto bad = first_nonfinite(values.span());
+  require(bad < 0, "trajectory of task '", task, "': expected finite numbers, found ",
+          bad < 0 ? 0.0f : values[bad], " in ", what, " ", bad % size, " of step ", bad / size);
+}
+
+MAA_INLINE Trajectory load_trajectory(const std::filesystem::path& path) {
   const auto where = "'" + path.string() + "'";
   const auto kind = path.extension();
   require(kind == ".npz" || kind == ".safetensors", where,
@@ -245,9 +279,7 @@ inline Trajectory load_trajectory(const std::filesystem::path& path) {
   return trajectory;
 }
 
-// Writes .npz or .safetensors, by the extension, atomically; Error for an invalid trajectory, which is not
-// written.
-inline void save_trajectory(const std::filesystem::path& path, const Trajectory& trajectory) {
+MAA_INLINE void save_trajectory(const std::filesystem::path& path, const Trajectory& trajectory) {
   trajectory.validate();
   const auto kind = path.extension();
   const std::int64_t success = trajectory.success_step.value_or(-1);
@@ -280,5 +312,7 @@ inline void save_trajectory(const std::filesystem::path& path, const Trajectory&
   writer.set_metadata("run", concatenate(trajectory.run));
   writer.write(path);
 }
+
+#endif
 
 MAA_NAMESPACE_END

@@ -1,102 +1,80 @@
-// Training of the models in order: autoencoder -> embedder -> denoiser -> behavior. Each stage trains its
-// part of the parameters and leaves the rest as it is; the last trains all.
+// Training of a generator by a recipe: the loop over a stage's steps, with validation, checkpoints and the
+// way back from them. What the stages are and in which order is the recipe's: overloads of train_stages().
 #pragma once
 
-#include <maa/generator/autoencoder_stage.hpp>
-#include <maa/generator/behavior_stage.hpp>
-#include <maa/generator/denoiser_stage.hpp>
-#include <maa/generator/embedder_stage.hpp>
+#include <maa/core/content_hash.hpp>
+#include <maa/generator/file.hpp>
+#include <maa/generator/training_data.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
+
+// A stage of training: a loss of one part of the parameters. `weights` and `gradients` are flat arrays of
+// Part, gradients arrive zeroed; `rng` and `step` determine the batch. It may also have
+// write_fallback(weights, state), which then is called with the weights of the best validation.
+template <class S, class Backend>
+concept Stage = requires(S& stage, std::span<const typename Backend::template Element<float>> weights,
+                         std::span<typename Backend::template Element<float>> gradients, Rng rng,
+                         Index step) {
+  parameter_count<typename S::Part>;
+  { S::name } -> std::convertible_to<std::string_view>;
+  { stage.options() } -> std::convertible_to<const TrainOptions&>;
+  stage.loss(weights, gradients, rng, step);
+  { stage.validation(weights) } -> std::same_as<std::optional<double>>;
+};
 
 template <class Network, class Config, class Backend>
 class Fitting {
  public:
   using State = GeneratorState<Network, Config>;
   using Model = typename State::Model;
+  using Data = TrainingData<Network, Config>;
 
-  Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options,
-          const TrainCallback& callback)
-      : backend_(backend), options_(options), callback_(callback), data_(dataset, options, state_) {
+  // `what` names all that must be the same for training to go on from a checkpoint. All arguments must
+  // outlive it.
+  Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options, bool standardize,
+          Fields what, const TrainCallback& callback)
+      : backend_(backend),
+        options_(options),
+        callback_(callback),
+        fingerprint_(std::move(what)),
+        data_(dataset, options, standardize, state_) {
     initialize<Model>(state_.parameters.span(), Rng(options.seed));
-    state_.diffusion = options.denoiser.diffusion;
-    state_.sampling = options.sampling;
-    require(!options.guidance.empty(), "fit: expected at least one guidance, found none");
-    state_.guidance = options.guidance;
-    options.behavior.restoring_pairs.check(Network::observation_size, Network::action_size, "fit");
-    state_.restoring_pairs = options.behavior.restoring_pairs;
-    for (auto* train : {&options_.autoencoder.train, &options_.embedder.train, &options_.denoiser.train,
-                        &options_.behavior.train}) {
-      train->seed = Rng(options.seed).fork(0x7261696eu + static_cast<std::uint64_t>(seeds_++)).next_u64();
+    state_.settings.diffusion = options.diffusion;
+    state_.settings.sampling = options.sampling;
+    state_.settings.guidance = options.guidance;
+    for (auto& field : structure_of<Model>("model.")) {
+      fingerprint_.push_back(std::move(field));
+    }
+    fingerprint_.push_back({"data", concatenate(dataset.content_hash())});
+    for (auto& field : fingerprint_) {
+      field.name.insert(0, fingerprint_prefix);
     }
     read_checkpoint();
   }
 
-  // False if the callback stopped training; the checkpoint, if one was asked for, then holds where it was.
-  bool run() {
-    AutoencoderStage<Network, Config, Backend> autoencoder(backend_, data_, options_.autoencoder);
-    if (!train(autoencoder, 0)) {
-      return false;
-    }
-    EmbedderStage<Network, Config, Backend> embedder(backend_, data_, options_.embedder);
-    if (!train(embedder, embedder_offset)) {
-      return false;
-    }
-    auto latents = autoencoder.encode_all(constants<typename Model::AutoencoderModel>(0).span());
-    normalize_latents(latents);
-    auto conditions = embedder.embed_all(constants<typename Model::EmbedderModel>(embedder_offset).span(),
-                                         options_.denoiser.normalize_condition, options_.condition, state_);
-    DenoiserStage<Network, Config, Backend> denoiser(backend_, data_, options_.denoiser, std::move(latents),
-                                                     std::move(conditions));
-    if (!train(denoiser, denoiser_offset)) {
-      return false;
-    }
-    BehaviorStage<Network, Config, Backend> behavior(backend_, data_, state_, options_.behavior);
-    if (!train(behavior, parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>)) {
-      return false;
-    }
-    state_.known_prompts = KnownPrompts(
-        embedder.conditions(constants<typename Model::EmbedderModel>(embedder_offset).span(), state_),
-        Model::condition_size);
-    if (!options_.checkpoint.empty()) {
-      std::filesystem::remove(options_.checkpoint);
-    }
-    return true;
+  const Backend& backend() const { return backend_; }
+  const Data& data() const { return data_; }
+  State& state() { return state_; }
+
+  // The options of a stage with its own stream of random numbers.
+  template <class StageOptions>
+  StageOptions seeded(StageOptions options, std::uint64_t stream) const {
+    options.train.seed = Rng(options_.seed).fork(0x7261696eu + stream).next_u64();
+    return options;
   }
-
-  State&& take_state() { return std::move(state_); }
-
- private:
-  static constexpr Index stage_count = 4;
-  static constexpr const char* best_prefix = "best.";
-  static constexpr const char* best_loss = "best_loss";
-  static constexpr Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
-  static constexpr Index denoiser_offset = embedder_offset + parameter_count<typename Model::EmbedderModel>;
-
-  template <class Part>
-  std::span<float> part(Index offset) {
-    return state_.parameters.span().subspan(static_cast<std::size_t>(offset),
-                                            static_cast<std::size_t>(parameter_count<Part>));
-  }
-
-  // The same where ops can read it.
+  // Part's share of the parameters, from `offset` on, where ops can read it.
   template <class Part>
   typename Backend::template Constants<float> constants(Index offset) {
     const auto session = backend_.session();
     return {backend_, part<Part>(offset)};
   }
 
-  // The best result() of a stage so far, by its validation; no loss: none was measured.
-  struct Best {
-    std::optional<double> loss;
-    Buffer<float> weights;
-  };
-
-  // Trains one stage from `offset` in the parameters on; skips it if the checkpoint is past it.
-  template <class Stage>
-  bool train(Stage& stage, Index offset) {
-    using Part = typename Stage::Part;
+  // Trains one stage from `offset` in the parameters on; skips it if the checkpoint is past it. False if the
+  // callback stopped it; the checkpoint, if one was asked for, then holds where it was.
+  template <Stage<Backend> S>
+  bool train(S& stage, Index offset) {
+    using Part = typename S::Part;
     const Index number = stage_++;
     if (number < resume_stage_ || stage.options().steps == 0) {
       return true;
@@ -117,22 +95,15 @@ class Fitting {
     while (!trainer.finished()) {
       const Rng rng = trainer.step_rng();
       const Index step = trainer.step_count();
-      auto progress = trainer.step([&](auto weights, auto gradients) {
-        if constexpr (requires { stage.loss(backend_, weights, gradients, rng, step); }) {
-          return stage.loss(backend_, weights, gradients, rng, step);
-        } else {
-          return stage.loss(weights, gradients, rng, step);
-        }
-      });
-      progress.stage = Stage::name;
+      auto progress = trainer.step(
+          [&](auto weights, auto gradients) { return stage.loss(weights, gradients, rng, step); });
+      progress.stage = S::name;
       if (trainer.step_count() % options_.validation_every == 0 || trainer.finished()) {
         progress.validation = stage.validation(trainer.result().span());
-        if constexpr (requires { stage.keep(); }) {
-          const auto found = progress.validation;
-          if (stage.keep() != Keep::last && found && (best.loss ? *found < *best.loss : is_finite(*found))) {
-            best = {found, Buffer<float>(trainer.result().size())};
-            download(backend_, trainer.result().span(), best.weights.span());
-          }
+        const auto found = progress.validation;
+        if (keeps_best<S> && found && (best.loss ? *found < *best.loss : is_finite(*found))) {
+          best = {found, Buffer<float>(trainer.result().size())};
+          download(backend_, trainer.result().span(), best.weights.span());
         }
       }
       const bool go_on = !callback_ || callback_(progress);
@@ -144,12 +115,8 @@ class Fitting {
         return false;
       }
     }
-    if constexpr (requires { stage.keep(); }) {
-      if (best.loss && stage.keep() == Keep::best) {
-        std::copy(best.weights.begin(), best.weights.end(), target.begin());
-        return true;
-      }
-      if (best.loss && Model::has_head) {
+    if constexpr (keeps_best<S>) {
+      if (best.loss) {
         stage.write_fallback(best.weights.span(), state_);
       }
     }
@@ -157,65 +124,40 @@ class Fitting {
     return true;
   }
 
-  void normalize_latents(Buffer<float>& latents) {
-    constexpr Index numbers = Model::latent_numbers;
-    constexpr Index size = Config::latent_size;
-    const Index count = latents.size() / numbers;
-    if (options_.denoiser.latent_scaling == LatentScaling::standard) {
-      state_.latent =
-          Normalizer::standard(MatrixView<const float>(latents.data(), count, numbers), 1e-6, 1e-3);
-    } else {
-      // Minimum and maximum are pooled over the tokens.
-      const auto pooled =
-          Normalizer::limits(MatrixView<const float>(latents.data(), count * Network::token_count, size));
-      state_.latent = Normalizer(numbers);
-      for (Index token = 0; token < Network::token_count; ++token) {
-        std::copy_n(pooled.offset.data(), size, state_.latent.offset.data() + token * size);
-        std::copy_n(pooled.scale.data(), size, state_.latent.scale.data() + token * size);
-      }
+  // Error if the checkpoint was of a stage that the recipe does not have.
+  void finish() {
+    require(!resume_reader_, "checkpoint ", options_.checkpoint.string(), ": expected one of the recipe's ",
+            stage_, " stages, found number ", resume_stage_);
+    if (!options_.checkpoint.empty()) {
+      std::filesystem::remove(options_.checkpoint);
     }
-    state_.latent.apply({latents.data(), count, numbers});
   }
 
-  // What must be the same for training to go on from a checkpoint.
-  std::string fingerprint() const {
-    const auto text = [](const TrainOptions& o) {
-      return concatenate(o.steps, "/", o.batch, "/", o.learning_rate.base, "/", o.weight_decay, "/", o.seed,
-                         " ");
-    };
-    return concatenate("maa ", parameter_count<Model>, " parameters, ", data_.dataset.policy_count(),
-                       " policies, ", data_.dataset.trajectories.size(), " trajectories, ",
-                       text(options_.autoencoder.train), text(options_.embedder.train),
-                       text(options_.denoiser.train), text(options_.behavior.train), "condition ",
-                       static_cast<int>(options_.condition), ", ", validation_text());
+ private:
+  static constexpr const char* best_prefix = "best.";
+  static constexpr const char* best_loss = "best_loss";
+  static constexpr std::string_view fingerprint_prefix = "fit.";
+  template <class S>
+  static constexpr bool keeps_best = requires(S& stage, std::span<const float> weights, State& state) {
+    stage.write_fallback(weights, state);
+  };
+
+  template <class Part>
+  std::span<float> part(Index offset) {
+    return state_.parameters.span().subspan(static_cast<std::size_t>(offset),
+                                            static_cast<std::size_t>(parameter_count<Part>));
   }
-  std::string validation_text() const {
-    const auto& behavior = options_.behavior;
-    std::string text = concatenate("width ", behavior.huber_width, ", demonstrations");
-    for (const Index count : behavior.demonstrations) {
-      text += concatenate(" ", count);
-    }
-    if (!behavior.restoring_pairs.empty()) {
-      text += concatenate(", restoring with ", behavior.restoring_pairs.gain, " and ",
-                          behavior.restoring_pairs.deviation);
-    }
-    if (!behavior.validation_tasks.empty()) {
-      text += concatenate(", keeping ", static_cast<int>(behavior.keep), " by ", behavior.validation_prompts,
-                          " prompts every ", options_.validation_every, " steps of");
-      for (const auto& task : behavior.validation_tasks) {
-        text += " " + task;
-      }
-      text += " with guidance";
-      for (const double guidance : options_.guidance) {
-        text += concatenate(" ", guidance);
-      }
-    }
-    return text;
-  }
+
+  // The best result() of a stage so far, by its validation; no loss: none was measured.
+  struct Best {
+    std::optional<double> loss;
+    Buffer<float> weights;
+  };
+
   template <class Part>
   void write_checkpoint(Index stage, const Trainer<float, Backend>& trainer, const Best& best) const {
     SafetensorsWriter writer;
-    writer.set_metadata("fingerprint", fingerprint());
+    set_metadata(writer, fingerprint_);
     writer.add_scalar("stage", static_cast<std::int64_t>(stage));
     add_parameters(writer, tensors_of<Model>("parameters."), state_.parameters.span());
     trainer.save(writer, "trainer.");
@@ -230,24 +172,21 @@ class Fitting {
       return;
     }
     auto reader = std::make_unique<SafetensorsReader>(options_.checkpoint);
-    const auto found = reader->metadata().find("fingerprint");
-    require(found != reader->metadata().end() && found->second == fingerprint(), "checkpoint ",
-            options_.checkpoint.string(), ": expected the same data and options (", fingerprint(),
-            "), found ", found == reader->metadata().end() ? "none" : found->second,
-            "; remove it to start anew");
+    const auto different = differences(fingerprint_, reader->metadata(), fingerprint_prefix);
+    require(different.empty(), "checkpoint ", options_.checkpoint.string(),
+            ": expected the same data, model and options: ", different, "; remove it to start anew");
     resume_stage_ = reader->template read<std::int64_t>("stage", {})[0];
-    require(resume_stage_ >= 0 && resume_stage_ < stage_count, reader->path(),
-            ": expected a stage from 0 to ", stage_count - 1, ", found ", resume_stage_);
+    require(resume_stage_ >= 0, reader->path(), ": expected a stage from 0 on, found ", resume_stage_);
     read_parameters(*reader, tensors_of<Model>("parameters."), state_.parameters.span());
     resume_reader_ = std::move(reader);
   }
 
   const Backend& backend_;
-  FitOptions options_;
+  const FitOptions& options_;
   const TrainCallback& callback_;
+  Fields fingerprint_;
   State state_;
-  TrainingData<Network, Config> data_;
-  Index seeds_ = 0;
+  Data data_;
   Index stage_ = 0;
   Index resume_stage_ = 0;
   std::unique_ptr<SafetensorsReader> resume_reader_;

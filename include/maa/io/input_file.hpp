@@ -15,9 +15,7 @@ MAA_NAMESPACE_BEGIN
 
 namespace detail {
 
-inline std::string errno_text(int code) {
-  return std::generic_category().message(code);
-}
+std::string errno_text(int code);
 
 // Owns an open file descriptor.
 class FileDescriptor {
@@ -45,45 +43,59 @@ class FileDescriptor {
 // threads. A file that shrinks after opening gives an Error, not a signal as a memory map would.
 class InputFile {
  public:
-  explicit InputFile(const std::filesystem::path& path) : path_(path.string()) {
-    // O_NONBLOCK: opening a pipe must not wait for a writer; regular files ignore it.
-    file_ = detail::FileDescriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    require(file_.get() >= 0, "cannot open '", path_, "': ", detail::errno_text(errno));
-    struct stat status {};
-    require(::fstat(file_.get(), &status) == 0, "cannot examine '", path_, "': ", detail::errno_text(errno));
-    require(S_ISREG(status.st_mode), "'", path_, "': expected a regular file");
-    size_ = static_cast<Index>(status.st_size);
-  }
+  explicit InputFile(const std::filesystem::path& path);
 
   const std::string& path() const noexcept { return path_; }
   // Bytes at the time of opening.
   Index size() const noexcept { return size_; }
 
   // Fills `bytes` from the file, beginning at byte `offset`.
-  void read_at(Index offset, std::span<std::byte> bytes) const {
-    while (!bytes.empty()) {
-      const auto count = ::pread(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
-      if (count < 0 && errno == EINTR) {
-        continue;
-      }
-      require(count >= 0, "cannot read '", path_, "' at byte ", offset, ": ", detail::errno_text(errno));
-      require(count > 0, "'", path_, "': expected ", bytes.size(), " more bytes at byte ", offset,
-              ", found the end of the file");
-      offset += count;
-      bytes = bytes.subspan(static_cast<std::size_t>(count));
-    }
-  }
+  void read_at(Index offset, std::span<std::byte> bytes) const;
 
-  Buffer<std::byte> read_all() const {
-    Buffer<std::byte> bytes(size_);
-    read_at(0, bytes.span());
-    return bytes;
-  }
+  Buffer<std::byte> read_all() const;
 
  private:
   std::string path_;
   detail::FileDescriptor file_;
   Index size_ = 0;
 };
+
+#if MAA_BODIES
+
+MAA_INLINE std::string detail::errno_text(int code) {
+  return std::generic_category().message(code);
+}
+
+MAA_INLINE InputFile::InputFile(const std::filesystem::path& path) : path_(path.string()) {
+  // O_NONBLOCK: opening a pipe must not wait for a writer; regular files ignore it.
+  file_ = detail::FileDescriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  require(file_.get() >= 0, "cannot open '", path_, "': ", detail::errno_text(errno));
+  struct stat status {};
+  require(::fstat(file_.get(), &status) == 0, "cannot examine '", path_, "': ", detail::errno_text(errno));
+  require(S_ISREG(status.st_mode), "'", path_, "': expected a regular file");
+  size_ = static_cast<Index>(status.st_size);
+}
+
+MAA_INLINE void InputFile::read_at(Index offset, std::span<std::byte> bytes) const {
+  while (!bytes.empty()) {
+    const auto count = ::pread(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) {
+      continue;
+    }
+    require(count >= 0, "cannot read '", path_, "' at byte ", offset, ": ", detail::errno_text(errno));
+    require(count > 0, "'", path_, "': expected ", bytes.size(), " more bytes at byte ", offset,
+            ", found the end of the file");
+    offset += count;
+    bytes = bytes.subspan(static_cast<std::size_t>(count));
+  }
+}
+
+MAA_INLINE Buffer<std::byte> InputFile::read_all() const {
+  Buffer<std::byte> bytes(size_);
+  read_at(0, bytes.span());
+  return bytes;
+}
+
+#endif
 
 MAA_NAMESPACE_END

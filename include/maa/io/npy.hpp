@@ -8,6 +8,7 @@
 #include <maa/io/shape.hpp>
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
 
 MAA_NAMESPACE_BEGIN
@@ -24,6 +25,144 @@ struct NpyHeader {
   Index count = 0;        // elements
   Index data_offset = 0;  // bytes before the first element
 };
+
+// Checks magic, version, header and that the data has exactly the size that dtype and shape say.
+NpyHeader parse_npy(std::span<const std::byte> bytes, const std::string& label);
+
+template <class Stored>
+Stored load_element(const std::byte* from, bool big_endian) {
+  std::byte bytes[sizeof(Stored)];
+  std::memcpy(bytes, from, sizeof(Stored));
+  if (big_endian) {
+    std::reverse(std::begin(bytes), std::end(bytes));
+  }
+  Stored value;
+  std::memcpy(&value, bytes, sizeof(Stored));
+  return value;
+}
+
+// Where element i in C order lies in the file, in elements.
+inline Index npy_position(const NpyHeader& header, Index i) {
+  if (!header.fortran_order) {
+    return i;
+  }
+  Index position = 0;
+  Index stride = header.count;
+  for (auto d = header.shape.size(); d-- > 0;) {
+    stride /= header.shape[d];
+    position += i % header.shape[d] * stride;
+    i /= header.shape[d];
+  }
+  return position;
+}
+
+// Calls write(i, number i in C order) for every element; `convert` turns a stored element into a number.
+template <class Stored, class Convert, class Write>
+void for_each_element(const NpyHeader& header, const std::byte* data, Convert convert, Write write) {
+  constexpr auto bytes = static_cast<Index>(sizeof(Stored));
+  for (Index i = 0; i < header.count; ++i) {
+    write(i, convert(load_element<Stored>(data + npy_position(header, i) * bytes, header.big_endian)));
+  }
+}
+
+template <class T, class Stored, class Write>
+void decode_numbers(const NpyHeader& header, const std::byte* data, const std::string& label, Write write) {
+  for_each_element<Stored>(
+      header, data,
+      [&](Stored value) {
+        if constexpr (std::is_integral_v<T>) {
+          require(std::in_range<T>(value), label,
+                  ": expected numbers that fit the integer type asked for, found ", value);
+        }
+        return static_cast<T>(value);
+      },
+      write);
+}
+
+// An array of numbers from the bytes of an .npy file; `label` leads error messages. float and double take
+// every number type (rounding to nearest); integer types take integers that fit, and bools.
+template <class T>
+xt::xarray<T> decode_npy(std::span<const std::byte> bytes, const std::string& label) {
+  static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>, "use std::uint8_t for flags");
+  const auto header = parse_npy(bytes, label);
+  const auto* data = bytes.data() + header.data_offset;
+  require(header.kind != 'U', label, ": expected numbers, found text");
+  require(std::is_floating_point_v<T> || header.kind != 'f', label,
+          ": expected integers, found floating-point numbers");
+  xt::xarray<T> array(std::vector<std::size_t>(header.shape.begin(), header.shape.end()));
+  const auto write = [to = array.data()](Index i, T value) { to[i] = value; };
+  const auto size = header.item_bytes;
+  if (header.kind == 'b') {
+    for_each_element<std::uint8_t>(
+        header, data, [](std::uint8_t v) { return static_cast<T>(v != 0); }, write);
+  } else if (header.kind == 'f') {
+    if constexpr (std::is_floating_point_v<T>) {
+      const auto convert = [](auto v) { return static_cast<T>(v); };
+      size == 2
+          ? for_each_element<std::uint16_t>(
+                header, data, [](std::uint16_t v) { return static_cast<T>(float_from_float16(v)); }, write)
+      : size == 4 ? for_each_element<float>(header, data, convert, write)
+                  : for_each_element<double>(header, data, convert, write);
+    }
+  } else if (header.kind == 'i') {
+    size == 1   ? decode_numbers<T, std::int8_t>(header, data, label, write)
+    : size == 2 ? decode_numbers<T, std::int16_t>(header, data, label, write)
+    : size == 4 ? decode_numbers<T, std::int32_t>(header, data, label, write)
+                : decode_numbers<T, std::int64_t>(header, data, label, write);
+  } else {
+    size == 1   ? decode_numbers<T, std::uint8_t>(header, data, label, write)
+    : size == 2 ? decode_numbers<T, std::uint16_t>(header, data, label, write)
+    : size == 4 ? decode_numbers<T, std::uint32_t>(header, data, label, write)
+                : decode_numbers<T, std::uint64_t>(header, data, label, write);
+  }
+  return array;
+}
+
+// The dtype of T, little-endian: "<f4"; "|b1" for bool.
+template <class T>
+std::string npy_descr() {
+  static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8);
+  const char kind = std::is_same_v<T, bool>       ? 'b'
+                    : std::is_floating_point_v<T> ? 'f'
+                    : std::is_signed_v<T>         ? 'i'
+                                                  : 'u';
+  return concatenate(sizeof(T) == 1 ? '|' : '<', kind, sizeof(T));
+}
+
+// Magic, version and header, padded so that the data begins at a multiple of 64.
+std::string npy_preamble(const std::string& descr, std::span<const Index> shape);
+
+// The bytes of an .npy file in C order.
+template <class Expression>
+std::string encode_npy(const xt::xexpression<Expression>& expression) {
+  using T = std::remove_cvref_t<typename Expression::value_type>;
+  const auto& values = expression.derived_cast();
+  const std::vector<Index> shape(values.shape().begin(), values.shape().end());
+  auto text = npy_preamble(npy_descr<T>(), shape);
+  const auto numbers = to_buffer<T>(expression);
+  text.append(reinterpret_cast<const char*>(numbers.data()), numbers.span().size_bytes());
+  return text;
+}
+
+}  // namespace detail
+
+// T is float or double (takes every number type) or an integer type (takes integers that fit, and bools).
+// Error names file, expected and found.
+template <class T>
+xt::xarray<T> load_npy(const std::filesystem::path& path) {
+  const InputFile file(path);
+  return detail::decode_npy<T>(file.read_all().span(), "'" + file.path() + "'");
+}
+
+// Writes an xtensor expression atomically.
+template <class Expression>
+void save_npy(const std::filesystem::path& path, const xt::xexpression<Expression>& values) {
+  write_file_atomically(path, detail::encode_npy(values));
+}
+
+#if MAA_BODIES
+
+namespace detail {
 
 // Parses the Python dictionary in the header, e.g. {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4),
 // }.
@@ -148,8 +287,9 @@ class NpyHeaderParser {
   const std::string& label_;
 };
 
-// Checks magic, version, header and that the data has exactly the size that dtype and shape say.
-inline NpyHeader parse_npy(std::span<const std::byte> bytes, const std::string& label) {
+}  // namespace detail
+
+MAA_INLINE detail::NpyHeader detail::parse_npy(std::span<const std::byte> bytes, const std::string& label) {
   const auto byte_at = [&](std::size_t i) { return std::to_integer<std::size_t>(bytes[i]); };
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   require(bytes.size() >= 12 && text.starts_with("\x93NUMPY"), label, ": expected an .npy array, found ",
@@ -177,108 +317,7 @@ inline NpyHeader parse_npy(std::span<const std::byte> bytes, const std::string& 
   return header;
 }
 
-template <class Stored>
-Stored load_element(const std::byte* from, bool big_endian) {
-  std::byte bytes[sizeof(Stored)];
-  std::memcpy(bytes, from, sizeof(Stored));
-  if (big_endian) {
-    std::reverse(std::begin(bytes), std::end(bytes));
-  }
-  Stored value;
-  std::memcpy(&value, bytes, sizeof(Stored));
-  return value;
-}
-
-// Where element i in C order lies in the file, in elements.
-inline Index npy_position(const NpyHeader& header, Index i) {
-  if (!header.fortran_order) {
-    return i;
-  }
-  Index position = 0;
-  Index stride = header.count;
-  for (auto d = header.shape.size(); d-- > 0;) {
-    stride /= header.shape[d];
-    position += i % header.shape[d] * stride;
-    i /= header.shape[d];
-  }
-  return position;
-}
-
-// Calls write(i, number i in C order) for every element; `convert` turns a stored element into a number.
-template <class Stored, class Convert, class Write>
-void for_each_element(const NpyHeader& header, const std::byte* data, Convert convert, Write write) {
-  constexpr auto bytes = static_cast<Index>(sizeof(Stored));
-  for (Index i = 0; i < header.count; ++i) {
-    write(i, convert(load_element<Stored>(data + npy_position(header, i) * bytes, header.big_endian)));
-  }
-}
-
-template <class T, class Stored, class Write>
-void decode_numbers(const NpyHeader& header, const std::byte* data, const std::string& label, Write write) {
-  for_each_element<Stored>(
-      header, data,
-      [&](Stored value) {
-        if constexpr (std::is_integral_v<T>) {
-          require(std::in_range<T>(value), label,
-                  ": expected numbers that fit the integer type asked for, found ", value);
-        }
-        return static_cast<T>(value);
-      },
-      write);
-}
-
-// An array of numbers from the bytes of an .npy file; `label` leads error messages. float and double take
-// every number type (rounding to nearest); integer types take integers that fit, and bools.
-template <class T>
-xt::xarray<T> decode_npy(std::span<const std::byte> bytes, const std::string& label) {
-  static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>, "use std::uint8_t for flags");
-  const auto header = parse_npy(bytes, label);
-  const auto* data = bytes.data() + header.data_offset;
-  require(header.kind != 'U', label, ": expected numbers, found text");
-  require(std::is_floating_point_v<T> || header.kind != 'f', label,
-          ": expected integers, found floating-point numbers");
-  xt::xarray<T> array(std::vector<std::size_t>(header.shape.begin(), header.shape.end()));
-  const auto write = [to = array.data()](Index i, T value) { to[i] = value; };
-  const auto size = header.item_bytes;
-  if (header.kind == 'b') {
-    for_each_element<std::uint8_t>(
-        header, data, [](std::uint8_t v) { return static_cast<T>(v != 0); }, write);
-  } else if (header.kind == 'f') {
-    if constexpr (std::is_floating_point_v<T>) {
-      const auto convert = [](auto v) { return static_cast<T>(v); };
-      size == 2
-          ? for_each_element<std::uint16_t>(
-                header, data, [](std::uint16_t v) { return static_cast<T>(float_from_float16(v)); }, write)
-      : size == 4 ? for_each_element<float>(header, data, convert, write)
-                  : for_each_element<double>(header, data, convert, write);
-    }
-  } else if (header.kind == 'i') {
-    size == 1   ? decode_numbers<T, std::int8_t>(header, data, label, write)
-    : size == 2 ? decode_numbers<T, std::int16_t>(header, data, label, write)
-    : size == 4 ? decode_numbers<T, std::int32_t>(header, data, label, write)
-                : decode_numbers<T, std::int64_t>(header, data, label, write);
-  } else {
-    size == 1   ? decode_numbers<T, std::uint8_t>(header, data, label, write)
-    : size == 2 ? decode_numbers<T, std::uint16_t>(header, data, label, write)
-    : size == 4 ? decode_numbers<T, std::uint32_t>(header, data, label, write)
-                : decode_numbers<T, std::uint64_t>(header, data, label, write);
-  }
-  return array;
-}
-
-// The dtype of T, little-endian: "<f4"; "|b1" for bool.
-template <class T>
-std::string npy_descr() {
-  static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8);
-  const char kind = std::is_same_v<T, bool>       ? 'b'
-                    : std::is_floating_point_v<T> ? 'f'
-                    : std::is_signed_v<T>         ? 'i'
-                                                  : 'u';
-  return concatenate(sizeof(T) == 1 ? '|' : '<', kind, sizeof(T));
-}
-
-// Magic, version and header, padded so that the data begins at a multiple of 64.
-inline std::string npy_preamble(const std::string& descr, std::span<const Index> shape) {
+MAA_INLINE std::string detail::npy_preamble(const std::string& descr, std::span<const Index> shape) {
   auto text = concatenate("{'descr': '", descr, "', 'fortran_order': False, 'shape': (");
   for (const auto size : shape) {
     text += concatenate(size, ", ");
@@ -302,32 +341,6 @@ inline std::string npy_preamble(const std::string& descr, std::span<const Index>
   return std::string(start, sizeof start) + text;
 }
 
-// The bytes of an .npy file in C order.
-template <class Expression>
-std::string encode_npy(const xt::xexpression<Expression>& expression) {
-  using T = std::remove_cvref_t<typename Expression::value_type>;
-  const auto& values = expression.derived_cast();
-  const std::vector<Index> shape(values.shape().begin(), values.shape().end());
-  auto text = npy_preamble(npy_descr<T>(), shape);
-  const auto numbers = to_buffer<T>(expression);
-  text.append(reinterpret_cast<const char*>(numbers.data()), numbers.span().size_bytes());
-  return text;
-}
-
-}  // namespace detail
-
-// T is float or double (takes every number type) or an integer type (takes integers that fit, and bools).
-// Error names file, expected and found.
-template <class T>
-xt::xarray<T> load_npy(const std::filesystem::path& path) {
-  const InputFile file(path);
-  return detail::decode_npy<T>(file.read_all().span(), "'" + file.path() + "'");
-}
-
-// Writes an xtensor expression atomically.
-template <class Expression>
-void save_npy(const std::filesystem::path& path, const xt::xexpression<Expression>& values) {
-  write_file_atomically(path, detail::encode_npy(values));
-}
+#endif
 
 MAA_NAMESPACE_END

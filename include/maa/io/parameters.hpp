@@ -5,6 +5,8 @@
 #include <maa/core/describe.hpp>
 #include <maa/io/safetensors.hpp>
 
+#include <charconv>
+
 MAA_NAMESPACE_BEGIN
 
 namespace detail {
@@ -96,5 +98,14 @@ void read_parameters(const SafetensorsReader& reader, const std::vector<TensorIn
     std::copy(part.begin(), part.end(), values.begin() + tensor.offset);
   }
 }
+
+MAA_INSTANTIATE(add_parameters<float>)
+MAA_INSTANTIATE(add_parameters<const float>)
+MAA_INSTANTIATE(add_parameters<double>)
+MAA_INSTANTIATE(add_parameters<const double>)
+MAA_INSTANTIATE(add_parameter_copies<float>)
+MAA_INSTANTIATE(add_parameter_copies<const float>)
+MAA_INSTANTIATE(read_parameters<float>)
+MAA_INSTANTIATE(read_parameters<double>)
 
 MAA_NAMESPACE_END

@@ -8,8 +8,10 @@
 #include <maa/io/input_file.hpp>
 #include <maa/io/safetensors_header.hpp>
 
+#include <algorithm>
 #include <bit>
 #include <memory>
+#include <set>
 #include <unordered_map>
 
 MAA_NAMESPACE_BEGIN
@@ -42,44 +44,15 @@ class SafetensorsReader {
  public:
   // Error if the file is unreadable, truncated, has trailing bytes or a malformed header: see
   // safetensors_header.hpp.
-  explicit SafetensorsReader(const std::filesystem::path& path)
-      : file_(path), label_("'" + file_.path() + "'") {
-    constexpr Index header_limit = 100'000'000;  // the format's own
-    require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
-    std::uint64_t length = 0;
-    file_.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
-    require(length <= static_cast<std::uint64_t>(header_limit), label_, ": expected a header of at most ",
-            header_limit, " bytes, found ", length);
-    const auto header_size = static_cast<Index>(length);
-    require(header_size <= file_.size() - 8, label_, ": expected a header of ", header_size, " bytes, found ",
-            file_.size() - 8);
-    std::string text(length, '\0');
-    file_.read_at(8, std::as_writable_bytes(std::span(text)));
-    data_offset_ = 8 + header_size;
-    header_ = detail::parse_safetensors_header(text, file_.size() - data_offset_, label_);
-    for (std::size_t i = 0; i < header_.tensors.size(); ++i) {
-      index_.emplace(header_.tensors[i].name, i);
-    }
-  }
+  explicit SafetensorsReader(const std::filesystem::path& path);
 
   const std::string& path() const noexcept { return file_.path(); }
   // In the order of their data.
   const std::vector<TensorEntry>& tensors() const noexcept { return header_.tensors; }
-  std::vector<std::string> names() const {
-    std::vector<std::string> result;
-    for (const auto& tensor : header_.tensors) {
-      result.push_back(tensor.name);
-    }
-    return result;
-  }
+  std::vector<std::string> names() const;
   bool contains(const std::string& name) const { return index_.contains(name); }
   // Error if there is no such tensor.
-  const TensorEntry& info(const std::string& name) const {
-    const auto found = index_.find(name);
-    require(found != index_.end(), label_, ": expected a tensor ", detail::quote(name), ", found none among ",
-            header_.tensors.size(), " tensors");
-    return header_.tensors[found->second];
-  }
+  const TensorEntry& info(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const noexcept { return header_.metadata; }
 
   // T is float, double, int64, int32, uint64 or uint8. Integers are read from their own dtype (uint8 also
@@ -87,9 +60,9 @@ class SafetensorsReader {
   // name file, tensor, expected and found.
   template <class T>
   Buffer<T> read(const std::string& name, std::span<const Index> expected_shape) const {
-    const auto& tensor = checked<T>(name, expected_shape);
-    Buffer<T> values((tensor.end - tensor.begin) / dtype_info(tensor.dtype).bytes);
-    fill(tensor, values.span());
+    const auto& tensor = checked(name, expected_shape, detail::dtype_of<T>());
+    Buffer<T> values(count_of(tensor));
+    fill(tensor, detail::dtype_of<T>(), std::as_writable_bytes(values.span()));
     return values;
   }
   template <class T>
@@ -106,11 +79,10 @@ class SafetensorsReader {
   // not.
   template <class T>
   void read_into(const std::string& name, std::span<const Index> expected_shape, std::span<T> values) const {
-    const auto& tensor = checked<T>(name, expected_shape);
-    const auto count = (tensor.end - tensor.begin) / dtype_info(tensor.dtype).bytes;
-    require(static_cast<Index>(values.size()) == count, label_, ", tensor ", detail::quote(name),
-            ": expected room for ", count, " numbers, found ", values.size());
-    fill(tensor, values);
+    const auto& tensor = checked(name, expected_shape, detail::dtype_of<T>());
+    require(static_cast<Index>(values.size()) == count_of(tensor), label_, ", tensor ", detail::quote(name),
+            ": expected room for ", count_of(tensor), " numbers, found ", values.size());
+    fill(tensor, detail::dtype_of<T>(), std::as_writable_bytes(values));
   }
 
   // float or double, and refuses NaN and infinity.
@@ -133,41 +105,26 @@ class SafetensorsReader {
   }
 
  private:
-  template <class T>
-  const TensorEntry& checked(const std::string& name, std::span<const Index> expected_shape) const {
-    const auto& tensor = info(name);
-    const auto own = detail::dtype_of<T>();
-    const auto found = tensor.dtype;
-    bool readable = found == own || (own == Dtype::U8 && found == Dtype::BOOL);
-    if constexpr (std::is_floating_point_v<T>) {
-      readable = found == Dtype::F32 || found == Dtype::F64 || found == Dtype::F16 || found == Dtype::BF16;
-    }
-    require(readable, label_, ", tensor ", detail::quote(name), ": expected dtype ", dtype_info(own).name,
-            ", found ", dtype_info(found).name);
-    require(
-        std::equal(tensor.shape.begin(), tensor.shape.end(), expected_shape.begin(), expected_shape.end()),
-        label_, ", tensor ", detail::quote(name), ": expected shape ", detail::shape_text(expected_shape),
-        ", found ", detail::shape_text(tensor.shape));
-    return tensor;
+  // The tensor, if its numbers can be read as `own` and its shape is the expected one.
+  const TensorEntry& checked(const std::string& name, std::span<const Index> expected_shape, Dtype own) const;
+  static Index count_of(const TensorEntry& tensor) {
+    return (tensor.end - tensor.begin) / dtype_info(tensor.dtype).bytes;
   }
 
+  // `values` holds the tensor's numbers as dtype `own`.
+  void fill(const TensorEntry& tensor, Dtype own, std::span<std::byte> values) const;
   template <class T>
-  void fill(const TensorEntry& tensor, std::span<T> values) const {
-    if constexpr (std::is_floating_point_v<T>) {
-      if (tensor.dtype != detail::dtype_of<T>()) {
-        switch (tensor.dtype) {
-          case Dtype::F16:
-            return convert<std::uint16_t>(tensor, values, detail::float_from_float16);
-          case Dtype::BF16:
-            return convert<std::uint16_t>(tensor, values, detail::float_from_bfloat16);
-          case Dtype::F32:
-            return convert<float>(tensor, values, [](float v) { return v; });
-          default:
-            return convert<double>(tensor, values, [](double v) { return v; });
-        }
-      }
+  void convert(const TensorEntry& tensor, std::span<T> values) const {
+    switch (tensor.dtype) {
+      case Dtype::F16:
+        return convert<std::uint16_t>(tensor, values, detail::float_from_float16);
+      case Dtype::BF16:
+        return convert<std::uint16_t>(tensor, values, detail::float_from_bfloat16);
+      case Dtype::F32:
+        return convert<float>(tensor, values, [](float v) { return v; });
+      default:
+        return convert<double>(tensor, values, [](double v) { return v; });
     }
-    file_.read_at(data_offset_ + tensor.begin, std::as_writable_bytes(values));
   }
   template <class Stored, class T, class Convert>
   void convert(const TensorEntry& tensor, std::span<T> values, Convert to_number) const {
@@ -199,23 +156,15 @@ class SafetensorsWriter {
   // twice, a name that is not UTF-8, or a shape that does not hold values.size() numbers.
   template <class T>
   void add(std::string name, std::vector<Index> shape, std::span<T> values) {
-    using Number = std::remove_const_t<T>;
-    constexpr auto dtype = detail::dtype_of<Number>();
-    const auto bytes = detail::checked_bytes(shape, dtype_info(dtype).bytes);
-    require(bytes == static_cast<Index>(values.size_bytes()), "safetensors writer, tensor ",
-            detail::quote(name), ": expected the numbers of shape ", detail::shape_text(shape), ", found ",
-            values.size());
-    json_text(name);
-    require(name != "__metadata__" && names_.insert(name).second,
-            "safetensors writer: expected a new name, found ", detail::quote(name));
-    tensors_.push_back({std::move(name), dtype, std::move(shape), std::as_bytes(values), nullptr});
+    add(std::move(name), detail::dtype_of<std::remove_const_t<T>>(), std::move(shape), std::as_bytes(values),
+        nullptr);
   }
   // Takes the numbers over.
   template <class T>
   void add_owned(std::string name, std::vector<Index> shape, Buffer<T> values) {
     auto owner = std::make_shared<Buffer<T>>(std::move(values));
-    add(std::move(name), std::move(shape), owner->span());
-    tensors_.back().owner = std::move(owner);
+    const auto bytes = std::as_bytes(owner->span());
+    add(std::move(name), detail::dtype_of<T>(), std::move(shape), bytes, std::move(owner));
   }
   // One number, shape [].
   template <class T>
@@ -223,28 +172,10 @@ class SafetensorsWriter {
     add_owned(std::move(name), {}, Buffer<T>(std::span<const T>(&value, 1)));
   }
   // UTF-8. A later value replaces an earlier one.
-  void set_metadata(const std::string& key, const std::string& value) {
-    json_text(key);
-    json_text(value);
-    metadata_[key] = value;
-  }
+  void set_metadata(const std::string& key, const std::string& value);
 
   // Replaces `path` atomically; on Error the old file is untouched.
-  void write(const std::filesystem::path& path) const {
-    auto ordered = tensors_;
-    std::stable_sort(ordered.begin(), ordered.end(), [](const Tensor& a, const Tensor& b) {
-      return dtype_info(a.dtype).bytes > dtype_info(b.dtype).bytes;
-    });
-    const auto text = header_text(ordered);
-    const auto length = static_cast<std::uint64_t>(text.size());
-    AtomicFile file(path);
-    file.write(std::as_bytes(std::span(&length, 1)));
-    file.write(std::as_bytes(std::span(text)));
-    for (const auto& tensor : ordered) {
-      file.write(tensor.bytes);
-    }
-    file.commit();
-  }
+  void write(const std::filesystem::path& path) const;
 
  private:
   struct Tensor {
@@ -255,39 +186,140 @@ class SafetensorsWriter {
     std::shared_ptr<void> owner;
   };
 
-  // The text with quotes and escapes.
-  static std::string json_text(const std::string& text) {
-    try {
-      return nlohmann::json(text).dump();
-    } catch (const nlohmann::json::exception&) {
-      fail("safetensors writer: expected UTF-8, found the bytes ", detail::quote(text));
-    }
-  }
-  std::string header_text(const std::vector<Tensor>& ordered) const {
-    std::string text = "{";
-    if (!metadata_.empty()) {
-      text += "\"__metadata__\":{";
-      for (const auto& [key, value] : metadata_) {
-        text += concatenate(text.back() == '{' ? "" : ",", json_text(key), ":", json_text(value));
-      }
-      text += '}';
-    }
-    Index offset = 0;
-    for (const auto& tensor : ordered) {
-      const auto end = offset + static_cast<Index>(tensor.bytes.size());
-      text += concatenate(text.size() > 1 ? "," : "", json_text(tensor.name), ":{\"dtype\":\"",
-                          dtype_info(tensor.dtype).name, "\",\"shape\":", detail::shape_text(tensor.shape),
-                          ",\"data_offsets\":[", offset, ",", end, "]}");
-      offset = end;
-    }
-    text += '}';
-    text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins aligned
-    return text;
-  }
+  void add(std::string name, Dtype dtype, std::vector<Index> shape, std::span<const std::byte> bytes,
+           std::shared_ptr<void> owner);
+  std::string header_text(const std::vector<Tensor>& ordered) const;
 
   std::vector<Tensor> tensors_;
   std::set<std::string> names_;
   std::map<std::string, std::string> metadata_;
 };
+
+#if MAA_BODIES
+
+MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
+    : file_(path), label_("'" + file_.path() + "'") {
+  constexpr Index header_limit = 100'000'000;  // the format's own
+  require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
+  std::uint64_t length = 0;
+  file_.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
+  require(length <= static_cast<std::uint64_t>(header_limit), label_, ": expected a header of at most ",
+          header_limit, " bytes, found ", length);
+  const auto header_size = static_cast<Index>(length);
+  require(header_size <= file_.size() - 8, label_, ": expected a header of ", header_size, " bytes, found ",
+          file_.size() - 8);
+  std::string text(length, '\0');
+  file_.read_at(8, std::as_writable_bytes(std::span(text)));
+  data_offset_ = 8 + header_size;
+  header_ = detail::parse_safetensors_header(text, file_.size() - data_offset_, label_);
+  for (std::size_t i = 0; i < header_.tensors.size(); ++i) {
+    index_.emplace(header_.tensors[i].name, i);
+  }
+}
+
+MAA_INLINE std::vector<std::string> SafetensorsReader::names() const {
+  std::vector<std::string> result;
+  for (const auto& tensor : header_.tensors) {
+    result.push_back(tensor.name);
+  }
+  return result;
+}
+
+MAA_INLINE const TensorEntry& SafetensorsReader::info(const std::string& name) const {
+  const auto found = index_.find(name);
+  require(found != index_.end(), label_, ": expected a tensor ", detail::quote(name), ", found none among ",
+          header_.tensors.size(), " tensors");
+  return header_.tensors[found->second];
+}
+
+MAA_INLINE const TensorEntry& SafetensorsReader::checked(const std::string& name,
+                                                         std::span<const Index> expected_shape,
+                                                         Dtype own) const {
+  const auto& tensor = info(name);
+  const auto found = tensor.dtype;
+  const bool readable =
+      own == Dtype::F32 || own == Dtype::F64
+          ? found == Dtype::F32 || found == Dtype::F64 || found == Dtype::F16 || found == Dtype::BF16
+          : found == own || (own == Dtype::U8 && found == Dtype::BOOL);
+  require(readable, label_, ", tensor ", detail::quote(name), ": expected dtype ", dtype_info(own).name,
+          ", found ", dtype_info(found).name);
+  require(std::equal(tensor.shape.begin(), tensor.shape.end(), expected_shape.begin(), expected_shape.end()),
+          label_, ", tensor ", detail::quote(name), ": expected shape ", detail::shape_text(expected_shape),
+          ", found ", detail::shape_text(tensor.shape));
+  return tensor;
+}
+
+MAA_INLINE void SafetensorsReader::fill(const TensorEntry& tensor, Dtype own,
+                                        std::span<std::byte> values) const {
+  const auto numbers = [&]<class T>(T*) {
+    return std::span<T>(reinterpret_cast<T*>(values.data()), values.size() / sizeof(T));
+  };
+  if (own == Dtype::F32 && tensor.dtype != own) {
+    convert(tensor, numbers(static_cast<float*>(nullptr)));
+  } else if (own == Dtype::F64 && tensor.dtype != own) {
+    convert(tensor, numbers(static_cast<double*>(nullptr)));
+  } else {
+    file_.read_at(data_offset_ + tensor.begin, values);
+  }
+}
+
+MAA_INLINE void SafetensorsWriter::set_metadata(const std::string& key, const std::string& value) {
+  detail::json_text(key);
+  detail::json_text(value);
+  metadata_[key] = value;
+}
+
+MAA_INLINE void SafetensorsWriter::write(const std::filesystem::path& path) const {
+  auto ordered = tensors_;
+  std::stable_sort(ordered.begin(), ordered.end(), [](const Tensor& a, const Tensor& b) {
+    return dtype_info(a.dtype).bytes > dtype_info(b.dtype).bytes;
+  });
+  const auto text = header_text(ordered);
+  const auto length = static_cast<std::uint64_t>(text.size());
+  AtomicFile file(path);
+  file.write(std::as_bytes(std::span(&length, 1)));
+  file.write(std::as_bytes(std::span(text)));
+  for (const auto& tensor : ordered) {
+    file.write(tensor.bytes);
+  }
+  file.commit();
+}
+
+MAA_INLINE void SafetensorsWriter::add(std::string name, Dtype dtype, std::vector<Index> shape,
+                                       std::span<const std::byte> bytes, std::shared_ptr<void> owner) {
+  const auto item = dtype_info(dtype).bytes;
+  require(detail::checked_bytes(shape, item) == static_cast<Index>(bytes.size()),
+          "safetensors writer, tensor ", detail::quote(name), ": expected the numbers of shape ",
+          detail::shape_text(shape), ", found ", bytes.size() / static_cast<std::size_t>(item));
+  detail::json_text(name);
+  require(name != "__metadata__" && names_.insert(name).second,
+          "safetensors writer: expected a new name, found ", detail::quote(name));
+  tensors_.push_back({std::move(name), dtype, std::move(shape), bytes, std::move(owner)});
+}
+
+MAA_INLINE std::string SafetensorsWriter::header_text(const std::vector<Tensor>& ordered) const {
+  std::string text = "{";
+  if (!metadata_.empty()) {
+    text += "\"__metadata__\":{";
+    for (const auto& [key, value] : metadata_) {
+      text +=
+          concatenate(text.back() == '{' ? "" : ",", detail::json_text(key), ":", detail::json_text(value));
+    }
+    text += '}';
+  }
+  Index offset = 0;
+  for (const auto& tensor : ordered) {
+    const auto end = offset + static_cast<Index>(tensor.bytes.size());
+    text += concatenate(text.size() > 1 ? "," : "", detail::json_text(tensor.name), ":{\"dtype\":\"",
+                        dtype_info(tensor.dtype).name, "\",\"shape\":", detail::shape_text(tensor.shape),
+                        ",\"data_offsets\":[", offset, ",", end, "]}");
+    offset = end;
+  }
+  text += '}';
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins aligned
+  return text;
+}
+
+#endif
 
 MAA_NAMESPACE_END

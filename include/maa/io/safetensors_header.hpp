@@ -8,12 +8,15 @@
 
 #include <maa/io/shape.hpp>
 
-#include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <set>
 #include <string>
 #include <vector>
+
+#if MAA_BODIES
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#endif
 
 MAA_NAMESPACE_BEGIN
 
@@ -47,6 +50,15 @@ struct SafetensorsHeader {
   std::vector<TensorEntry> tensors;  // in the order of their data
   std::map<std::string, std::string> metadata;
 };
+
+// Parses and checks a header text; `data_size` is the number of bytes that follow it, `file` leads error
+// messages.
+SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size, const std::string& file);
+
+// The text as JSON, with quotes and escapes. Error unless it is UTF-8.
+std::string json_text(const std::string& text);
+
+#if MAA_BODIES
 
 // Receives the JSON events of a header. The parser's depth is bounded by refusing everything unexpected at
 // once.
@@ -167,10 +179,8 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
   bool in_array_ = false;
 };
 
-// Parses and checks a header text; `data_size` is the number of bytes that follow it, `file` leads error
-// messages.
-inline SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size,
-                                                  const std::string& file) {
+MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size,
+                                                      const std::string& file) {
   // The parser would skip a byte order mark and take a zero byte for the end.
   require(text.starts_with('{') && text.find('\0') == text.npos, file,
           ": expected a JSON object without zero bytes as header, found ", quote(text));
@@ -203,6 +213,16 @@ inline SafetensorsHeader parse_safetensors_header(std::string_view text, Index d
           " (trailing bytes)");
   return header;
 }
+
+MAA_INLINE std::string json_text(const std::string& text) {
+  try {
+    return nlohmann::json(text).dump();
+  } catch (const nlohmann::json::exception&) {
+    fail("safetensors writer: expected UTF-8, found the bytes ", quote(text));
+  }
+}
+
+#endif
 
 }  // namespace detail
 

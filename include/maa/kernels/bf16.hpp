@@ -3,14 +3,15 @@
 
 #include <maa/kernels/gemm_table.hpp>
 
+#if MAA_BODIES
 #include <algorithm>
 #include <chrono>
-
 #if MAA_HAS_X86_KERNELS
 #include <cpuid.h>
 #if defined(__linux__)
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
 #endif
 #endif
 
@@ -25,6 +26,46 @@ inline std::string_view name(Bf16Unit unit) {
   constexpr std::string_view names[] = {"none", "avx512_bf16", "amx"};
   return names[static_cast<int>(unit)];
 }
+
+// Whether processor and operating system support the unit. The first call asks for AMX on behalf of the
+// process.
+bool supports(Bf16Unit unit) noexcept;
+
+// The unit that is faster than float arithmetic here. Without AMX the first call measures it.
+Bf16Unit detect_bf16_unit() noexcept;
+
+// The unit that the environment variable MAA_BF16 names (none, avx512_bf16, amx), or the detected one if it
+// is not set. Throws Error for another name or a unit this machine does not support.
+Bf16Unit select_bf16_unit();
+
+// Steps of 32 numbers that a product's depth is cut into; the last is filled up with zeros.
+inline constexpr Index bf16_steps(Index depth) {
+  return (depth + 31) / 32;
+}
+// Words between the steps of packed rows: [steps][rows][16 words of pairs]. An odd number of lines, lest all
+// steps share cache sets.
+inline constexpr Index bf16_step_words(Index rows) {
+  return 16 * (rows | 1);
+}
+
+struct Bf16Table {
+  Bf16Unit unit;
+  // Packs rows [0, rows) and `depth` columns of `a`, rounded to nearest even, to rows whose steps lie
+  // `step_words` apart; `to` is the first row's place in the step where these columns begin. Depth is a
+  // multiple of 32, or ends with the matrix.
+  void (*pack_rows)(const float* a, Index a_row, Index a_col, Index rows, Index depth, std::uint32_t* to,
+                    Index step_words);
+  // The block c of a product: `rows` is the place of its first row in the first step, `panels` its first
+  // panel (c begins at a panel's first column), c.depth the whole depth. Does not read c.a and c.b.
+  void (*multiply)(const std::uint32_t* rows, Index step_words, const std::uint32_t* panels,
+                   const Product<float>& c);
+};
+
+// The kernels of a unit, which supports() must have confirmed before they run: it asks the system for the
+// tiles. Null for none.
+const Bf16Table* bf16_table_for(Bf16Unit unit) noexcept;
+
+#if MAA_BODIES
 
 #if MAA_HAS_X86_KERNELS
 MAA_KERNEL_BEGIN_AVX512
@@ -83,9 +124,7 @@ inline bool dot_pays() noexcept {
 
 }  // namespace detail
 
-// Whether processor and operating system support the unit. The first call asks for AMX on behalf of the
-// process.
-inline bool supports(Bf16Unit unit) noexcept {
+MAA_INLINE bool supports(Bf16Unit unit) noexcept {
 #if MAA_HAS_X86_KERNELS
   static const bool dot = detail::has_avx512_bf16(), amx = detail::has_amx();
   return unit == Bf16Unit::none || (unit == Bf16Unit::amx ? amx : dot);
@@ -94,8 +133,7 @@ inline bool supports(Bf16Unit unit) noexcept {
 #endif
 }
 
-// The unit that is faster than float arithmetic here. Without AMX the first call measures it.
-inline Bf16Unit detect_bf16_unit() noexcept {
+MAA_INLINE Bf16Unit detect_bf16_unit() noexcept {
 #if MAA_HAS_X86_KERNELS
   static const Bf16Unit unit = supports(Bf16Unit::amx)                                 ? Bf16Unit::amx
                                : supports(Bf16Unit::avx512_bf16) && detail::dot_pays() ? Bf16Unit::avx512_bf16
@@ -106,9 +144,7 @@ inline Bf16Unit detect_bf16_unit() noexcept {
 #endif
 }
 
-// The unit that the environment variable MAA_BF16 names (none, avx512_bf16, amx), or the detected one if it
-// is not set. Throws Error for another name or a unit this machine does not support.
-inline Bf16Unit select_bf16_unit() {
+MAA_INLINE Bf16Unit select_bf16_unit() {
   const char* text = std::getenv("MAA_BF16");
   if (text == nullptr || *text == '\0') {
     return detect_bf16_unit();
@@ -122,31 +158,7 @@ inline Bf16Unit select_bf16_unit() {
   fail("MAA_BF16: expected none, avx512_bf16 or amx, found \"", std::string_view(text), "\"");
 }
 
-// Steps of 32 numbers that a product's depth is cut into; the last is filled up with zeros.
-inline constexpr Index bf16_steps(Index depth) {
-  return (depth + 31) / 32;
-}
-// Words between the steps of packed rows: [steps][rows][16 words of pairs]. An odd number of lines, lest all
-// steps share cache sets.
-inline constexpr Index bf16_step_words(Index rows) {
-  return 16 * (rows | 1);
-}
-struct Bf16Table {
-  Bf16Unit unit;
-  // Packs rows [0, rows) and `depth` columns of `a`, rounded to nearest even, to rows whose steps lie
-  // `step_words` apart; `to` is the first row's place in the step where these columns begin. Depth is a
-  // multiple of 32, or ends with the matrix.
-  void (*pack_rows)(const float* a, Index a_row, Index a_col, Index rows, Index depth, std::uint32_t* to,
-                    Index step_words);
-  // The block c of a product: `rows` is the place of its first row in the first step, `panels` its first
-  // panel (c begins at a panel's first column), c.depth the whole depth. Does not read c.a and c.b.
-  void (*multiply)(const std::uint32_t* rows, Index step_words, const std::uint32_t* panels,
-                   const Product<float>& c);
-};
-
-// The kernels of a unit, which supports() must have confirmed before they run: it asks the system for the
-// tiles. Null for none.
-inline const Bf16Table* bf16_table_for(Bf16Unit unit) noexcept {
+MAA_INLINE const Bf16Table* bf16_table_for(Bf16Unit unit) noexcept {
 #if MAA_HAS_X86_KERNELS
   static constexpr Bf16Table dot{Bf16Unit::avx512_bf16, avx512::pack_bf16_rows, avx512::multiply_bf16_dot};
   static constexpr Bf16Table amx{Bf16Unit::amx, avx512::pack_bf16_rows, avx512::multiply_bf16_amx};
@@ -162,6 +174,8 @@ inline const Bf16Table* bf16_table_for(Bf16Unit unit) noexcept {
   static_cast<void>(unit);
   return nullptr;
 }
+
+#endif
 
 }  // namespace kernels
 MAA_NAMESPACE_END

@@ -18,7 +18,18 @@ inline std::string_view name(Isa isa) {
 }
 
 // The highest level that processor and operating system support.
-inline Isa detect_isa() noexcept {
+Isa detect_isa() noexcept;
+
+// `isa`, or an Error if this machine does not support it.
+Isa require_supported(Isa isa);
+
+// The level the environment variable MAA_ISA names (scalar, avx2, avx512), or the detected one if it is not
+// set. Throws Error for another name or a level this machine does not support.
+Isa select_isa();
+
+#if MAA_BODIES
+
+MAA_INLINE Isa detect_isa() noexcept {
 #if MAA_HAS_X86_KERNELS
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) {
@@ -32,16 +43,13 @@ inline Isa detect_isa() noexcept {
 #endif
 }
 
-// `isa`, or an Error if this machine does not support it.
-inline Isa require_supported(Isa isa) {
+MAA_INLINE Isa require_supported(Isa isa) {
   require(isa <= detect_isa(), "instruction set: expected at most ", name(detect_isa()),
           " on this machine, found ", name(isa));
   return isa;
 }
 
-// The level the environment variable MAA_ISA names (scalar, avx2, avx512), or the detected one if it is not
-// set. Throws Error for another name or a level this machine does not support.
-inline Isa select_isa() {
+MAA_INLINE Isa select_isa() {
   const char* text = std::getenv("MAA_ISA");
   if (text == nullptr || *text == '\0') {
     return detect_isa();
@@ -53,6 +61,8 @@ inline Isa select_isa() {
   }
   fail("MAA_ISA: expected scalar, avx2 or avx512, found \"", std::string_view(text), "\"");
 }
+
+#endif
 
 }  // namespace kernels
 MAA_NAMESPACE_END

@@ -165,6 +165,21 @@ void column_sums(const T* x, Index x_row, Index rows, Index cols, T* sums) {
 
 }  // namespace reference
 
+struct NormTable {
+  // Samples from first to before last.
+  void (*forward)(const NormForward<float>&, Index first, Index last);
+  // sums: null or [3 * channels], to which the sums over samples and positions of dgain, dbias and (if
+  // wanted) dx are added.
+  void (*backward)(const NormBackward<float>&, Index first, Index last, float* sums);
+  // sums[j] += the sum of x[i * x_row + j] over i in order, for j < cols.
+  void (*column_sums)(const float* x, Index x_row, Index rows, Index cols, float* sums);
+};
+
+// The float kernels of an instruction set, which the machine must support to call them.
+const NormTable& norm_for(Isa isa) noexcept;
+
+#if MAA_BODIES
+
 #if MAA_HAS_X86_KERNELS
 MAA_KERNEL_BEGIN_AVX2
 #define MAA_LANES 8
@@ -178,18 +193,7 @@ MAA_KERNEL_BEGIN_AVX512
 MAA_KERNEL_END
 #endif
 
-struct NormTable {
-  // Samples from first to before last.
-  void (*forward)(const NormForward<float>&, Index first, Index last);
-  // sums: null or [3 * channels], to which the sums over samples and positions of dgain, dbias and (if
-  // wanted) dx are added.
-  void (*backward)(const NormBackward<float>&, Index first, Index last, float* sums);
-  // sums[j] += the sum of x[i * x_row + j] over i in order, for j < cols.
-  void (*column_sums)(const float* x, Index x_row, Index rows, Index cols, float* sums);
-};
-
-// The float kernels of an instruction set, which the machine must support to call them.
-inline const NormTable& norm_for(Isa isa) noexcept {
+MAA_INLINE const NormTable& norm_for(Isa isa) noexcept {
   static constexpr NormTable scalar{reference::norm_forward<float>, reference::norm_backward<float>,
                                     reference::column_sums<float>};
 #if MAA_HAS_X86_KERNELS
@@ -207,6 +211,8 @@ inline const NormTable& norm_for(Isa isa) noexcept {
   static_cast<void>(isa);
   return scalar;
 }
+
+#endif
 
 }  // namespace kernels
 MAA_NAMESPACE_END

@@ -25,6 +25,22 @@ inline constexpr bool slope_from_output(Activation activation) {
   return activation != Activation::gelu && activation != Activation::mish;
 }
 
+struct PolicyBatchTable {
+  Index lanes;
+  void (*product)(const BroadcastProduct&);
+  // to[j * to_row + i] = from[i * from_row + j] for i < rows, j < cols
+  void (*transpose)(const float* from, Index from_row, Index rows, Index cols, float* to, Index to_row);
+  // to[i] += the sum of row i
+  void (*add_row_sums)(const float* x, Index x_row, Index rows, Index cols, float* to);
+  // dy *= activation' where the activation gave y and slope_from_output holds; count in whole vectors
+  void (*output_slope)(Activation, const float* y, float* dy, Index count);
+};
+
+// Null for Isa::scalar.
+const PolicyBatchTable* policy_batch_table_for(Isa isa) noexcept;
+
+#if MAA_BODIES
+
 #if MAA_HAS_X86_KERNELS
 MAA_KERNEL_BEGIN_AVX2
 #define MAA_LANES 8
@@ -38,19 +54,7 @@ MAA_KERNEL_BEGIN_AVX512
 MAA_KERNEL_END
 #endif
 
-struct PolicyBatchTable {
-  Index lanes;
-  void (*product)(const BroadcastProduct&);
-  // to[j * to_row + i] = from[i * from_row + j] for i < rows, j < cols
-  void (*transpose)(const float* from, Index from_row, Index rows, Index cols, float* to, Index to_row);
-  // to[i] += the sum of row i
-  void (*add_row_sums)(const float* x, Index x_row, Index rows, Index cols, float* to);
-  // dy *= activation' where the activation gave y and slope_from_output holds; count in whole vectors
-  void (*output_slope)(Activation, const float* y, float* dy, Index count);
-};
-
-// Null for Isa::scalar.
-inline const PolicyBatchTable* policy_batch_table_for(Isa isa) noexcept {
+MAA_INLINE const PolicyBatchTable* policy_batch_table_for(Isa isa) noexcept {
 #if MAA_HAS_X86_KERNELS
   static constexpr PolicyBatchTable avx2{8, avx2::policy_product, avx2::policy_transpose,
                                          avx2::policy_add_row_sums, avx2::policy_output_slope};
@@ -68,6 +72,8 @@ inline const PolicyBatchTable* policy_batch_table_for(Isa isa) noexcept {
   static_cast<void>(isa);
   return nullptr;
 }
+
+#endif
 
 }  // namespace kernels
 MAA_NAMESPACE_END

@@ -31,6 +31,22 @@ inline void row_products(Index rows, Index cols, const double* matrix, Index str
 
 }  // namespace reference
 
+// `out` overlaps no row of the matrix that is read.
+struct SystemTable {
+  // out[j] += scale * the sum of factors[k * factor_stride] matrix[k * stride + j] over k < rows, for j <
+  // cols.
+  void (*add_rows)(Index rows, Index cols, const double* matrix, Index stride, double scale,
+                   const double* factors, Index factor_stride, double* out);
+  // out[i] = the sum of matrix[i * stride + j] x[j] over j < cols, for i < rows.
+  void (*row_products)(Index rows, Index cols, const double* matrix, Index stride, const double* x,
+                       double* out);
+};
+
+// The kernels of an instruction set, which the machine must support to call them.
+const SystemTable& system_for(Isa isa) noexcept;
+
+#if MAA_BODIES
+
 #if MAA_HAS_X86_KERNELS
 MAA_KERNEL_BEGIN_AVX2
 #define MAA_LANES 8
@@ -44,19 +60,7 @@ MAA_KERNEL_BEGIN_AVX512
 MAA_KERNEL_END
 #endif
 
-// `out` overlaps no row of the matrix that is read.
-struct SystemTable {
-  // out[j] += scale * the sum of factors[k * factor_stride] matrix[k * stride + j] over k < rows, for j <
-  // cols.
-  void (*add_rows)(Index rows, Index cols, const double* matrix, Index stride, double scale,
-                   const double* factors, Index factor_stride, double* out);
-  // out[i] = the sum of matrix[i * stride + j] x[j] over j < cols, for i < rows.
-  void (*row_products)(Index rows, Index cols, const double* matrix, Index stride, const double* x,
-                       double* out);
-};
-
-// The kernels of an instruction set, which the machine must support to call them.
-inline const SystemTable& system_for(Isa isa) noexcept {
+MAA_INLINE const SystemTable& system_for(Isa isa) noexcept {
   static constexpr SystemTable scalar{reference::add_rows, reference::row_products};
 #if MAA_HAS_X86_KERNELS
   static constexpr SystemTable avx2{avx2::add_rows, avx2::row_products};
@@ -73,6 +77,8 @@ inline const SystemTable& system_for(Isa isa) noexcept {
   static_cast<void>(isa);
   return scalar;
 }
+
+#endif
 
 }  // namespace kernels
 MAA_NAMESPACE_END

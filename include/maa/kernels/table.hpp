@@ -15,7 +15,6 @@ MAA_KERNEL_BEGIN_AVX2
 #include <maa/kernels/vector.inl>
 
 #include <maa/kernels/math.inl>
-#include <maa/kernels/optimizer.inl>
 #undef MAA_LANES
 MAA_KERNEL_END
 MAA_KERNEL_BEGIN_AVX512
@@ -23,7 +22,6 @@ MAA_KERNEL_BEGIN_AVX512
 #include <maa/kernels/vector.inl>
 
 #include <maa/kernels/math.inl>
-#include <maa/kernels/optimizer.inl>
 #undef MAA_LANES
 MAA_KERNEL_END
 #endif
@@ -43,7 +41,30 @@ struct Table {
 };
 
 // The kernels of an instruction set, which the machine must support to call them.
-inline const Table& table_for(Isa isa) noexcept {
+const Table& table_for(Isa isa) noexcept;
+
+// The kernels select_isa() names, chosen once. The first call throws Error if MAA_ISA is wrong.
+inline const Table& active() {
+  static const Table& table = table_for(select_isa());
+  return table;
+}
+
+#if MAA_BODIES
+
+#if MAA_HAS_X86_KERNELS
+MAA_KERNEL_BEGIN_AVX2
+#define MAA_LANES 8
+#include <maa/kernels/optimizer.inl>
+#undef MAA_LANES
+MAA_KERNEL_END
+MAA_KERNEL_BEGIN_AVX512
+#define MAA_LANES 16
+#include <maa/kernels/optimizer.inl>
+#undef MAA_LANES
+MAA_KERNEL_END
+#endif
+
+MAA_INLINE const Table& table_for(Isa isa) noexcept {
   static constexpr Table scalar{Isa::scalar,
                                 reference::activation_forward<float>,
                                 reference::activation_backward<float>,
@@ -68,6 +89,8 @@ inline const Table& table_for(Isa isa) noexcept {
   static_cast<void>(isa);
   return scalar;
 }
+
+#endif
 
 }  // namespace kernels
 MAA_NAMESPACE_END

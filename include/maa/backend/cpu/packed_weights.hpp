@@ -7,6 +7,7 @@
 #include <maa/kernels/gemm_table.hpp>
 
 #include <memory>
+#include <mutex>
 #include <shared_mutex>
 #include <unordered_map>
 
