@@ -48,7 +48,7 @@ double relative(const std::vector<float>& found, const std::vector<double>& expe
   double worst = 0, largest = 0;
   for (std::size_t i = 0; i < found.size(); ++i) {
     const double error = std::abs(double(found[i]) - expected[i]);
-    worst = error <= worst ? worst : error;
+    worst = test::larger(worst, error);
     largest = std::max(largest, std::abs(expected[i]));
   }
   return worst / largest;
@@ -240,7 +240,7 @@ struct Arrays {
   double error() const {
     double worst = 0;
     for (std::size_t i = 0; i < 5; ++i) {
-      worst = std::max(worst, difference(device[i].values(), exact[i]));
+      worst = test::larger(worst, difference(device[i].values(), exact[i]));
     }
     return worst;
   }

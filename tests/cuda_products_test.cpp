@@ -1,5 +1,6 @@
 // Linear layers and convolutions of the CUDA backend against the CPU's in double.
 #include "cuda_both.hpp"
+#include "larger.hpp"
 
 #include <maa/backend/cuda/conv1d.hpp>
 
@@ -317,7 +318,7 @@ class ConvCase {
     ops_.backward_weight(backend, shape_, y_of(ddy), x_of(dx), dw.data(), with_bias ? db.data() : nullptr);
     ops_.backward_weight(Backend(1), shape_, sequence(hdy, batch_, y_length_, out),
                          sequence(hx, batch_, length_, in), hw.data(), with_bias ? hb.data() : nullptr);
-    return std::max(difference(dw.values(), hw), difference(db.values(), hb)) /
+    return test::larger(difference(dw.values(), hw), difference(db.values(), hb)) /
            std::sqrt(static_cast<double>(batch_ * length_ + 1));
   }
 

@@ -1,5 +1,6 @@
 // Ridge regression and the policies' head on the CUDA backend against the CPU's in double.
 #include "cuda_both.hpp"
+#include "larger.hpp"
 
 #include <maa/backend/cuda/ridge.hpp>
 
@@ -55,7 +56,7 @@ Errors errors(const cuda::Backend& device, const Case& c) {
         of.sequence(dcorrection, batch, actions, units + 1), of.sequence(dfeatures, batch, rows, units),
         of.sequence(dresidual, batch, rows, actions), of.data(gradients), of.data(gradients) + 1);
   });
-  result.backward = std::max(dfeatures.error(), dresidual.error());
+  result.backward = test::larger(dfeatures.error(), dresidual.error());
   result.slope = gradients.error();
   return result;
 }

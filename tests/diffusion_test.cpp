@@ -5,6 +5,7 @@
 #include <maa/diffusion/schedule.hpp>
 
 #include "errors.hpp"
+#include "larger.hpp"
 
 #include <array>
 #include <numeric>
@@ -56,7 +57,7 @@ double largest_difference(const Matrix<T>& a, const Matrix<T>& b) {
   double largest = 0;
   for (Index i = 0; i < a.values.size(); ++i) {
     largest =
-        std::max(largest, std::abs(static_cast<double>(a.values[i]) - static_cast<double>(b.values[i])));
+        test::larger(largest, std::abs(static_cast<double>(a.values[i]) - static_cast<double>(b.values[i])));
   }
   return largest;
 }

@@ -7,6 +7,7 @@
 #include <maa/testing/grad_check.hpp>
 
 #include "errors.hpp"
+#include "larger.hpp"
 
 #include <cstring>
 #include <limits>
@@ -62,9 +63,7 @@ double difference(const std::vector<A>& a, const std::vector<B>& b) {
   double worst = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
     const double error = std::abs(double(a[i]) - double(b[i])) / std::max(1.0, std::abs(double(b[i])));
-    if (!(error <= worst)) {
-      worst = maa::is_finite(error) ? error : std::numeric_limits<double>::infinity();
-    }
+    worst = test::larger(worst, error);
   }
   return worst;
 }

@@ -15,6 +15,7 @@
 #include <maa/core/rng.hpp>
 
 #include "errors.hpp"
+#include "larger.hpp"
 #include "metaworld_interface.hpp"
 #include "skip.hpp"
 #include "tabletop.hpp"
@@ -168,10 +169,11 @@ TEST_CASE("tabletop: reflected actions in the reflected scene give reflected obs
         reflected->expert_action(image_action);
         mirror(symmetry, image, image_action);
         for (std::size_t i = 0; i < 39; ++i) {
-          worst = std::max(worst, static_cast<double>(std::abs(observation[i] - image[i])));
+          worst = test::larger(worst, static_cast<double>(std::abs(observation[i] - image[i])));
         }
         for (std::size_t i = 0; i < 4; ++i) {
-          worst_action = std::max(worst_action, static_cast<double>(std::abs(action[i] - image_action[i])));
+          worst_action =
+              test::larger(worst_action, static_cast<double>(std::abs(action[i] - image_action[i])));
         }
         for (float& value : action) value += static_cast<float>(0.1 * random.normal());
         image_action = action;
