@@ -8,6 +8,7 @@
 #include <maa/testing/failing_device.hpp>
 
 #include "cuda_device.hpp"
+#include "larger.hpp"
 #include "short_recipe.hpp"
 #include "small_config.hpp"
 #include "temporary_folder.hpp"
@@ -108,7 +109,7 @@ double largest_difference(std::span<const float> a, std::span<const float> b) {
   REQUIRE(a.size() == b.size());
   double largest = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    largest = test::larger(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
   }
   return largest;
 }
