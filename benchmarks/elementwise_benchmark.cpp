@@ -37,21 +37,7 @@ void activation_backward(benchmark::State& state) {
   bench::count(state, {0, 0, 12.0 * static_cast<double>(size)}, threads);
 }
 
-void add(benchmark::State& state) {
-  const Index size = state.range(0);
-  const auto threads = static_cast<int>(state.range(1));
-  const Backend backend(threads);
-  const auto x = bench::normal_numbers(1, size);
-  Buffer<float> y(size);
-  for (auto _ : state) {
-    add(backend, x.span(), y.span());
-    benchmark::ClobberMemory();
-  }
-  bench::count(state, {0, 0, 12.0 * static_cast<double>(size)}, threads);
-}
-
 BENCHMARK(activation_forward)->ArgsProduct({{1, 2, 3, 4, 5}, {8192, 1 << 20}, {1, 2}})->UseRealTime();
 BENCHMARK(activation_backward)->ArgsProduct({{1, 2, 3, 4, 5}, {8192, 1 << 20}, {1, 2}})->UseRealTime();
-BENCHMARK(add)->ArgsProduct({{8192, 1 << 20}, {1, 2}})->UseRealTime();
 
 }  // namespace

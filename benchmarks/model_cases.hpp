@@ -186,7 +186,7 @@ class Sample : public Case {
         recipe_(SetupT::recipe()),
         schedule_(recipe_.diffusion),
         weights_(backend, initial_weights<UNet>()),
-        prepared_(backend_.prepared(weights_.span(), precision)),
+        packed_(backend_.packed(weights_.span(), precision)),
         conditions_(backend, normal_numbers(3, batch * UNet::condition_size)),
         samples_(backend_.template make_array<float>(batch * SetupT::numbers)),
         workspace_(backend.make_workspace()) {
@@ -196,11 +196,11 @@ class Sample : public Case {
 
   void run() override {
     auto streams = maa::sample_streams(Rng(4), 0, batch_);
-    const auto session = prepared_.session();
+    const auto session = packed_.session();
     workspace_.reset();
     const SequenceView<Real> latent(samples_.data(), batch_, SetupT::length, UNet::latent_channels);
     maa::detail::sample_latents<maa::MetaWorldNetwork, typename SetupT::Config>(
-        prepared_, maa::bind<UNet>(weights_.span()), recipe_.diffusion, recipe_.sampling, 1,
+        packed_, maa::bind<UNet>(weights_.span()), recipe_.diffusion, recipe_.sampling, 1,
         conditions_.matrix(batch_), streams, latent, workspace_);
     finish(backend_);
   }
@@ -256,7 +256,7 @@ class Sample : public Case {
   maa::PaperRecipe recipe_;
   maa::DiffusionSchedule schedule_;
   Input<BackendT> weights_;
-  BackendT prepared_;
+  BackendT packed_;
   Input<BackendT> conditions_;
   typename BackendT::template Array<float> samples_;
   maa::WorkspaceOf<BackendT> workspace_;
@@ -532,13 +532,13 @@ class AutoencoderDecode : public Case {
       : backend_(backend),
         batch_(batch),
         weights_(backend, initial_weights<Part>()),
-        prepared_(backend_.prepared(weights_.span())),
+        packed_(backend_.packed(weights_.span())),
         latent_(backend, normal_numbers(2, batch * SetupT::numbers)),
         workspace_(backend.make_workspace()) {}
   void run() override {
     [[maybe_unused]] const auto session = hold(backend_);
     workspace_.reset();
-    const auto decoded = Part::decode(prepared_, maa::bind<Part>(weights_.span()),
+    const auto decoded = Part::decode(packed_, maa::bind<Part>(weights_.span()),
                                       latent_.sequence(batch_, SetupT::length), workspace_);
     output_ = decoded.parameters.span();
     finish(backend_);
@@ -560,7 +560,7 @@ class AutoencoderDecode : public Case {
   BackendT backend_;
   Index batch_;
   Input<BackendT> weights_;
-  BackendT prepared_;
+  BackendT packed_;
   Input<BackendT> latent_;
   maa::WorkspaceOf<BackendT> workspace_;
   std::span<const Real> output_;

@@ -18,7 +18,7 @@ inline Buffer<float> policy_weights(Index count) {
   return all;
 }
 
-// y = x W' with prepared weights, x [rows, in], W [out, in]. Peers derive from it.
+// y = x W' with packed weights, x [rows, in], W [out, in]. Peers derive from it.
 class Product : public Case {
  public:
   Product(Index rows, Index in, Index out, int threads)
@@ -29,10 +29,10 @@ class Product : public Case {
         backend_(threads),
         x_(normal_numbers(1, rows * in)),
         weight_(normal_numbers(2, in * out)),
-        prepared_(backend_.prepared(weight_.span())),
+        packed_(backend_.packed(weight_.span())),
         y_(rows * out) {}
   void run() override {
-    linear_forward(prepared_, MatrixView<const float>(x_.data(), rows_, in_), weight_.data(), nullptr,
+    linear_forward(packed_, MatrixView<const float>(x_.data(), rows_, in_), weight_.data(), nullptr,
                    MatrixView<float>(y_.data(), rows_, out_));
   }
   Work work() const override {
@@ -46,7 +46,7 @@ class Product : public Case {
   Index rows_, in_, out_;
   Backend backend_;
   Buffer<float> x_, weight_;
-  Backend prepared_;
+  Backend packed_;
   Buffer<float> y_;
 };
 

@@ -9,9 +9,8 @@
 #include <maa/backend/cuda/transfer.hpp>
 #include <maa/testing/emulated_device.hpp>
 
-#include <cstdlib>
-#include <iostream>
-#include <string_view>
+#include "skip.hpp"
+
 #include <vector>
 
 // Whether tests are to run on the machine's device. Ends the program as skipped if there is none.
@@ -20,17 +19,14 @@ inline bool on_device() {
   if (wanted == nullptr || std::string_view(wanted) != "cuda") {
     return false;
   }
-  constexpr int skipped = 77;  // SKIP_RETURN_CODE
 #if MAA_TEST_CUDA
   if (maa::cuda::visible_devices() > 0) {
     return true;
   }
-  std::cout << "skipped: no CUDA device\n";
+  test::skip("no CUDA device");
 #else
-  std::cout << "skipped: built without the CUDA toolkit\n";
+  test::skip("built without the CUDA toolkit");
 #endif
-  std::cout.flush();
-  std::_Exit(skipped);  // not through the test framework, which counts its summary as what happened
 }
 
 inline maa::cuda::Backend test_backend(maa::cuda::Options options = {.tf32 = false}) {

@@ -81,20 +81,6 @@ TEST_CASE("cuda: activations of values that are large, infinite or no number") {
   }
 }
 
-TEST_CASE("cuda: add") {
-  const auto backend = test_backend();
-  const auto session = backend.session();
-  const auto x = random<float>(333, 1);
-  auto y = random<float>(333, 2);
-  DeviceMatrix dev_x(backend, 1, 333, x), dev_y(backend, 1, 333, y);
-  add(backend, dev_x.view().span(), dev_y.view().span());
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    y[i] += x[i];
-  }
-  CHECK(dev_y.values() == y);
-  add(backend, cuda::InSpan(), cuda::OutSpan());
-}
-
 TEST_CASE("cuda: elementwise ops check sizes") {
   const auto backend = test_backend();
   const auto session = backend.session();
@@ -104,5 +90,4 @@ TEST_CASE("cuda: elementwise ops check sizes") {
               [&] { activation_forward(backend, Activation::relu, x, y); });
   check_error("activation_backward: expected x, dy and dx of one size, found 4, 4 and 3",
               [&] { activation_backward(backend, Activation::relu, x, x, y); });
-  check_error("add: expected 3 elements, found 4", [&] { add(backend, x, y); });
 }

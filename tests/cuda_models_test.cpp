@@ -132,7 +132,7 @@ TEST_CASE("UNet in tensor floats stays near") {
   compare<UNet>(2e-2, unet_pass<UNet>(5, 2), {.tf32 = true});
 }
 
-// Sampling with prepared weights.
+// Sampling with packed weights.
 template <class Config>
 auto sampling(Index batch, double guidance, Precision precision, SamplingOptions options) {
   return [=](auto& side) {
@@ -140,12 +140,12 @@ auto sampling(Index batch, double guidance, Precision precision, SamplingOptions
     using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::tanh>>>;
     using Model = GeneratorModel<Network, Config>;
     const auto condition = random_numbers(batch * Model::condition_size, 8);
-    const auto prepared = side.backend.prepared(std::as_const(side.weights).span(), precision);
+    const auto packed = side.backend.packed(std::as_const(side.weights).span(), precision);
     auto streams = sample_streams(Rng(9), 0, batch);
     const auto latent =
         side.workspace.template sequence<Number>(batch, Network::token_count, Config::latent_size);
     CHECK(detail::sample_latents<Network, Config>(
-        prepared, side.w(), DiffusionOptions(), options, guidance,
+        packed, side.w(), DiffusionOptions(), options, guidance,
         side.in(MatrixView<const float>(condition.data(), batch, Model::condition_size)), streams, latent,
         side.workspace));
     std::vector<Buffer<float>> results;

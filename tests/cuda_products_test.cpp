@@ -133,7 +133,7 @@ TEST_CASE("cuda linear: tensor floats round factors, where they are wanted") {
   CHECK(product(exact) == factor);
 }
 
-TEST_CASE("cuda linear: prepared weights in bfloat16 are rounded to nearest even, once") {
+TEST_CASE("cuda linear: packed weights in bfloat16 are rounded to nearest even, once") {
   const auto device = test_backend();
   const Backend host(1);
   for (const auto& of : linear_sizes) {
@@ -145,22 +145,22 @@ TEST_CASE("cuda linear: prepared weights in bfloat16 are rounded to nearest even
     const auto weights = numbers(before + out * in, 11), x = numbers(rows * in, 12), bias = numbers(out, 13);
     DeviceMatrix device_weights(device, 1, before + out * in, weights), device_x(device, rows, in, x),
         device_bias(device, 1, out, bias), y(device, rows, out);
-    const auto prepared = device.prepared(device_weights.view().span(), Precision::bf16);
+    const auto packed = device.packed(device_weights.view().span(), Precision::bf16);
     auto rounded_w = widened(rounded(weights)), rounded_x = widened(rounded(x)), host_bias = widened(bias);
     auto expected = poisoned(rows * out);
     cpu::linear_forward<double>(host, matrix(rounded_x, rows, in), rounded_w.data() + before,
                                 host_bias.data(), matrix(expected, rows, out));
     for (int time = 0; time < 2; ++time) {
-      cuda::linear_forward(prepared, device_x.view(), device_weights.data() + before, device_bias.data(),
+      cuda::linear_forward(packed, device_x.view(), device_weights.data() + before, device_bias.data(),
                            y.view());
       CHECK(difference(y.values(), expected) < same);
     }
-    // Other weights are not rounded, nor are these for a backend that has not prepared them.
+    // Other weights are not rounded, nor are these for a backend that has not packed them.
     auto w = widened(weights), exact_x = widened(x);
     cpu::linear_forward<double>(host, matrix(exact_x, rows, in), w.data() + before, host_bias.data(),
                                 matrix(expected, rows, out));
     DeviceMatrix others(device, 1, before + out * in, weights);
-    cuda::linear_forward(prepared, device_x.view(), others.data() + before, device_bias.data(), y.view());
+    cuda::linear_forward(packed, device_x.view(), others.data() + before, device_bias.data(), y.view());
     CHECK(difference(y.values(), expected) < same);
     cuda::linear_forward(device, device_x.view(), device_weights.data() + before, device_bias.data(),
                          y.view());
@@ -185,7 +185,7 @@ class FailingDevice : public maa::testing::EmulatedDevice {
 
 }  // namespace
 
-TEST_CASE("cuda: what is kept of prepared weights is made again if making it fails") {
+TEST_CASE("cuda: what is kept of packed weights is made again if making it fails") {
   bool fails = false;
   const cuda::Backend device(std::make_unique<FailingDevice>(fails), {.tf32 = false});
   constexpr Index batch = 256, size = 2;
@@ -194,9 +194,9 @@ TEST_CASE("cuda: what is kept of prepared weights is made again if making it fai
       y(device, batch * 2, size);
   device.context().flush();
   for (const auto precision : {Precision::bf16, Precision::fp32}) {
-    const auto prepared = device.prepared(weight.view().span(), precision);
+    const auto packed = device.packed(weight.view().span(), precision);
     const auto forward = [&] {
-      cuda::conv1d_forward(prepared, {3, 1, 1, 0}, x.sequence(2), weight.data(), nullptr, y.sequence(2));
+      cuda::conv1d_forward(packed, {3, 1, 1, 0}, x.sequence(2), weight.data(), nullptr, y.sequence(2));
     };
     const int steps = precision == Precision::bf16 ? 2 : 1;  // rounding and differences, or these alone
     for (int step = 0; step < steps; ++step) {
@@ -217,8 +217,8 @@ TEST_CASE("cuda: rounding to bfloat16 of ties, large numbers and those that are 
       -0.0f,          0x1p-133f,          0x1.8p-134f};
   const auto count = static_cast<Index>(values.size());
   DeviceMatrix w(device, count, 1, values), x(device, 1, 1, {1.0f}), y(device, 1, count);
-  const auto prepared = device.prepared(w.view().span(), Precision::bf16);
-  cuda::linear_forward(prepared, x.view(), w.data(), nullptr, y.view());
+  const auto packed = device.packed(w.view().span(), Precision::bf16);
+  cuda::linear_forward(packed, x.view(), w.data(), nullptr, y.view());
   const auto found = y.values();
   for (std::size_t i = 0; i < values.size(); ++i) {
     CAPTURE(values[i]);
@@ -228,8 +228,8 @@ TEST_CASE("cuda: rounding to bfloat16 of ties, large numbers and those that are 
   CHECK(found[1] == 1.0f + 0x1p-6f);
   for (const auto bits : {0x7fc00000u, 0x7f800001u, 0xffffffffu}) {
     DeviceMatrix nan(device, 1, 1, {std::bit_cast<float>(bits)}), result(device, 1, 1);
-    const auto prepared_nan = device.prepared(nan.view().span(), Precision::bf16);
-    cuda::linear_forward(prepared_nan, x.view(), nan.data(), nullptr, result.view());
+    const auto packed_nan = device.packed(nan.view().span(), Precision::bf16);
+    cuda::linear_forward(packed_nan, x.view(), nan.data(), nullptr, result.view());
     CHECK(std::isnan(result.values()[0]));
   }
 }
@@ -287,25 +287,25 @@ class ConvCase {
         weight(numbers(shape.kernel * in * out, 3)),
         bias(numbers(out, 4)) {}
 
-  // `prepared` makes the backend for the weights. Poison must be overwritten.
-  template <class Prepared>
-  double forward_error(const cuda::Backend& backend, bool with_bias, const Prepared& prepared) {
+  // `packed` makes the backend for the weights. Poison must be overwritten.
+  template <class Packed>
+  double forward_error(const cuda::Backend& backend, bool with_bias, const Packed& packed) {
     DeviceMatrix dx(backend, batch_ * length_, in, x), dw(backend, 1, Index(weight.size()), weight),
         db(backend, 1, out, bias),
         y(backend, batch_ * y_length_, out, poisoned<float>(batch_ * y_length_ * out));
     auto hx = widened(x), hw = widened(weight), hb = widened(bias);
     auto expected = poisoned(batch_ * y_length_ * out);
-    ops_.forward(prepared(dw), shape_, x_of(dx), dw.data(), with_bias ? db.data() : nullptr, y_of(y));
+    ops_.forward(packed(dw), shape_, x_of(dx), dw.data(), with_bias ? db.data() : nullptr, y_of(y));
     ops_.forward(Backend(1), shape_, sequence(hx, batch_, length_, in), hw.data(),
                  with_bias ? hb.data() : nullptr, sequence(expected, batch_, y_length_, out));
     return difference(y.values(), expected);
   }
-  template <class Prepared>
-  double backward_input_error(const cuda::Backend& backend, const Prepared& prepared) {
+  template <class Packed>
+  double backward_input_error(const cuda::Backend& backend, const Packed& packed) {
     DeviceMatrix ddy(backend, batch_ * y_length_, out, dy), dw(backend, 1, Index(weight.size()), weight),
         dx(backend, batch_ * length_, in, poisoned<float>(batch_ * length_ * in));
     auto hdy = widened(dy), hw = widened(weight), expected = poisoned(batch_ * length_ * in);
-    ops_.backward_input(prepared(dw), shape_, y_of(ddy), dw.data(), x_of(dx));
+    ops_.backward_input(packed(dw), shape_, y_of(ddy), dw.data(), x_of(dx));
     ops_.backward_input(Backend(1), shape_, sequence(hdy, batch_, y_length_, out), hw.data(),
                         sequence(expected, batch_, length_, in));
     return difference(dx.values(), expected);
@@ -378,11 +378,11 @@ TEST_CASE("cuda convolutions equal the CPU's for all shapes") {
 }
 
 TEST_CASE(
-    "cuda convolutions of two positions: four products, or three for prepared weights and large batches") {
+    "cuda convolutions of two positions: four products, or three for packed weights and large batches") {
   const auto device = test_backend();
   const ConvShape shape{3, 1, 1, 0};
   const auto as_is = [&](DeviceMatrix&) { return device; };
-  const auto prepared = [&](DeviceMatrix& weight) { return device.prepared(weight.view().span()); };
+  const auto packed = [&](DeviceMatrix& weight) { return device.packed(weight.view().span()); };
   double worst = 0;
   for (const auto& ops : all_ops) {
     for (const Index batch : {0, 1, 255, 256, 301}) {
@@ -390,9 +390,9 @@ TEST_CASE(
       CAPTURE(batch);
       ConvCase c(ops, shape, batch, 2);
       for (const double error :
-           {c.forward_error(device, true, as_is), c.forward_error(device, true, prepared),
-            c.forward_error(device, false, prepared), c.backward_input_error(device, as_is),
-            c.backward_input_error(device, prepared), c.backward_weight_error(device, true)}) {
+           {c.forward_error(device, true, as_is), c.forward_error(device, true, packed),
+            c.forward_error(device, false, packed), c.backward_input_error(device, as_is),
+            c.backward_input_error(device, packed), c.backward_weight_error(device, true)}) {
         CHECK(error < same);
         worst = std::max(worst, error);
       }
@@ -420,8 +420,8 @@ TEST_CASE("cuda convolutions: how many commands a pass takes") {
     return count;
   };
   DeviceMatrix weight(device, 3, in * out);
-  const auto plain = device.prepared(weight.view().span());
-  const auto bf16 = device.prepared(weight.view().span(), Precision::bf16);
+  const auto plain = device.packed(weight.view().span());
+  const auto bf16 = device.packed(weight.view().span(), Precision::bf16);
   CHECK(commands(device, weight, 300) == 3);  // the two of the middle tap are one
   CHECK(commands(plain, weight, 255) == 3);
   CHECK(commands(plain, weight, 256) == 5);  // a sum, a copy
@@ -432,7 +432,7 @@ TEST_CASE("cuda convolutions: how many commands a pass takes") {
 TEST_CASE("cuda convolutions in bfloat16: the CPU's of rounded numbers") {
   const auto device = test_backend();
   const auto bf16 = [&](DeviceMatrix& weight) {
-    return device.prepared(weight.view().span(), Precision::bf16);
+    return device.packed(weight.view().span(), Precision::bf16);
   };
   double worst = 0;
   for (const auto& ops : all_ops) {

@@ -41,7 +41,8 @@ class FieldChange : public detail::FieldVisitor<FieldChange> {
       value.emplace_back();
       change(value.back(), limits);
     } else {
-      for (const double next : {static_cast<double>(value) * 0.5, static_cast<double>(value) + 1}) {
+      const auto now = static_cast<double>(value);
+      for (const double next : {now / 2, now + 1, now + 0.5}) {
         const auto other = static_cast<T>(next);
         if (other != value && limits.allows(static_cast<double>(other))) {
           value = other;

@@ -64,10 +64,10 @@ TEST_CASE("bits do not depend on threads, stopping and resuming, batching, or sa
   CHECK(finished);
 
   // Killed without warning: training goes on from the last periodic checkpoint.
-  chosen.checkpoint_every = 16;
+  chosen.checkpoint_every = 4;
   struct Killed {};
   SmallGenerator killed{cpu::Backend(2)};
-  for (const Index death : {40, 71}) {
+  for (const Index death : {40, 35}) {
     Index steps = 0;
     CHECK_THROWS_AS(killed.fit(data, chosen,
                                [&](const TrainProgress&) {
@@ -128,7 +128,7 @@ TEST_CASE("bad prompts, files and data are errors; the generator stays usable") 
 }
 
 TEST_CASE("several demonstrations make one prompt") {
-  const auto chosen = recipe(40);
+  const auto chosen = recipe();
   SmallGenerator generator{cpu::Backend(2)};
   REQUIRE(generator.fit(dataset(), chosen));
   const auto prompt = demonstration(0, 1);

@@ -1,5 +1,7 @@
 // Every instruction set's kernels against the plain loops in double.
 #include <maa/backend/cpu/elementwise.hpp>
+#include <maa/kernels/norm_table.hpp>
+#include <maa/kernels/policy_batch.hpp>
 #include <maa/kernels/system_table.hpp>
 
 #include <doctest/doctest.h>
@@ -151,19 +153,16 @@ TEST_CASE("elementwise ops: the same bits for any number of threads, and checks"
   maa::Rng(6).fill_normal<float>(x);
   for (const auto isa : test::supported_isas()) {
     maa::cpu::activation_forward(maa::cpu::Backend(1, isa), Activation::gelu, x, std::span(once));
-    maa::cpu::add(maa::cpu::Backend(1, isa), x, std::span(once));
     for (const int threads : {2, 4}) {
       const maa::cpu::Backend backend(threads, isa);
       std::vector<float> y(x.size());
       maa::cpu::activation_forward(backend, Activation::gelu, x, std::span(y));
-      maa::cpu::add(backend, x, std::span(y));
       CHECK(std::memcmp(y.data(), once.data(), y.size() * sizeof(float)) == 0);
     }
   }
   const maa::cpu::Backend backend(1);
   CHECK_THROWS_AS(maa::cpu::activation_forward(backend, Activation::relu, x, std::span(once).first(3)),
                   maa::Error);
-  CHECK_THROWS_AS(maa::cpu::add(backend, x, std::span(once).first(3)), maa::Error);
 }
 
 TEST_CASE("MAA_ISA pins the instruction set; unknown names are refused") {
@@ -173,6 +172,7 @@ TEST_CASE("MAA_ISA pins the instruction set; unknown names are refused") {
     setenv("MAA_ISA", std::string(name(isa)).c_str(), 1);
     CHECK(maa::cpu::Backend(1).isa() == isa);
     CHECK(maa::cpu::Backend(1).kernels().isa == isa);
+    CHECK((maa::cpu::Backend(1).gemm_kernels() == nullptr) == (isa == Isa::scalar));
   }
   setenv("MAA_ISA", "sse9", 1);
   CHECK_THROWS_WITH_AS(maa::cpu::Backend(1), "MAA_ISA: expected scalar, avx2 or avx512, found \"sse9\"",
@@ -181,6 +181,34 @@ TEST_CASE("MAA_ISA pins the instruction set; unknown names are refused") {
   CHECK(maa::cpu::Backend(1).isa() == detect_isa());
   if (before != nullptr) {
     setenv("MAA_ISA", kept.c_str(), 1);
+  }
+}
+
+TEST_CASE("every instruction set has kernels of its own, written for its vectors") {
+  const auto isas = test::supported_isas();
+  for (std::size_t i = 0; i < isas.size(); ++i) {
+    const auto isa = isas[i];
+    CAPTURE(name(isa));
+    CHECK(table_for(isa).isa == isa);
+    const auto* const products = gemm_table_for(isa);
+    const auto* const policies = policy_batch_table_for(isa);
+    REQUIRE((products == nullptr) == (isa == Isa::scalar));
+    REQUIRE((policies == nullptr) == (isa == Isa::scalar));
+    if (products != nullptr) {
+      CHECK(products->panel_cols == (isa == Isa::avx512 ? 32 : 16));
+      CHECK(policies->lanes == (isa == Isa::avx512 ? 16 : 8));
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      const auto other = isas[j];
+      CHECK((table_for(isa).activation_forward != table_for(other).activation_forward));
+      CHECK((table_for(isa).activation_backward != table_for(other).activation_backward));
+      CHECK((table_for(isa).add != table_for(other).add));
+      CHECK((table_for(isa).adamw != table_for(other).adamw));
+      CHECK((table_for(isa).sum_of_squares != table_for(other).sum_of_squares));
+      CHECK((norm_for(isa).forward != norm_for(other).forward));
+      CHECK((norm_for(isa).backward != norm_for(other).backward));
+      CHECK((system_for(isa).add_rows != system_for(other).add_rows));
+    }
   }
 }
 

@@ -5,18 +5,16 @@
 
 #include <maa/kernels/isa.hpp>
 
+#include "skip.hpp"
+
 #include <tbb/global_control.h>
-#include <cstdlib>
-#include <iostream>
 
 int main(int argc, char** argv) {
-  constexpr int skipped = 77;  // SKIP_RETURN_CODE
   const auto supported = maa::kernels::detect_isa();
   const char* wanted = std::getenv("MAA_ISA");
   for (const auto isa : {maa::kernels::Isa::avx2, maa::kernels::Isa::avx512}) {
     if (wanted != nullptr && maa::kernels::name(isa) == wanted && isa > supported) {
-      std::cout << "skipped: this machine runs at most " << maa::kernels::name(supported) << "\n";
-      return skipped;
+      test::skip("this machine runs at most " + std::string(maa::kernels::name(supported)));
     }
   }
   // Tests ask for more threads than a small machine has; without this oneTBB gives fewer.

@@ -92,29 +92,44 @@ TEST_CASE_TEMPLATE("convolutions", T, float, double) {
   }
 }
 
-TEST_CASE_TEMPLATE("group norm and layer norm", T, float, double) {
+TEST_CASE_TEMPLATE("group norm, Mish, FiLM and residual in one pass", T, float, double) {
   const Backend backend;
-  const std::pair<std::string, Index> group_norms[] = {{"group_norm.g8c16l2.", 8}, {"group_norm.g4c20l5.", 4},
-                                                       {"group_norm.g1c6l3.", 1},  {"group_norm.g8c64l2.", 8},
-                                                       {"layer_norm.5x37.", 0},    {"layer_norm.3x64.", 0}};
-  for (const auto& [name, groups] : group_norms) {
+  const std::pair<std::string, Index> cases[] = {{"norm_mish.g8c16l2.", 8},
+                                                 {"norm_mish.g4c20l5.", 4},
+                                                 {"norm_mish.g1c6l3.", 1},
+                                                 {"norm_mish.g8c64l2.", 8}};
+  for (const auto& [name, groups] : cases) {
+    const auto x = ops().read<T>(name + "x"), gain = ops().read<T>(name + "gain"),
+               bias = ops().read<T>(name + "bias"), scale_bias = ops().read<T>(name + "scale_bias"),
+               residual = ops().read<T>(name + "residual"), dy = ops().read<T>(name + "dy");
+    auto y = ops().like<T>(name + "y"), dx = ops().like<T>(name + "x"), dgain = ops().like<T>(name + "gain"),
+         dbias = ops().like<T>(name + "bias"), dscale_bias = ops().like<T>(name + "scale_bias");
+    parity::Tensor<T> statistics({x.dim(0), 2 * groups}, maa::Buffer<T>(x.dim(0) * 2 * groups));
+    norm_mish_forward(backend, groups, 1e-5, x.sequence(), gain.data(), bias.data(), scale_bias.matrix(),
+                      residual.sequence().flat(), y.sequence().flat(), statistics.matrix());
+    norm_mish_backward(backend, groups, x.sequence(), statistics.matrix(), gain.data(), bias.data(),
+                       scale_bias.matrix(), dy.sequence().flat(), dx.sequence(), dscale_bias.matrix(),
+                       dgain.data(), dbias.data(), static_cast<T*>(nullptr));
+    check_close(ops(), name + "y", y, forward_tolerance<T>);
+    check_close(ops(), name + "dx", dx, gradient_tolerance<T>);
+    check_close(ops(), name + "dgain", dgain, gradient_tolerance<T>);
+    check_close(ops(), name + "dbias", dbias, gradient_tolerance<T>);
+    check_close(ops(), name + "dscale_bias", dscale_bias, gradient_tolerance<T>);
+    check_close(ops(), name + "dresidual", dy, gradient_tolerance<T>);
+  }
+}
+
+TEST_CASE_TEMPLATE("layer norm", T, float, double) {
+  const Backend backend;
+  for (const std::string name : {"layer_norm.5x37.", "layer_norm.3x64."}) {
     const auto x = ops().read<T>(name + "x"), gain = ops().read<T>(name + "gain"),
                bias = ops().read<T>(name + "bias"), dy = ops().read<T>(name + "dy");
     auto y = ops().like<T>(name + "y"), dx = ops().like<T>(name + "x"), dgain = ops().like<T>(name + "gain"),
          dbias = ops().like<T>(name + "bias");
-    parity::Tensor<T> statistics({x.dim(0), std::max<Index>(2, 2 * groups)},
-                                 maa::Buffer<T>(x.dim(0) * std::max<Index>(2, 2 * groups)));
-    if (groups > 0) {
-      group_norm_forward(backend, groups, 1e-5, x.sequence(), gain.data(), bias.data(), y.sequence(),
-                         statistics.matrix());
-      group_norm_backward(backend, groups, x.sequence(), statistics.matrix(), gain.data(), dy.sequence(),
-                          dx.sequence(), dgain.data(), dbias.data());
-    } else {
-      layer_norm_forward(backend, 1e-5, x.matrix(), gain.data(), bias.data(), y.matrix(),
-                         statistics.matrix());
-      layer_norm_backward(backend, x.matrix(), statistics.matrix(), gain.data(), dy.matrix(), dx.matrix(),
-                          dgain.data(), dbias.data());
-    }
+    parity::Tensor<T> statistics({x.dim(0), 2}, maa::Buffer<T>(x.dim(0) * 2));
+    layer_norm_forward(backend, 1e-5, x.matrix(), gain.data(), bias.data(), y.matrix(), statistics.matrix());
+    layer_norm_backward(backend, x.matrix(), statistics.matrix(), gain.data(), dy.matrix(), dx.matrix(),
+                        dgain.data(), dbias.data());
     check_close(ops(), name + "y", y, forward_tolerance<T>);
     check_close(ops(), name + "dx", dx, gradient_tolerance<T>);
     check_close(ops(), name + "dgain", dgain, gradient_tolerance<T>);

@@ -15,6 +15,7 @@
 #include <maa/core/rng.hpp>
 
 #include "metaworld_interface.hpp"
+#include "skip.hpp"
 #include "tabletop.hpp"
 
 namespace {
@@ -293,8 +294,8 @@ TEST_CASE("tabletop: rendering shows the state and does not disturb it") {
     first = environment->render(96, 72);
   } catch (const maa::Error& error) {
     // A machine or a build without off-screen OpenGL: the error must say what is missing.
-    CHECK(contains(error.what(), "render"));
-    return;
+    REQUIRE(contains(error.what(), "render"));
+    test::skip(error.what());
   }
   CHECK(first.width == 96);
   CHECK(first.height == 72);

@@ -236,7 +236,7 @@ class Generator {
     Constants parameters(backend_, state->parameters.span());
     std::vector<Backend> packed;
     for (const auto precision : {Precision::fp32, Precision::bf16_weights, Precision::bf16}) {
-      packed.push_back(backend_.prepared(parameters.span(), precision));
+      packed.push_back(backend_.packed(parameters.span(), precision));
     }
     packed_ = std::move(packed);
     parameters_ = std::move(parameters);

@@ -1,6 +1,7 @@
 // The CPU backend with all its ops.
 #pragma once
 
+#include <maa/backend/contract.hpp>
 #include <maa/backend/cpu/backend.hpp>
 #include <maa/backend/cpu/conv1d.hpp>
 #include <maa/backend/cpu/elementwise.hpp>
@@ -16,3 +17,9 @@
 #include <maa/backend/cpu/ridge.hpp>
 #include <maa/backend/cpu/rows.hpp>
 #include <maa/backend/cpu/transfer.hpp>
+
+MAA_NAMESPACE_BEGIN
+
+static_assert(contract::Backend<cpu::Backend> && contract::Backend<cpu::Backend, double>);
+
+MAA_NAMESPACE_END

@@ -1,4 +1,4 @@
-// How products treat weights that are prepared for inference, for every backend.
+// How products treat weights that are packed for inference, for every backend.
 #pragma once
 
 #include <maa/core/config.hpp>

@@ -8,15 +8,6 @@
 
 MAA_NAMESPACE_BEGIN
 
-// A number of type U in the memory that numbers of type T lie in: U itself on the host. Element types of
-// other memories specialise it.
-template <class T, class U>
-struct InMemoryOf {
-  using type = U;
-};
-template <class T, class U>
-using in_memory_of = typename InMemoryOf<T, U>::type;
-
 // Row-major matrix; `stride` is the distance between rows in elements. MatrixView<float> converts to
 // MatrixView<const float>.
 template <class T>

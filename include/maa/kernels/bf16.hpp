@@ -47,10 +47,6 @@ inline constexpr Index bf16_steps(Index depth) {
 inline constexpr Index bf16_step_words(Index rows) {
   return 16 * (rows | 1);
 }
-// Words of a panel, [steps][16 pairs][32 columns]; a matrix is one panel after the other.
-inline constexpr Index bf16_panel_words(Index depth) {
-  return bf16_steps(depth) * 16 * 32;
-}
 
 struct Bf16Table {
   Bf16Unit unit;

@@ -57,7 +57,7 @@ class Backend {
   // The same for inference with `weights`, which must outlive it and not change: matrices in them are packed
   // at their first use and kept, which takes once more their memory (half of it in bf16). Scalar kernels have
   // no packed form and stay in fp32.
-  Backend prepared(std::span<const float> weights, Precision precision = Precision::fp32) const {
+  Backend packed(std::span<const float> weights, Precision precision = Precision::fp32) const {
     Backend result = *this;
     result.packed_ = std::make_shared<PackedWeights>(weights, precision);
     result.bf16_ = precision == Precision::bf16 && isa() == Isa::avx512
@@ -90,14 +90,14 @@ class Backend {
   const kernels::Table& kernels() const noexcept { return *kernels_; }
   // Null for scalar.
   const kernels::GemmTable* gemm_kernels() const noexcept { return gemm_; }
-  // The packed second factor of a product of prepared weights, else null.
-  const PackedMatrix* packed(const kernels::Product<float>& product) const {
+  // The packed second factor of a product of packed weights, else null.
+  const PackedMatrix* packed_matrix(const kernels::Product<float>& product) const {
     return packed_ == nullptr ? nullptr : packed_->find(*pool_, *gemm_, product);
   }
-  // What multiplies prepared weights in bfloat16, else null.
+  // What multiplies packed weights in bfloat16, else null.
   const kernels::Bf16Table* bf16_kernels() const noexcept { return bf16_; }
-  // Whether products read prepared weights, so that sums of weights cost nothing.
-  bool is_prepared() const noexcept { return packed_ != nullptr && gemm_ != nullptr; }
+  // Whether products read packed weights, so that sums of weights cost nothing.
+  bool has_packed_weights() const noexcept { return packed_ != nullptr && gemm_ != nullptr; }
 
  private:
   std::shared_ptr<const ThreadPool> pool_;

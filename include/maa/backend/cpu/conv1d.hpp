@@ -68,7 +68,7 @@ Strided<T> tap_matrix(const T* weight, Index tap, Index narrow_channels, Index w
 template <class Wide, class Narrow>
 bool takes_three_products(const Backend& backend, ConvShape shape, SequenceView<Wide> wide,
                           SequenceView<Narrow> narrow) {
-  return is_toeplitz(shape, wide, narrow) && (wide.batch >= 48 || backend.is_prepared());
+  return is_toeplitz(shape, wide, narrow) && (wide.batch >= 48 || backend.has_packed_weights());
 }
 
 // x0 + x1 of a sequence of two, in scratch memory.

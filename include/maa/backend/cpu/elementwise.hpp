@@ -49,18 +49,5 @@ void activation_backward(const Backend& backend, Activation activation, InSpan<T
   });
 }
 
-// y += x.
-template <class T>
-void add(const Backend& backend, InSpan<T> x, std::span<T> y) {
-  require(x.size() == y.size(), "add: expected ", y.size(), " elements, found ", x.size());
-  for_chunks(backend.pool(), std::ssize(y), detail::elementwise_chunk, [&](Index, Index first, Index last) {
-    if constexpr (std::is_same_v<T, float>) {
-      backend.kernels().add(x.data() + first, y.data() + first, last - first);
-    } else {
-      kernels::reference::add(x.data() + first, y.data() + first, last - first);
-    }
-  });
-}
-
 }  // namespace cpu
 MAA_NAMESPACE_END

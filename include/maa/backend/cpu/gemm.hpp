@@ -189,7 +189,7 @@ std::span<const PackedProduct> pack_products(const Backend& backend,
   Index tasks = 0, numbers = 0;
   for (std::size_t i = 0; i < products.size(); ++i) {
     const auto& p = products[i];
-    packed[i] = {&p, {p.depth}, always ? nullptr : backend.packed(p), nullptr, nullptr};
+    packed[i] = {&p, {p.depth}, always ? nullptr : backend.packed_matrix(p), nullptr, nullptr};
     if (packed[i].panels != nullptr && packed[i].panels->narrow() && backend.bf16_kernels() != nullptr) {
       packed[i].narrow_rows =
           scratch.take<std::uint32_t>(kernels::bf16_steps(p.depth) * kernels::bf16_step_words(p.rows));

@@ -1,5 +1,5 @@
-// Group normalisation over sequences (Wu & He, 2018), alone and with what follows it in the denoiser's
-// blocks, and layer normalisation over rows (Ba et al., 2016).
+// Group normalisation over sequences (Wu & He, 2018) with what follows it in the denoiser's blocks, and layer
+// normalisation over rows (Ba et al., 2016).
 //
 //     x_hat = (x - mean) / sqrt(var + epsilon),  y = gain * x_hat + bias
 //     dx = (g - mean(g) - x_hat * mean(g * x_hat)) / sqrt(var + epsilon)  with g = gain * dy
@@ -120,44 +120,14 @@ kernels::NormBackward<T> backward_arguments(Index groups, Index length, MatrixVi
 
 }  // namespace detail
 
-// x, y [batch, length, channels]; gain, bias [channels], null for 1 and 0; statistics [batch, 2 * groups]:
-// the means of the groups, then their reciprocal standard deviations, which the backward op needs. y may be
-// x.
-template <class T>
-void group_norm_forward(const Backend& backend, Index groups, double epsilon, InSeq<T> x,
-                        const std::type_identity_t<T>* gain, const std::type_identity_t<T>* bias,
-                        SequenceView<T> y, MatrixView<std::type_identity_t<T>> statistics) {
-  detail::check_groups(x.channels, groups, "group_norm_forward");
-  require_shape(y, x.batch, x.length, x.channels, "group_norm_forward: y");
-  require_shape(statistics, x.batch, 2 * groups, "group_norm_forward: statistics");
-  detail::norm_forward(
-      backend, x.batch,
-      detail::forward_arguments<T>(groups, x.length, epsilon, x.flat(), gain, bias, y.flat(), statistics));
-}
-
-// dx is overwritten unless its data is null; dgain and dbias accumulate, and may be null. dx may be dy.
-template <class T>
-void group_norm_backward(const Backend& backend, Index groups, InSeq<T> x, In<T> statistics,
-                         const std::type_identity_t<T>* gain, InSeq<T> dy, SequenceView<T> dx,
-                         std::type_identity_t<T>* dgain, std::type_identity_t<T>* dbias) {
-  detail::check_groups(x.channels, groups, "group_norm_backward");
-  require_shape(dy, x.batch, x.length, x.channels, "group_norm_backward: dy");
-  require_shape(statistics, x.batch, 2 * groups, "group_norm_backward: statistics");
-  if (dx.data != nullptr) {
-    require_shape(dx, x.batch, x.length, x.channels, "group_norm_backward: dx");
-  }
-  const auto arguments =
-      detail::backward_arguments<T>(groups, x.length, x.flat(), statistics, gain, dy.flat(), dx.flat());
-  detail::norm_backward<T>(backend, x.batch, arguments, dgain, dbias, nullptr);
-}
-
 // Group norm, Mish, FiLM and a residual in one pass:
 //
 //     y = scale * Mish(gain * x_hat + bias) + shift + residual
 //
 // x [batch, length, channels]; gain, bias [channels], null for 1 and 0; scale_bias [batch, 2 * channels]: the
 // scales, then the shifts, or no data for 1 and 0; residual and y [batch * length, channels], rows may be
-// strided; residual without data stands for 0. statistics as in group_norm_forward. y may be x or residual.
+// strided; residual without data stands for 0. statistics [batch, 2 * groups]: the means of the groups, then
+// their reciprocal standard deviations, which the backward op needs. y may be x or residual.
 template <class T>
 void norm_mish_forward(const Backend& backend, Index groups, double epsilon, InSeq<T> x,
                        const std::type_identity_t<T>* gain, const std::type_identity_t<T>* bias,

@@ -98,11 +98,11 @@ class Backend {
 
   // The same for inference with `weights`, which must outlive it and not change. bf16_weights and bf16 are
   // the same here: factors are rounded to bfloat16, at first use, which takes half the weights' memory more.
-  Backend prepared(std::span<const Real> weights, Precision precision = Precision::fp32) const {
+  Backend packed(std::span<const Real> weights, Precision precision = Precision::fp32) const {
     Backend result = *this;
-    result.prepared_ = std::make_shared<Prepared>();
-    result.prepared_->weights = weights;
-    result.prepared_->bf16 = precision != Precision::fp32;
+    result.packed_ = std::make_shared<PackedWeights>();
+    result.packed_->weights = weights;
+    result.packed_->bf16 = precision != Precision::fp32;
     return result;
   }
 
@@ -114,25 +114,25 @@ class Backend {
     }
   }
 
-  // What is known of weights that are prepared; null for others.
-  struct Prepared {
+  // What is known of weights that are packed; null for others.
+  struct PackedWeights {
     std::span<const Real> weights;
     bool bf16 = false;
     DeviceBlock rounded;                                       // bf16, as long as `weights`
     std::unordered_map<const Real*, DeviceBlock> differences;  // three-product convolutions (conv1d.hpp)
   };
-  Prepared* prepared_for(const Real* weight) const {
+  PackedWeights* packed_for(const Real* weight) const {
     const std::less<const Real*> before;
-    return prepared_ != nullptr && !before(weight, prepared_->weights.data()) &&
-                   before(weight, prepared_->weights.data() + prepared_->weights.size())
-               ? prepared_.get()
+    return packed_ != nullptr && !before(weight, packed_->weights.data()) &&
+                   before(weight, packed_->weights.data() + packed_->weights.size())
+               ? packed_.get()
                : nullptr;
   }
 
  private:
   std::shared_ptr<Shared> shared_;
   Options options_;
-  std::shared_ptr<Prepared> prepared_;
+  std::shared_ptr<PackedWeights> packed_;
 };
 
 // An owning array in device memory, zero-initialised.

@@ -10,7 +10,7 @@
 //     p = W1 (x0 + x1),  y0 = p + (W2 - W1) x1,  y1 = p + (W0 - W1) x0
 //
 // likewise for the adjoint. The differences cost a pass over the weights and memory for two thirds of them,
-// so they are formed once, for weights that are prepared, and kept.
+// so they are formed once, for weights that are packed, and kept.
 #pragma once
 
 #include <maa/backend/conv_products.hpp>
@@ -111,10 +111,10 @@ void exact_products(const Backend& backend, Direction direction, ConvShape shape
   run_products(backend, products, depth, matrix_of, bias, to);
 }
 
-// W2 - W1 and W0 - W1 of prepared weights, each [size], rounded from floats if Number is Bfloat16.
+// W2 - W1 and W0 - W1 of packed weights, each [size], rounded from floats if Number is Bfloat16.
 template <class Number>
 const Number* weight_differences(const Backend& backend, const Real* weight, Index size) {
-  auto& kept = backend.prepared_for(weight)->differences;
+  auto& kept = backend.packed_for(weight)->differences;
   const auto found = kept.find(weight);
   if (found != kept.end()) {
     return reinterpret_cast<const Number*>(found->second.data());
@@ -170,7 +170,7 @@ inline void convolve(const Backend& backend, Direction direction, ConvShape shap
   const bool rounded = is_rounded(backend, weight);
   constexpr Index bound_by_arithmetic = 256;
   if (conv::is_toeplitz(shape, from, to) && from.batch >= bound_by_arithmetic && from.channels > 0 &&
-      to.channels > 0 && backend.prepared_for(weight) != nullptr) {
+      to.channels > 0 && backend.packed_for(weight) != nullptr) {
     const Index size = from.channels * to.channels;
     if (rounded) {
       const auto* const rounded_here = rounded_weight(backend, weight);

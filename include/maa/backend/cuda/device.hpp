@@ -41,9 +41,4 @@ inline constexpr bool is_on_device<OnDevice<T>> = true;
 
 }  // namespace cuda
 
-template <class T, class U>
-struct InMemoryOf<cuda::OnDevice<T>, U> {
-  using type = cuda::OnDevice<U>;
-};
-
 MAA_NAMESPACE_END

@@ -38,11 +38,5 @@ inline void activation_backward(const Backend& backend, Activation activation, I
                                               static_cast<kernels::Int>(activation)});
 }
 
-// y += x.
-inline void add(const Backend& backend, InSpan x, OutSpan y) {
-  require(x.size() == y.size(), "add: expected ", y.size(), " elements, found ", x.size());
-  backend.launch(kernels::add_kernel, std::ssize(y), kernels::AddArguments{raw(x.data()), raw(y.data())});
-}
-
 }  // namespace cuda
 MAA_NAMESPACE_END

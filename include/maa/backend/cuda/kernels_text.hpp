@@ -107,12 +107,10 @@ MAA_DEVICE void activation_forward(Int i, const ActivationArguments& a) {
 a.to[i] = activate(a.activation, a.x[i]); } MAA_PER_ELEMENT(activation_forward, ActivationArguments)
 MAA_DEVICE void activation_backward(Int i, const ActivationArguments& a) {
 a.to[i] = a.dy[i] * activation_slope(a.activation, a.x[i]); }
-MAA_PER_ELEMENT(activation_backward, ActivationArguments) struct AddArguments { const float* x;
-float* y; }; MAA_DEVICE void add(Int i, const AddArguments& a) { a.y[i] += a.x[i]; }
-MAA_PER_ELEMENT(add, AddArguments) struct NormForwardArguments { const float* x; const float* gain;
-const float* bias; const float* film; const float* residual; float* y; float* statistics;
-Int groups; Int group_size; Int length; Int x_row; Int film_row; Int residual_row; Int y_row;
-Int statistics_row; float epsilon; int mish; };
+MAA_PER_ELEMENT(activation_backward, ActivationArguments) struct NormForwardArguments {
+const float* x; const float* gain; const float* bias; const float* film; const float* residual;
+float* y; float* statistics; Int groups; Int group_size; Int length; Int x_row; Int film_row;
+Int residual_row; Int y_row; Int statistics_row; float epsilon; int mish; };
 MAA_DEVICE void norm_forward(const Block& block, Int b, const NormForwardArguments& a) {
 const Int s = b / a.groups, g = b % a.groups;
 const Int begin = g * a.group_size, count = a.length * a.group_size, channels = a.groups * a.group_size;

@@ -1,5 +1,5 @@
-// Group normalisation over sequences (Wu & He, 2018), alone and with what follows it in the denoiser's
-// blocks, and layer normalisation over rows (Ba et al., 2016). Formulas, shapes and what may be null:
+// Group normalisation over sequences (Wu & He, 2018) with what follows it in the denoiser's blocks, and layer
+// normalisation over rows (Ba et al., 2016). Formulas, shapes and what may be null:
 // backend/cpu/norm.hpp.
 #pragma once
 
@@ -93,42 +93,13 @@ inline void norm_backward(const Backend& backend, kernels::NormBackwardArguments
 
 }  // namespace detail
 
-// x, y [batch, length, channels]; gain, bias [channels], null for 1 and 0; statistics [batch, 2 * groups]:
-// the means of the groups, then their reciprocal standard deviations, which the backward op needs. y may be
-// x.
-inline void group_norm_forward(const Backend& backend, Index groups, double epsilon, InSeq x,
-                               const Real* gain, const Real* bias, OutSeq y, Out statistics) {
-  detail::check_groups(x.channels, groups, "group_norm_forward");
-  require_shape(y, x.batch, x.length, x.channels, "group_norm_forward: y");
-  require_shape(statistics, x.batch, 2 * groups, "group_norm_forward: statistics");
-  detail::norm_forward(
-      backend,
-      detail::norm_forward_arguments(groups, x.length, epsilon, x.flat(), gain, bias, y.flat(), statistics),
-      x.batch);
-}
-
-// dx is overwritten unless its data is null; dgain and dbias accumulate, and may be null. dx may be dy.
-inline void group_norm_backward(const Backend& backend, Index groups, InSeq x, In statistics,
-                                const Real* gain, InSeq dy, OutSeq dx, Real* dgain, Real* dbias) {
-  detail::check_groups(x.channels, groups, "group_norm_backward");
-  require_shape(dy, x.batch, x.length, x.channels, "group_norm_backward: dy");
-  require_shape(statistics, x.batch, 2 * groups, "group_norm_backward: statistics");
-  if (dx.data != nullptr) {
-    require_shape(dx, x.batch, x.length, x.channels, "group_norm_backward: dx");
-  }
-  detail::norm_backward(
-      backend,
-      detail::norm_backward_arguments(groups, x.length, x.flat(), statistics, gain, dy.flat(), dx.flat()),
-      x.batch, dgain, dbias, nullptr);
-}
-
 // Group norm, Mish, FiLM and a residual in one pass:
 //
 //     y = scale * Mish(gain * x_hat + bias) + shift + residual
 //
-// x [batch, length, channels]; scale_bias [batch, 2 * channels]: the scales, then the shifts, or no data for
-// 1 and 0; residual and y [batch * length, channels], rows may be strided; residual without data stands for
-// 0. The rest as in group_norm_forward. y may be x or residual.
+// x [batch, length, channels]; gain, bias [channels], null for 1 and 0; scale_bias [batch, 2 * channels]: the
+// scales, then the shifts, or no data for 1 and 0; residual and y [batch * length, channels], rows may be
+// strided; residual without data stands for 0; statistics [batch, 2 * groups]. y may be x or residual.
 inline void norm_mish_forward(const Backend& backend, Index groups, double epsilon, InSeq x, const Real* gain,
                               const Real* bias, In scale_bias, In residual, Out y, Out statistics) {
   detail::check_groups(x.channels, groups, "norm_mish_forward");

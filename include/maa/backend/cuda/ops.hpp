@@ -1,6 +1,7 @@
 // The CUDA backend with all its ops, without a device: cuda.hpp adds the machine's own.
 #pragma once
 
+#include <maa/backend/contract.hpp>
 #include <maa/backend/cuda/backend.hpp>
 #include <maa/backend/cuda/conv1d.hpp>
 #include <maa/backend/cuda/elementwise.hpp>
@@ -15,3 +16,9 @@
 #include <maa/backend/cuda/ridge.hpp>
 #include <maa/backend/cuda/rows.hpp>
 #include <maa/backend/cuda/transfer.hpp>
+
+MAA_NAMESPACE_BEGIN
+
+static_assert(contract::Backend<cuda::Backend>);
+
+MAA_NAMESPACE_END

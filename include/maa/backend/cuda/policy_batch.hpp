@@ -96,7 +96,8 @@ class PolicyBatch {
           linear_backward(*layout_.log_std, input, InPolicies(dlog_std), dweights, dinput, true);
         }
         if (dfeatures.data != nullptr && dinput.data != nullptr) {
-          add(backend_, dfeatures.span(), span_of(dinput));
+          const auto to = span_of(dinput);
+          add_matrix(backend_, In(dfeatures.data, 1, dfeatures.size()), Out(to.data(), 1, std::ssize(to)));
         }
       }
       if (i > 0) {

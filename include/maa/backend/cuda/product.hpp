@@ -1,5 +1,5 @@
 // Matrix products. All of them go through multiply(), which chooses the arithmetic: factors as tensor floats
-// or floats, as the backend's options say, or both as bfloat16 where the weights are prepared so.
+// or floats, as the backend's options say, or both as bfloat16 where the weights are packed so.
 #pragma once
 
 #include <maa/backend/cuda/backend.hpp>
@@ -43,21 +43,21 @@ inline void finish(const Backend& backend) {
 }
 
 inline bool is_rounded(const Backend& backend, const Real* weight) {
-  const auto* prepared = backend.prepared_for(weight);
-  return prepared != nullptr && prepared->bf16;
+  const auto* packed = backend.packed_for(weight);
+  return packed != nullptr && packed->bf16;
 }
-// Where `weight` lies in the rounded copy of the prepared weights. All of them are rounded at the first use.
+// Where `weight` lies in the rounded copy of the packed weights. All of them are rounded at the first use.
 inline const Bfloat16* rounded_weight(const Backend& backend, const Real* weight) {
-  auto& prepared = *backend.prepared_for(weight);
-  if (prepared.rounded.data() == nullptr) {
-    const auto count = static_cast<Index>(prepared.weights.size());
+  auto& packed = *backend.packed_for(weight);
+  if (packed.rounded.data() == nullptr) {
+    const auto count = static_cast<Index>(packed.weights.size());
     auto block = backend.memory().allocate(count * static_cast<Index>(sizeof(Bfloat16)));
-    combine(backend, In(prepared.weights.data(), 1, count), In(), 0,
+    combine(backend, In(packed.weights.data(), 1, count), In(), 0,
             MatrixView<Bfloat16>(reinterpret_cast<Bfloat16*>(block.data()), 1, count));
     finish(backend);
-    prepared.rounded = std::move(block);
+    packed.rounded = std::move(block);
   }
-  return reinterpret_cast<const Bfloat16*>(prepared.rounded.data()) + (weight - prepared.weights.data());
+  return reinterpret_cast<const Bfloat16*>(packed.rounded.data()) + (weight - packed.weights.data());
 }
 
 inline const Real* on_device(const float* address) {
@@ -67,7 +67,7 @@ inline const Real* on_device(const float* address) {
 }  // namespace detail
 
 // Appends the product. Its factors are float, except with Arithmetic::bf16, which says that both are rounded
-// already; otherwise the arithmetic is chosen here. If the second factor belongs to weights prepared in
+// already; otherwise the arithmetic is chosen here. If the second factor belongs to weights packed in
 // bfloat16 (and batch is 1), the first is rounded into scratch memory. Without columns or rows nothing
 // happens; with a depth of 0 c is set to the bias or zeros, or left alone if the product accumulates.
 inline void multiply(const Backend& backend, Product product) {

@@ -75,12 +75,3 @@ MAA_DEVICE void activation_backward(Int i, const ActivationArguments& a) {
   a.to[i] = a.dy[i] * activation_slope(a.activation, a.x[i]);
 }
 MAA_PER_ELEMENT(activation_backward, ActivationArguments)
-
-struct AddArguments {
-  const float* x;
-  float* y;
-};
-
-// y += x.
-MAA_DEVICE void add(Int i, const AddArguments& a) { a.y[i] += a.x[i]; }
-MAA_PER_ELEMENT(add, AddArguments)

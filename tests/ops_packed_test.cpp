@@ -1,4 +1,4 @@
-// Products of prepared weights: the same as of plain ones, and in bfloat16 as of rounded ones.
+// Products of packed weights: the same as of plain ones, and in bfloat16 as of rounded ones.
 #include "ops_helpers.hpp"
 
 #include <bit>
@@ -28,7 +28,7 @@ std::vector<float> linear(const Backend& backend, Index rows, Index in, Index ou
   return y;
 }
 
-TEST_CASE("prepared weights of any size multiply as plain ones, in bfloat16 as rounded ones") {
+TEST_CASE("packed weights of any size multiply as plain ones, in bfloat16 as rounded ones") {
   for (const Index rows : {1, 2, 7, 16, 33, 127}) {
     for (const Index out : {1, 16, 17, 33, 130}) {
       for (const Index in : {1, 31, 39, 256, 257, 600}) {
@@ -43,9 +43,9 @@ TEST_CASE("prepared weights of any size multiply as plain ones, in bfloat16 as r
         std::ranges::transform(rounded_x, rounded_x.begin(), to_bf16);
         for (const auto precision : {Precision::fp32, Precision::bf16_weights, Precision::bf16}) {
           const Backend plain(1);
-          const Backend backend = plain.prepared(weight, precision);
+          const Backend backend = plain.packed(weight, precision);
           // Scalar kernels stay in fp32; without a bfloat16 unit rows do.
-          const bool rounds = precision != Precision::fp32 && backend.is_prepared();
+          const bool rounds = precision != Precision::fp32 && backend.has_packed_weights();
           const bool rounds_rows = backend.bf16_kernels() != nullptr;
           std::vector<double> expected(static_cast<std::size_t>(rows * out));
           for (Index i = 0; i < rows; ++i) {
@@ -62,7 +62,7 @@ TEST_CASE("prepared weights of any size multiply as plain ones, in bfloat16 as r
           CHECK(difference(y, expected) < 1e-4);
           // A row alone has the bits it has among others.
           const auto first = linear(backend, 1, in, out, x, weight, bias);
-          if (backend.is_prepared()) {
+          if (backend.has_packed_weights()) {
             CHECK(std::memcmp(first.data(), y.data(), first.size() * sizeof(float)) == 0);
           }
         }
@@ -71,7 +71,7 @@ TEST_CASE("prepared weights of any size multiply as plain ones, in bfloat16 as r
   }
 }
 
-TEST_CASE("prepared convolutions and their adjoints, on two positions and others") {
+TEST_CASE("packed convolutions and their adjoints, on two positions and others") {
   const Index in = 70, out = 45;
   for (const auto shape : {ConvShape{3, 1, 1}, ConvShape{2, 2, 1}, ConvShape{5, 1, 2}, ConvShape{1, 1, 0}}) {
     for (const Index length : {1, 2, 5}) {
@@ -96,35 +96,34 @@ TEST_CASE("prepared convolutions and their adjoints, on two positions and others
           return joined({y, dx});
         };
         const auto exact = widened(weight);
-        const auto found = run(float(), Backend(2).prepared(weight), weight.data());
+        const auto found = run(float(), Backend(2).packed(weight), weight.data());
         CHECK(difference(found, run(double(), Backend(1), exact.data())) < 5e-5);
       }
     }
   }
 }
 
-TEST_CASE("prepared products give the same bits for any number of threads") {
+TEST_CASE("packed products give the same bits for any number of threads") {
   const Index rows = 130, in = 515, out = 300;
   auto x = random<float>(rows * in, 1);
   const auto weight = random<float>(out * in, 2), bias = random<float>(out, 3);
   for (const auto precision : {Precision::fp32, Precision::bf16_weights, Precision::bf16}) {
     check_threads([&](const Backend& backend) {
-      return linear(backend.prepared(weight, precision), rows, in, out, x, weight, bias);
+      return linear(backend.packed(weight, precision), rows, in, out, x, weight, bias);
     });
   }
 }
 
 TEST_CASE(
-    "weights that were not prepared are used as they are, and several threads may share a prepared backend") {
+    "weights that were not packed are used as they are, and several threads may share a packed backend") {
   const Index rows = 20, in = 64, out = 70;
   auto x = random<float>(rows * in, 1);
   const auto weight = random<float>(out * in, 2), other = random<float>(out * in, 3),
              bias = random<float>(out, 4);
   const Backend plain(2);
-  const Backend backend = plain.prepared(weight, Precision::bf16_weights);
+  const Backend backend = plain.packed(weight, Precision::bf16_weights);
   CHECK(linear(backend, rows, in, out, x, other, bias) == linear(plain, rows, in, out, x, other, bias));
-  const auto expected =
-      linear(plain.prepared(weight, Precision::bf16_weights), rows, in, out, x, weight, bias);
+  const auto expected = linear(plain.packed(weight, Precision::bf16_weights), rows, in, out, x, weight, bias);
   std::vector<std::vector<float>> found(4);
   std::vector<std::thread> threads;
   for (auto& y : found) {
