@@ -125,7 +125,7 @@ void remove_ingredients(study::Options& options) {
   require(std::ranges::count_if(without, part_of_models) <= 1,
           "metaworld: expected one ingredient of the models at a time, found several");
   for (const auto& name : without) {
-    if (const auto* remove = find_ingredient(name).remove) {
+    if (const auto remove = find_ingredient(name).remove) {
       remove(options);
     }
   }

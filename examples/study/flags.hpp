@@ -59,12 +59,14 @@ class FlagVisitor {
           flag.flag, [&value, yes] { value = yes; }, flag.help);
     } else if constexpr (std::is_enum_v<T>) {
       std::map<std::string, T> values;
+      std::string names;
       for (const auto name : names_of(T{})) {
         values.emplace(name, static_cast<T>(values.size()));
+        names += concatenate(names.empty() ? "" : ",", name);
       }
       app_.add_option(flag.flag, value, flag.help)
           ->transform(CLI::CheckedTransformer(values))
-          ->default_str(std::string(names_of(T{})[static_cast<std::size_t>(value)]));
+          ->option_text(concatenate("{", names, "}=", names_of(T{})[static_cast<std::size_t>(value)]));
     } else {
       auto* option = app_.add_option(flag.flag, value, flag.help);
       if constexpr (!std::is_same_v<T, std::vector<std::string>>) {
