@@ -15,8 +15,13 @@
 
 MAA_NAMESPACE_BEGIN
 
-// A movable value. Const members may be called from several threads at once. A member that throws, and a fit
-// that is stopped, leave the generator as it was.
+// Writes policies that behave like what they are shown (Make-An-Agent, arXiv 2407.10973; docs/method.md says
+// where this differs). PolicyT: an MlpPolicy of O observations, A actions and P = Policy::parameter_size
+// weights. Config: the models' sizes (generator/config.hpp). Backend: where they run.
+//
+// A movable value. Const members may be called from several threads at once. A member that throws an Error,
+// and a fit that is stopped, leave the generator as it was. Observations and actions are in the caller's
+// units: training fits the maps to the range that networks see.
 template <class PolicyT, class Config = DefaultConfig, class Backend = cpu::Backend>
 class Generator {
  public:
@@ -37,16 +42,23 @@ class Generator {
     }
   }
 
+  // A generator that save() wrote (one safetensors file, docs/formats.md). Error, which names the file, if it
+  // cannot be read, is damaged, or was written for another policy type or configuration: then with each
+  // constant that differs.
   static Generator load(const std::filesystem::path& path, Backend backend = Backend()) {
     Generator generator(std::move(backend));
     generator.set_state(std::make_unique<State>(detail::load_generator<Network, Config>(path)));
     return generator;
   }
+  // Replaces the file at once or, with an Error, not at all.
   void save(const std::filesystem::path& path) const { detail::save_generator(path, trained_state()); }
 
-  // Trains a generator by a recipe: BehaviorRecipe, the default, or one whose header is included beside this
-  // one (generator/paper_training.hpp). Returns false if the callback stopped it. Error for data that does
-  // not suit the policy type or the recipe, for options out of range, and if a loss is not finite.
+  // Trains by a recipe: BehaviorRecipe, the default, or one whose header is included beside this one
+  // (generator/paper_training.hpp). `dataset`: policies [N, P] of the network's sizes, and trajectories of O
+  // observations and A actions (data/dataset.hpp); what they must have as prompts is said at PromptShape.
+  // `callback` is called after each step, on this thread; false stops. Returns false if it was stopped. Error
+  // for data that does not suit the policy type or the recipe, options out of range, a checkpoint of another
+  // run, and a loss that is not finite. The same arguments give the same bits for any number of threads.
   template <class Recipe = BehaviorRecipe>
   bool fit(const Dataset& dataset, const Recipe& recipe = Recipe(), const TrainCallback& callback = {}) {
     check_fields(recipe, "fit");
@@ -76,8 +88,11 @@ class Generator {
   const State& state() const { return trained_state(); }
   const Backend& backend() const { return backend_; }
 
-  // options.count policies that behave like the demonstration. Error if it is too short, of other sizes, or
-  // lacks the success that the condition needs.
+  // options.count policies that behave like the demonstration, a trajectory of at least PromptShape's steps
+  // [T, O], [T, A]. They read raw observations, give actions in [-1, 1] where the network squashes, and have
+  // no action box of their own. Equal seeds give equal policies. Error if the demonstration is too short, of
+  // other sizes, or lacks the success that the condition needs, for options out of range, and if
+  // options.progress stopped it.
   std::vector<Policy> generate(const Trajectory& demonstration, const GenerateOptions& options = {}) const {
     return generate(std::span<const Trajectory>(&demonstration, 1), options);
   }
@@ -118,7 +133,8 @@ class Generator {
                                            sample_streams(Rng(options.seed), 0, count)));
   }
 
-  // The conditions of prompts, [prompts, condition_size].
+  // The conditions of prompts as the denoiser sees them, [prompts, condition_size]: h and v of eq. 6,
+  // normalised. Error as in generate().
   Buffer<float> embed(std::span<const Trajectory> prompts) const {
     const auto session = session_of_trained();
     return downloaded_buffer(embed_in(prompts, static_cast<Index>(prompts.size()), session.workspace()));
@@ -138,9 +154,10 @@ class Generator {
     return result;
   }
 
-  // Refits the ridge heads of policies to demonstrations in closed form, as those of generated ones are
-  // (ridge_head.hpp): each policy to an equal share of the demonstrations, in order. Only for configurations
-  // with a ridge head.
+  // Any policies [N] for raw observations with their ridge heads refitted in closed form, as those of
+  // generated ones are (models/ridge_head.hpp): each to an equal share of the demonstrations, in order.
+  // log_std stays as it was. Only for configurations with a ridge head. Error if the demonstrations cannot be
+  // shared equally, or as in generate(); success is not needed.
   std::vector<Policy> fit_heads(std::span<const Policy> policies,
                                 std::span<const Trajectory> demonstrations) const requires(Model::has_head) {
     const auto& state = trained_state();
@@ -164,7 +181,8 @@ class Generator {
                                             generation.support(demonstrations, count, 1), w.head));
   }
 
-  // The latents of policies as the denoiser sees them, [policies, latent_numbers].
+  // The latents of policies [N] as the denoiser sees them, normalised, [N, tokens * latent_size] (eq. 5's
+  // encoder; the default recipe does not train it).
   Buffer<float> encode(std::span<const Policy> policies) const {
     const auto session = session_of_trained();
     const auto& state = trained_state();

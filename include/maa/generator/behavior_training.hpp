@@ -19,6 +19,7 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   const auto& backend = fitting.backend();
   auto& state = fitting.state();
   state.settings.corrective = recipe.behavior.corrective;
+  state.settings.check(Network::observation_size, Network::action_size, "fit");
   EmbedderStage<Network, Config, Backend> embedder(backend, fitting.data(),
                                                    fitting.seeded(recipe.embedder, 1));
   if (!fitting.run().train(embedder, embedder_offset)) {
