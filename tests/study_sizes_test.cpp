@@ -184,7 +184,7 @@ TEST_CASE("a study refuses models of other policies, and options out of range") 
   const auto message = error_of([&] { study::Study(options, simulator, others); });
   CHECK(has(message, "7 observations to 2 actions"));
   CHECK(has(message, "found 39 to 4"));
-  options.data.run_share = 1.5;
+  options.data.learning_rate = -1;
   CHECK(has(error_of([&] { study::Study(options, simulator, models); }),
-            "data.run_share from 0 to 1, found 1.5"));
+            "data.learning_rate above 0, found -1"));
 }
