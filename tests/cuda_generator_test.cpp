@@ -8,6 +8,7 @@
 #include <maa/testing/failing_device.hpp>
 
 #include "cuda_device.hpp"
+#include "larger.hpp"
 #include "short_recipe.hpp"
 #include "small_config.hpp"
 #include "temporary_folder.hpp"
@@ -108,7 +109,7 @@ double largest_difference(std::span<const float> a, std::span<const float> b) {
   REQUIRE(a.size() == b.size());
   double largest = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    largest = std::max(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    largest = test::larger(largest, std::abs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
   }
   return largest;
 }
@@ -159,8 +160,8 @@ TEST_CASE("training and generation give the CPU's results, in all stages") {
   paper.validation_every = 6;
   paper.validation_fraction = 0.25;
   check_fit<PlainConfig>(paper);
-  paper.standardize = true;
-  paper.denoiser.latent_scaling = LatentScaling::standard;
+  paper.scaling = Scaling::standard;
+  paper.denoiser.latent_scaling = Scaling::standard;
   paper.autoencoder.clamp_latent = true;
   paper.denoiser.normalize_condition = false;
   paper.guidance = {2};

@@ -8,6 +8,7 @@
 #include <maa/models/unet1d.hpp>
 #include <maa/testing/grad_check.hpp>
 
+#include "larger.hpp"
 #include "supported_isas.hpp"
 
 #include <functional>
@@ -216,7 +217,7 @@ void check_inference(const cpu::Backend& on, Index batch, Index length, double t
     const auto output = Model::infer(on, w, input, modulation, step, workspace);
     double worst = 0;
     for (Index i = 0; i < output.size(); ++i) {
-      worst = std::max(worst, std::abs(double(output.data[i]) - double(expected.data[i])));
+      worst = test::larger(worst, std::abs(double(output.data[i]) - double(expected.data[i])));
     }
     CHECK(worst < tolerance);
   }

@@ -16,10 +16,13 @@
 
 #include <maa/core/error.hpp>
 
+#include "errors.hpp"
 #include "remote_environment.hpp"
 
 namespace {
 
+using test::error_of;
+using test::has;
 using namespace maa::examples;
 using maa::Index;
 
@@ -143,21 +146,6 @@ bool comes_true(Condition&& condition) {
   return condition();
 }
 
-// The message of the maa::Error that `call` throws; empty if it throws none.
-template <class Call>
-std::string error_of(Call&& call) {
-  try {
-    call();
-  } catch (const maa::Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 }  // namespace
 
 TEST_CASE("remote environment: everything passes through as it is") {
@@ -202,19 +190,19 @@ TEST_CASE("remote environment: everything passes through as it is") {
 
 TEST_CASE("remote environment: errors come back as such and the worker goes on") {
   const auto simulator = make_remote_simulator(counters(), interface);
-  CHECK(contains(error_of([&] { simulator->make_environment("nothing"); }), "no task \"nothing\""));
+  CHECK(has(error_of([&] { simulator->make_environment("nothing"); }), "no task \"nothing\""));
   const auto environment = simulator->make_environment("up");
   const pid_t process = process_of(*environment);
   std::array<float, 3> observation{5.0F, 5.0F, 5.0F};
-  CHECK(contains(error_of([&] { environment->reset({1.0}, observation); }), "3 numbers, got 1"));
+  CHECK(has(error_of([&] { environment->reset({1.0}, observation); }), "3 numbers, got 1"));
   CHECK(observation == std::array<float, 3>{5.0F, 5.0F, 5.0F});
   environment->reset({0.0, 0.0, 0.0}, observation);
   const std::array<float, 3> long_action{};
-  CHECK(contains(error_of([&] { environment->step(long_action, observation); }), "2 numbers, got 3"));
+  CHECK(has(error_of([&] { environment->step(long_action, observation); }), "2 numbers, got 3"));
   std::array<float, 2> short_observation{};
-  CHECK(contains(error_of([&] { environment->step({long_action.data(), 2}, short_observation); }), "got 2"));
+  CHECK(has(error_of([&] { environment->step({long_action.data(), 2}, short_observation); }), "got 2"));
   const std::array<float, 2> foreign = {333.0F, 0.0F};
-  CHECK(contains(error_of([&] { environment->step(foreign, observation); }), "not an error of maa"));
+  CHECK(has(error_of([&] { environment->step(foreign, observation); }), "not an error of maa"));
   const std::array<float, 2> action = {0.5F, 0.25F};
   environment->step(action, observation);
   CHECK(observation == std::array<float, 3>{0.5F, 0.25F, 0.0F});
@@ -228,8 +216,8 @@ TEST_CASE("remote environment: a worker that dies is an error, and another takes
   std::array<float, 3> observation{};
   const std::array<float, 2> deadly = {666.0F, 0.0F};
   const std::string died = error_of([&] { environment->step(deadly, observation); });
-  CHECK(contains(died, "exit code 3"));
-  CHECK(contains(died, "an early line\nthe last line"));
+  CHECK(has(died, "exit code 3"));
+  CHECK(has(died, "an early line\nthe last line"));
   CHECK(error_of([&] { environment->draw_placement(7); }) == died);
   CHECK_FALSE(runs(first));
 
@@ -238,7 +226,7 @@ TEST_CASE("remote environment: a worker that dies is an error, and another takes
   CHECK(second != first);
   ::kill(second, SIGKILL);
   CHECK(comes_true([&] { return !runs(second); }));
-  CHECK(contains(error_of([&] { environment->render(2, 2); }), "signal 9"));
+  CHECK(has(error_of([&] { environment->render(2, 2); }), "signal 9"));
   environment = simulator->make_environment("up");
   CHECK(process_of(*environment) != second);
 
@@ -339,13 +327,13 @@ TEST_CASE("remote environment: workers end when the program is killed") {
 }
 
 TEST_CASE("remote environment: a worker that cannot start says why") {
-  CHECK(contains(error_of([] { make_remote_simulator(start_command({"/no/such/program"}), interface); }),
-                 "/no/such/program cannot be started: No such file"));
+  CHECK(has(error_of([] { make_remote_simulator(start_command({"/no/such/program"}), interface); }),
+            "/no/such/program cannot be started: No such file"));
   const std::string ended = error_of([] {
     make_remote_simulator(start_command({"/bin/sh", "-c", "echo out; echo broken >&2; exit 4"}), interface);
   });
-  CHECK(contains(ended, "exit code 4"));
-  CHECK(contains(ended, "out\nbroken"));
+  CHECK(has(ended, "exit code 4"));
+  CHECK(has(ended, "out\nbroken"));
   const auto refusing = forked(
       [](int channel) { return refuse_environments("there is no simulator today", channel, channel); });
   CHECK(error_of([&] { make_remote_simulator(refusing, interface, 3); }) == "there is no simulator today");

@@ -3,6 +3,7 @@
 
 #include <maa/generator.hpp>
 
+#include "larger.hpp"
 #include "small_config.hpp"
 
 namespace test {
@@ -95,7 +96,7 @@ inline bool same_bits(std::span<const float> a, std::span<const float> b) {
 inline double largest_difference(const Policy& a, const Policy& b) {
   double largest = 0;
   for (std::size_t i = 0; i < a.weights().size(); ++i) {
-    largest = std::max(largest, static_cast<double>(std::abs(a.weights()[i] - b.weights()[i])));
+    largest = test::larger(largest, static_cast<double>(std::abs(a.weights()[i] - b.weights()[i])));
   }
   return largest;
 }

@@ -58,7 +58,7 @@ PaperRecipe weights_recipe(const TrainingRun& run) {
   const auto usual = default_recipe(run);
   PaperRecipe recipe;
   static_cast<FitOptions&>(recipe) = usual;
-  recipe.standardize = true;
+  recipe.scaling = Scaling::standard;
   recipe.embedder = usual.embedder;
   const auto train = [&](Index steps, Index batch, double rate) {
     auto result = usual.behavior.train;
@@ -69,7 +69,7 @@ PaperRecipe weights_recipe(const TrainingRun& run) {
   };
   recipe.autoencoder = {.train = train(2000, 64, 2e-3), .input_noise = 0, .latent_noise = 0.1};
   recipe.denoiser = {.train = train(3000, 128, 5e-4),
-                     .latent_scaling = LatentScaling::standard,
+                     .latent_scaling = Scaling::standard,
                      .normalize_condition = false,
                      .condition_noise = 0.1,
                      .condition_dropout = run.conditioned ? 0.05 : 1};

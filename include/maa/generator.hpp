@@ -6,7 +6,9 @@
 #pragma once
 
 #include <maa/backend/cpu.hpp>
+#include <maa/compiled/cpu_instances.hpp>
 #include <maa/generator/behavior_training.hpp>
+#include <maa/generator/file.hpp>
 #include <maa/generator/generation.hpp>
 #include <maa/io/policy_file.hpp>
 #include <maa/models/policy.hpp>
@@ -51,12 +53,12 @@ class Generator {
     require(recipe.checkpoint_every > 0, "fit: expected a positive checkpoint_every, found ",
             recipe.checkpoint_every);
     auto fields = fields_of(recipe, "recipe.");
-    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.standardizes(),
+    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_scaling(),
                                                       fields, callback);
     if (!train_stages(fitting, recipe)) {
       return false;
     }
-    fitting.finish();
+    fitting.run().finish();
     auto state = std::make_unique<State>(std::move(fitting.state()));
     state->provenance = {{"policies", concatenate(dataset.policy_count())},
                          {"trajectories", concatenate(dataset.trajectories.size())}};

@@ -41,19 +41,21 @@
 //     MAA_INLINE void f() { ... }
 //     #endif
 //
-// A function template of which all instances are known keeps its body, followed by MAA_INSTANTIATE(f<T>).
+// A function template of which all instances are known keeps its body, followed by MAA_INSTANTIATE(f<T>);
 #ifdef MAA_COMPILED
 #define MAA_BODIES 0
 #define MAA_INLINE
-#define MAA_DETAIL_EXTERN_0 extern  // MAA_BODIES here
-#define MAA_DETAIL_EXTERN_1         // or in the library
-#define MAA_DETAIL_EXTERN(bodies) MAA_DETAIL_EXTERN_AS(bodies)
-#define MAA_DETAIL_EXTERN_AS(bodies) MAA_DETAIL_EXTERN_##bodies
-#define MAA_INSTANTIATE(...) MAA_DETAIL_EXTERN(MAA_BODIES) template decltype(__VA_ARGS__) __VA_ARGS__;
+// `extern template`, in the library `template`.
+#define MAA_TEMPLATE MAA_DETAIL_TEMPLATE(MAA_BODIES)
+#define MAA_DETAIL_TEMPLATE(bodies) MAA_DETAIL_TEMPLATE_AS(bodies)
+#define MAA_DETAIL_TEMPLATE_AS(bodies) MAA_DETAIL_TEMPLATE_##bodies
+#define MAA_DETAIL_TEMPLATE_0 extern template
+#define MAA_DETAIL_TEMPLATE_1 template
+#define MAA_INSTANTIATE(...) MAA_TEMPLATE decltype(__VA_ARGS__) __VA_ARGS__
 #else
 #define MAA_BODIES 1
 #define MAA_INLINE inline
-#define MAA_INSTANTIATE(...)
+#define MAA_INSTANTIATE(...) static_assert(true)
 #endif
 
 MAA_NAMESPACE_BEGIN

@@ -128,15 +128,15 @@ struct ListVisitor : VisitorBase<ListVisitor> {
   void tensor(std::string_view name, Init init, Role role, Order order = Order::plain) {
     add(name, {Dims...}, init, role, order);
   }
-  std::string enter(std::string_view name);
-  std::string enter(std::string_view name, Index index);
-  std::string enter(Index index);
-  void leave(std::string outer) { prefix = std::move(outer); }
+  // Each gives back the length of the prefix before, for leave.
+  std::size_t enter(std::string_view name) { return enter({name, "."}); }
+  std::size_t enter(std::string_view name, Index index) { return enter({name, ".", index, "."}); }
+  std::size_t enter(Index index) { return enter({index, "."}); }
+  void leave(std::size_t outer) { prefix.resize(outer); }
 
  private:
+  std::size_t enter(std::initializer_list<TextPart> parts);
   void add(std::string_view name, std::initializer_list<Index> shape, Init init, Role role, Order order);
-  // The prefix before, now followed by `text`.
-  std::string enter_text(std::string_view text);
 };
 
 template <class Model>
@@ -208,8 +208,8 @@ void initialize(const std::vector<TensorInfo>& tensors, std::span<T> values, con
     }
   }
 }
-MAA_INSTANTIATE(initialize<float>)
-MAA_INSTANTIATE(initialize<double>)
+MAA_INSTANTIATE(initialize<float>);
+MAA_INSTANTIATE(initialize<double>);
 
 }  // namespace detail
 
@@ -222,16 +222,10 @@ void initialize(std::span<T> values, const Rng& rng) {
 
 #if MAA_BODIES
 
-MAA_INLINE std::string detail::ListVisitor::enter(std::string_view name) {
-  return enter_text(concatenate(name, "."));
-}
-
-MAA_INLINE std::string detail::ListVisitor::enter(std::string_view name, Index index) {
-  return enter_text(concatenate(name, ".", index, "."));
-}
-
-MAA_INLINE std::string detail::ListVisitor::enter(Index index) {
-  return enter_text(concatenate(index, "."));
+MAA_INLINE std::size_t detail::ListVisitor::enter(std::initializer_list<TextPart> parts) {
+  const std::size_t outer = prefix.size();
+  prefix += join(parts);
+  return outer;
 }
 
 MAA_INLINE void detail::ListVisitor::add(std::string_view name, std::initializer_list<Index> shape, Init init,
@@ -242,12 +236,6 @@ MAA_INLINE void detail::ListVisitor::add(std::string_view name, std::initializer
   }
   offset += info.size;
   tensors.push_back(std::move(info));
-}
-
-MAA_INLINE std::string detail::ListVisitor::enter_text(std::string_view text) {
-  auto outer = prefix;
-  prefix += text;
-  return outer;
 }
 
 #endif

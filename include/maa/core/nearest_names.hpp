@@ -17,7 +17,7 @@ MAA_NAMESPACE_BEGIN
 std::size_t edit_distance(std::string_view a, std::string_view b);
 
 // The three names nearest to `name`, nearest first: "a, b and c". Fewer if there are fewer.
-std::string nearest_names(std::string_view name, std::vector<std::string> names);
+std::string nearest_names(std::string_view name, const std::vector<std::string>& names);
 
 #if MAA_BODIES
 
@@ -35,14 +35,17 @@ MAA_INLINE std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-MAA_INLINE std::string nearest_names(std::string_view name, std::vector<std::string> names) {
-  std::ranges::stable_sort(names, {},
-                           [&](const std::string& candidate) { return edit_distance(name, candidate); });
+MAA_INLINE std::string nearest_names(std::string_view name, const std::vector<std::string>& names) {
+  std::vector<std::pair<std::size_t, std::size_t>> nearest;  // distance, number
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    nearest.emplace_back(edit_distance(name, names[i]), i);
+  }
+  std::sort(nearest.begin(), nearest.end());
   const std::size_t count = std::min<std::size_t>(3, names.size());
   std::string text;
   for (std::size_t i = 0; i < count; ++i) {
     text += i == 0 ? "" : i + 1 < count ? ", " : " and ";
-    text += names[i];
+    text += names[nearest[i].second];
   }
   return text;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <maa/core/error.hpp>
+#include <maa/core/function_ref.hpp>
 
 #include <algorithm>
 #include <memory>
@@ -19,15 +20,6 @@
 MAA_NAMESPACE_BEGIN
 
 namespace detail {
-
-// Refers to the body of a loop without its type, so that the parallel algorithm is compiled once for all of
-// them.
-struct LoopBody {
-  const void* body;
-  void (*call)(const void* body, Index i);
-
-  void operator()(Index i) const { call(body, i); }
-};
 
 class LoopSharing;
 
@@ -48,7 +40,7 @@ class ThreadPool {
   // throw.
   template <class Body>
   void for_each(Index count, const Body& body) const {
-    run(count, {&body, [](const void* erased, Index i) { (*static_cast<const Body*>(erased))(i); }});
+    run(count, body);
   }
 
   // While it lives, its thread's loops keep the pool's workers awake: for a pass of a model or a run of the
@@ -67,7 +59,7 @@ class ThreadPool {
   };
 
  private:
-  void run(Index count, detail::LoopBody body) const;
+  void run(Index count, FunctionRef<void(Index)> body) const;
 
   struct Arena;
   std::shared_ptr<Arena> arena_;
@@ -92,13 +84,12 @@ namespace detail {
 class LoopSharing {
  public:
   // On the owner's thread.
-  void run(Index count, LoopBody body) {
+  void run(Index count, const FunctionRef<void(Index)>& body) {
     running_ = true;
     ++job_;
     next_.store(job_ << 32 | no_index,
                 std::memory_order_release);  // nobody takes part while the loop changes
-    body_.store(body.body, std::memory_order_relaxed);
-    call_.store(body.call, std::memory_order_relaxed);
+    body_.store(&body, std::memory_order_relaxed);
     count_.store(static_cast<std::uint64_t>(count), std::memory_order_relaxed);
     unfinished_.store(count, std::memory_order_relaxed);
     next_.store(job_ << 32, std::memory_order_release);
@@ -144,10 +135,10 @@ class LoopSharing {
       if (index == no_index || index >= count_.load(std::memory_order_relaxed)) {
         return false;
       }
-      const LoopBody body{body_.load(std::memory_order_relaxed), call_.load(std::memory_order_relaxed)};
+      const auto* const body = body_.load(std::memory_order_relaxed);
       // Succeeds only if the loop is still the one that was read: it cannot end before this index is done.
       if (next_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) {
-        body(static_cast<Index>(index));
+        (*body)(static_cast<Index>(index));
         unfinished_.fetch_sub(1, std::memory_order_release);
         return true;
       }
@@ -163,8 +154,7 @@ class LoopSharing {
 
   std::atomic<std::uint64_t> next_ = no_index;  // the loop's number and its next index
   std::atomic<std::uint64_t> count_ = 0;
-  std::atomic<const void*> body_ = nullptr;
-  std::atomic<void (*)(const void*, Index)> call_ = nullptr;
+  std::atomic<const FunctionRef<void(Index)>*> body_ = nullptr;
   std::atomic<Index> unfinished_ = 0;
   std::atomic<bool> closed_ = false;
   std::uint64_t job_ = 0;  // the owner's
@@ -192,7 +182,7 @@ MAA_INLINE int ThreadPool::threads() const {
   return arena_->max_concurrency();
 }
 
-MAA_INLINE void ThreadPool::run(Index count, detail::LoopBody body) const {
+MAA_INLINE void ThreadPool::run(Index count, FunctionRef<void(Index)> body) const {
   const Session* const session = detail::current_session;
   const bool shared = session != nullptr && session->pool_ == this;
   if (shared && count > 1 && !session->sharing_->running()) {

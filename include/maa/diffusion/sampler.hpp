@@ -1,11 +1,9 @@
 // From noise to samples: DDIM and ancestral DDPM steps, classifier-free guidance and the sampling loop, for
 // any denoiser, on any backend.
-//
-// A denoiser is a callable denoise(MatrixView<const T> x, std::span<const Index> timesteps, MatrixView<T>
-// prediction) that writes the network's prediction [B, D] for noisy samples x [B, D] at timesteps [B].
 #pragma once
 
 #include <maa/backend/sampler_coefficients.hpp>
+#include <maa/core/function_ref.hpp>
 #include <maa/core/rng.hpp>
 #include <maa/core/workspace.hpp>
 #include <maa/diffusion/schedule.hpp>
@@ -35,6 +33,11 @@ struct SamplingOptions {
     visit("eta", share(), self.eta);
   }
 };
+
+// Writes the network's prediction [B, D] for noisy samples x [B, D] at timesteps [B].
+template <class T>
+using DenoiseFunction =
+    FunctionRef<void(MatrixView<const T> x, std::span<const Index> timesteps, MatrixView<T> prediction)>;
 
 // Called after each step with the number of finished steps and of all steps; returning false stops sampling.
 using SamplingProgress = std::function<bool(Index finished, Index steps)>;
@@ -106,9 +109,9 @@ inline std::vector<Rng> sample_streams(const Rng& rng, Index first, Index count)
 // steps, each to the next timestep that the spacing visits. Returns false if `progress` (may be empty)
 // stopped it; x then holds the samples of the last finished step. Throws Error for bad options before
 // anything is written.
-template <class Backend, class T, class Denoiser>
+template <class Backend, class T>
 bool draw_samples(const Backend& backend, const DiffusionSchedule& schedule, const SamplingOptions& options,
-                  std::span<Rng> streams, MatrixView<T> x, Denoiser&& denoise,
+                  std::span<Rng> streams, MatrixView<T> x, std::type_identity_t<DenoiseFunction<T>> denoise,
                   WorkspaceOf<Backend>& workspace, const SamplingProgress& progress = {}) {
   const auto visited = schedule.timesteps(options.steps, options.spacing);
   require(static_cast<Index>(streams.size()) == x.rows, "draw_samples: expected ", x.rows,

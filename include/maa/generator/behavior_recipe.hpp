@@ -65,8 +65,7 @@ struct BehaviorRecipe : FitOptions {
     guidance = {1, 0.5, 0};
   }
 
-  // Whether weights and prompts are mapped by mean and deviation.
-  static constexpr bool standardizes() { return true; }
+  static constexpr Scaling data_scaling() { return Scaling::standard; }
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
     FitOptions::describe(visit, self);

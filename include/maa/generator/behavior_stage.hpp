@@ -21,7 +21,7 @@ class BehaviorStage {
   using Real = typename Backend::template Element<float>;
   static constexpr const char* name = "behavior";
 
-  BehaviorStage(const Backend& backend, const Data& data, const State& state, const BehaviorOptions& options)
+  BehaviorStage(const Backend& backend, const Data& data, State& state, const BehaviorOptions& options)
       : backend_(backend),
         data_(data),
         state_(state),
@@ -122,7 +122,7 @@ class BehaviorStage {
   }
 
   // The policy that `weights` make without a condition, and their head.
-  void write_fallback(std::span<const float> weights, State& state) {
+  void write_fallback(std::span<const float> weights) requires(Model::has_head) {
     const auto session = backend_.session();
     workspace_.reset();
     const auto count = std::ssize(weights);
@@ -131,12 +131,10 @@ class BehaviorStage {
     std::vector<Rng> stream{Rng(0x66616c6c)};
     const auto policy = Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
                             .sample(no_condition(1), 1, stream, state_.settings.sampling, {});
-    state.fallback_policy = Buffer<float>(policy.cols);
-    download(backend_, std::span<const Real>(policy.span()), state.fallback_policy.span());
-    if constexpr (Model::has_head) {
-      constexpr auto size = static_cast<std::size_t>(parameter_count<typename Model::HeadModel>);
-      state.fallback_head = Buffer<float>(weights.last(size));  // the last of the description
-    }
+    state_.fallback_policy = Buffer<float>(policy.cols);
+    download(backend_, std::span<const Real>(policy.span()), state_.fallback_policy.span());
+    constexpr auto size = static_cast<std::size_t>(parameter_count<typename Model::HeadModel>);
+    state_.fallback_head = Buffer<float>(weights.last(size));  // the last of the description
   }
 
  private:
@@ -245,7 +243,7 @@ class BehaviorStage {
 
   const Backend& backend_;
   const Data& data_;
-  const State& state_;
+  State& state_;
   BehaviorOptions options_;
   PromptPath<Network, Config> path_;
   DiffusionSchedule schedule_;

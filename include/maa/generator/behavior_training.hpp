@@ -21,16 +21,16 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   state.settings.corrective = recipe.behavior.corrective;
   EmbedderStage<Network, Config, Backend> embedder(backend, fitting.data(),
                                                    fitting.seeded(recipe.embedder, 1));
-  if (!fitting.train(embedder, embedder_offset)) {
+  if (!fitting.run().train(embedder, embedder_offset)) {
     return false;
   }
   zoo_latents(backend, fitting.data(), fitting.template constants<typename Model::AutoencoderModel>(0).span(),
-              true, state);
-  embedder.embed_all(fitting.template constants<Embedder>(embedder_offset).span(), false, recipe.condition,
-                     state);
+              Scaling::standard, state);
+  state.restrict_condition(recipe.condition);
   BehaviorStage<Network, Config, Backend> behavior(backend, fitting.data(), state,
                                                    fitting.seeded(recipe.behavior, 3));
-  if (!fitting.train(behavior, parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>)) {
+  if (!fitting.run().train(behavior,
+                           parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>)) {
     return false;
   }
   state.known_prompts =

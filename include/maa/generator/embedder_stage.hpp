@@ -68,19 +68,11 @@ class EmbedderStage {
 
   std::optional<double> validation(std::span<const Real>) { return std::nullopt; }
 
-  // Fits the condition's normaliser if asked to, restricts the condition to `parts`, and returns the
-  // conditions of all training prompts.
-  Buffer<float> embed_all(std::span<const Real> weights, bool normalize, ConditionParts parts, State& state) {
+  // Fits the condition's normaliser to [-1, 1] by per-feature limits.
+  void fit_condition_limits(std::span<const Real> weights, State& state) {
     constexpr Index size = State::Model::condition_size;
-    state.condition = Normalizer();
-    auto conditions = this->conditions(weights, state);
-    const Index count = conditions.size() / size;
-    if (normalize) {
-      state.condition = Normalizer::limits(MatrixView<const float>(conditions.data(), count, size));
-    }
-    state.restrict_condition(parts);
-    state.condition.apply({conditions.data(), count, size});
-    return conditions;
+    const auto all = conditions(weights, state);
+    state.condition = Normalizer::limits(MatrixView<const float>(all.data(), all.size() / size, size));
   }
 
   // The conditions of all training prompts, [prompts, condition_size].

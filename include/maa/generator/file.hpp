@@ -3,6 +3,7 @@
 #pragma once
 
 #include <maa/generator/state.hpp>
+#include <maa/generator/training_run.hpp>
 #include <maa/io/parameters.hpp>
 
 MAA_NAMESPACE_BEGIN
@@ -11,12 +12,6 @@ namespace detail {
 // What a generator's numbers belong to and how they are used, as metadata.
 inline constexpr std::string_view model_prefix = "model.";
 inline constexpr std::string_view settings_prefix = "settings.";
-
-inline void set_metadata(SafetensorsWriter& writer, const Fields& fields) {
-  for (const auto& [name, text] : fields) {
-    writer.set_metadata(name, text);
-  }
-}
 
 template <class Network, class Config>
 void save_generator(const std::filesystem::path& path, const GeneratorState<Network, Config>& state) {

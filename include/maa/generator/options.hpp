@@ -20,6 +20,13 @@ struct Augmentation {
   std::function<void(Rng rng, MatrixView<float> observations, MatrixView<float> actions)> apply = {};
 };
 
+// How numbers are mapped to the range that networks see. limits: to [-1, 1] by the least and the largest;
+// standard: to mean 0 and deviation 1.
+enum class Scaling { limits, standard };
+constexpr std::array<std::string_view, 2> names_of(Scaling) {
+  return {"limits", "standard"};
+}
+
 // What Generator::fit does whatever the recipe; recipes derive from it (behavior_recipe.hpp, the default, and
 // paper_recipe.hpp).
 struct FitOptions {

@@ -29,17 +29,10 @@ struct AutoencoderOptions {
   }
 };
 
-// How latents are mapped for the denoiser. limits: to [-1, 1] by each feature's minimum and maximum over
-// policies and tokens (the paper); standard: to mean 0 and deviation 1, number by number.
-enum class LatentScaling { limits, standard };
-constexpr std::array<std::string_view, 2> names_of(LatentScaling) {
-  return {"limits", "standard"};
-}
-
 struct DenoiserOptions {
   TrainOptions train;
-  LatentScaling latent_scaling = LatentScaling::limits;
-  bool normalize_condition = true;  // to [-1, 1] by per-feature limits
+  Scaling latent_scaling = Scaling::limits;  // limits: of each feature over policies and tokens (the paper)
+  bool normalize_condition = true;           // to [-1, 1] by per-feature limits
   double condition_noise = 0;
   double condition_dropout = 0;  // share of samples with a zero condition; needed for guidance
 
@@ -54,10 +47,9 @@ struct DenoiserOptions {
 };
 
 struct PaperRecipe : FitOptions {
-  // Weights in the space of normalised observations, minus their mean over the zoo, over each tensor's
-  // deviation; and prompts by mean and deviation. Otherwise raw weights, and prompts by limits to [-1, 1]
-  // (the paper).
-  bool standardize = false;
+  // limits: prompts to [-1, 1], raw weights (the paper). standard: prompts by mean and deviation, and weights
+  // in the space of normalised observations, minus their mean over the zoo, over each tensor's deviation.
+  Scaling scaling = Scaling::limits;
   AutoencoderOptions autoencoder;
   EmbedderOptions embedder;
   DenoiserOptions denoiser;
@@ -96,11 +88,11 @@ struct PaperRecipe : FitOptions {
     return recipe;
   }
 
-  bool standardizes() const { return standardize; }
+  Scaling data_scaling() const { return scaling; }
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
     FitOptions::describe(visit, self);
-    visit("standardize", self.standardize);
+    visit("scaling", self.scaling);
     visit("autoencoder", self.autoencoder);
     visit("embedder", self.embedder);
     visit("denoiser", self.denoiser);

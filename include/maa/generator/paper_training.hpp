@@ -18,24 +18,27 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const PaperRecipe&
   const auto& backend = fitting.backend();
   AutoencoderStage<Network, Config, Backend> autoencoder(backend, fitting.data(),
                                                          fitting.seeded(recipe.autoencoder, 0));
-  if (!fitting.train(autoencoder, 0)) {
+  if (!fitting.run().train(autoencoder, 0)) {
     return false;
   }
   EmbedderStage<Network, Config, Backend> embedder(backend, fitting.data(),
                                                    fitting.seeded(recipe.embedder, 1));
-  if (!fitting.train(embedder, embedder_offset)) {
+  if (!fitting.run().train(embedder, embedder_offset)) {
     return false;
   }
   auto latents = zoo_latents(backend, fitting.data(),
                              fitting.template constants<typename Model::AutoencoderModel>(0).span(),
-                             recipe.denoiser.latent_scaling == LatentScaling::standard, fitting.state());
+                             recipe.denoiser.latent_scaling, fitting.state());
   const auto embed = fitting.template constants<typename Model::EmbedderModel>(embedder_offset);
-  auto conditions = embedder.embed_all(embed.span(), recipe.denoiser.normalize_condition, recipe.condition,
-                                       fitting.state());
+  if (recipe.denoiser.normalize_condition) {
+    embedder.fit_condition_limits(embed.span(), fitting.state());
+  }
+  fitting.state().restrict_condition(recipe.condition);
+  auto conditions = embedder.conditions(embed.span(), fitting.state());
   DenoiserStage<Network, Config, Backend> denoiser(backend, fitting.data(),
                                                    fitting.seeded(recipe.denoiser, 2), recipe.diffusion,
                                                    std::move(latents), std::move(conditions));
-  if (!fitting.train(denoiser, denoiser_offset)) {
+  if (!fitting.run().train(denoiser, denoiser_offset)) {
     return false;
   }
   fitting.state().known_prompts =

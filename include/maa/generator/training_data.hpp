@@ -31,9 +31,9 @@ struct TrainingData {
       Config::prompt.trajectory_features(Network::observation_size, Network::action_size);
   static constexpr Index v_size = Config::prompt.success_features(Network::observation_size);
 
-  // Fits the normalisers of `state`, by mean and deviation if they are to `standardize`
-  // (PaperRecipe::standardize). Error if the dataset does not suit the network or holds too little.
-  TrainingData(const Dataset& data, const FitOptions& options, bool standardize,
+  // Fits the normalisers of `state`, as PaperRecipe::scaling says. Error if the dataset does not suit the
+  // network or holds too little.
+  TrainingData(const Dataset& data, const FitOptions& options, Scaling scaling,
                GeneratorState<Network, Config>& state)
       : dataset(data), split(checked(data).split_by_run(options.validation_fraction, options.seed)) {
     std::vector<bool> held_out(data.tasks.size());
@@ -45,7 +45,7 @@ struct TrainingData {
       task_of_trajectory.push_back(data.task_index(trajectory(i).task));
     }
     remove_tasks(held_out);
-    fit_normalizers(standardize, state);
+    fit_normalizers(scaling, state);
     prompts_of_task.resize(data.tasks.size());
     std::vector<TaskTrajectories> tasks(data.tasks.size());
     const auto add = [&](Index i) {
@@ -147,7 +147,7 @@ struct TrainingData {
     return run < 0 || run == record.run;
   }
 
-  void fit_normalizers(bool standardize, GeneratorState<Network, Config>& state) {
+  void fit_normalizers(Scaling scaling, GeneratorState<Network, Config>& state) {
     Index steps = 0;
     for (const Index i : split.train.trajectories) {
       steps += trajectory(i).length();
@@ -164,6 +164,7 @@ struct TrainingData {
     }
     const MatrixView<const float> observation_rows(observations.data(), steps, Network::observation_size);
     const MatrixView<const float> action_rows(actions.data(), steps, Network::action_size);
+    const bool standardize = scaling == Scaling::standard;
     state.settings.prompt_limit = standardize ? 4 : 1;
     const auto limit = static_cast<float>(state.settings.prompt_limit);
     if (standardize) {

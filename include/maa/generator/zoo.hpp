@@ -55,8 +55,8 @@ class Zoo {
 // the order of split.train.policies. Fits state.latent.
 template <class Network, class Config, class Backend>
 Buffer<float> zoo_latents(const Backend& backend, const TrainingData<Network, Config>& data,
-                          std::span<const typename Backend::template Element<float>> weights,
-                          bool standardize, GeneratorState<Network, Config>& state) {
+                          std::span<const typename Backend::template Element<float>> weights, Scaling scaling,
+                          GeneratorState<Network, Config>& state) {
   using Model = GeneratorModel<Network, Config>;
   using Codec = typename Model::AutoencoderModel;
   using Real = typename Backend::template Element<float>;
@@ -73,7 +73,7 @@ Buffer<float> zoo_latents(const Backend& backend, const TrainingData<Network, Co
                  latents.span().subspan(static_cast<std::size_t>(first * numbers),
                                         static_cast<std::size_t>(x.rows * numbers)));
       });
-  if (standardize) {
+  if (scaling == Scaling::standard) {
     state.latent = Normalizer::standard(MatrixView<const float>(latents.data(), count, numbers), 1e-6, 1e-3);
   } else {  // minimum and maximum are pooled over the tokens
     constexpr Index size = Config::latent_size;

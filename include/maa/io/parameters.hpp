@@ -99,13 +99,13 @@ void read_parameters(const SafetensorsReader& reader, const std::vector<TensorIn
   }
 }
 
-MAA_INSTANTIATE(add_parameters<float>)
-MAA_INSTANTIATE(add_parameters<const float>)
-MAA_INSTANTIATE(add_parameters<double>)
-MAA_INSTANTIATE(add_parameters<const double>)
-MAA_INSTANTIATE(add_parameter_copies<float>)
-MAA_INSTANTIATE(add_parameter_copies<const float>)
-MAA_INSTANTIATE(read_parameters<float>)
-MAA_INSTANTIATE(read_parameters<double>)
+MAA_INSTANTIATE(add_parameters<float>);
+MAA_INSTANTIATE(add_parameters<const float>);
+MAA_INSTANTIATE(add_parameters<double>);
+MAA_INSTANTIATE(add_parameters<const double>);
+MAA_INSTANTIATE(add_parameter_copies<float>);
+MAA_INSTANTIATE(add_parameter_copies<const float>);
+MAA_INSTANTIATE(read_parameters<float>);
+MAA_INSTANTIATE(read_parameters<double>);
 
 MAA_NAMESPACE_END

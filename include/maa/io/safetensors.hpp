@@ -188,7 +188,7 @@ class SafetensorsWriter {
 
   void add(std::string name, Dtype dtype, std::vector<Index> shape, std::span<const std::byte> bytes,
            std::shared_ptr<void> owner);
-  std::string header_text(const std::vector<Tensor>& ordered) const;
+  std::string header_text(std::span<const Tensor* const> ordered) const;
 
   std::vector<Tensor> tensors_;
   std::set<std::string> names_;
@@ -270,17 +270,21 @@ MAA_INLINE void SafetensorsWriter::set_metadata(const std::string& key, const st
 }
 
 MAA_INLINE void SafetensorsWriter::write(const std::filesystem::path& path) const {
-  auto ordered = tensors_;
-  std::stable_sort(ordered.begin(), ordered.end(), [](const Tensor& a, const Tensor& b) {
-    return dtype_info(a.dtype).bytes > dtype_info(b.dtype).bytes;
-  });
+  std::vector<const Tensor*> ordered;
+  for (const Index bytes : {8, 4, 2, 1}) {
+    for (const auto& tensor : tensors_) {
+      if (dtype_info(tensor.dtype).bytes == bytes) {
+        ordered.push_back(&tensor);
+      }
+    }
+  }
   const auto text = header_text(ordered);
   const auto length = static_cast<std::uint64_t>(text.size());
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(std::as_bytes(std::span(text)));
-  for (const auto& tensor : ordered) {
-    file.write(tensor.bytes);
+  for (const auto* tensor : ordered) {
+    file.write(tensor->bytes);
   }
   file.commit();
 }
@@ -297,7 +301,7 @@ MAA_INLINE void SafetensorsWriter::add(std::string name, Dtype dtype, std::vecto
   tensors_.push_back({std::move(name), dtype, std::move(shape), bytes, std::move(owner)});
 }
 
-MAA_INLINE std::string SafetensorsWriter::header_text(const std::vector<Tensor>& ordered) const {
+MAA_INLINE std::string SafetensorsWriter::header_text(std::span<const Tensor* const> ordered) const {
   std::string text = "{";
   if (!metadata_.empty()) {
     text += "\"__metadata__\":{";
@@ -308,10 +312,10 @@ MAA_INLINE std::string SafetensorsWriter::header_text(const std::vector<Tensor>&
     text += '}';
   }
   Index offset = 0;
-  for (const auto& tensor : ordered) {
-    const auto end = offset + static_cast<Index>(tensor.bytes.size());
-    text += concatenate(text.size() > 1 ? "," : "", detail::json_text(tensor.name), ":{\"dtype\":\"",
-                        dtype_info(tensor.dtype).name, "\",\"shape\":", detail::shape_text(tensor.shape),
+  for (const auto* tensor : ordered) {
+    const auto end = offset + static_cast<Index>(tensor->bytes.size());
+    text += concatenate(text.size() > 1 ? "," : "", detail::json_text(tensor->name), ":{\"dtype\":\"",
+                        dtype_info(tensor->dtype).name, "\",\"shape\":", detail::shape_text(tensor->shape),
                         ",\"data_offsets\":[", offset, ",", end, "]}");
     offset = end;
   }

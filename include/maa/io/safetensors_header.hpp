@@ -13,8 +13,13 @@
 #include <vector>
 
 #if MAA_BODIES
+#include <rapidjson/error/en.h>
+#include <rapidjson/memorystream.h>
+#include <rapidjson/reader.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
+
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 #endif
 
@@ -62,28 +67,30 @@ std::string json_text(const std::string& text);
 
 // Receives the JSON events of a header. The parser's depth is bounded by refusing everything unexpected at
 // once.
-class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
+class SafetensorsHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, SafetensorsHandler> {
  public:
+  using Size = rapidjson::SizeType;
+
   explicit SafetensorsHandler(std::string file) : file_(std::move(file)) {}
   SafetensorsHeader take() { return std::move(header_); }
 
-  bool null() override { unexpected("null"); }
-  bool boolean(bool) override { unexpected("a boolean"); }
-  bool number_integer(number_integer_t value) override { unexpected(concatenate("the number ", value)); }
-  bool number_float(number_float_t, const string_t& text) override {
-    unexpected(concatenate("the number ", quote(text)));
-  }
-  bool binary(binary_t&) override { unexpected("binary data"); }
-  bool number_unsigned(number_unsigned_t value) override {
-    if (!in_array_ || value > static_cast<std::uint64_t>(std::numeric_limits<Index>::max())) {
-      unexpected(concatenate("the number ", value));
+  bool Null() { unexpected("null"); }
+  bool Bool(bool) { unexpected("a boolean"); }
+  bool RawNumber(const char* text, Size size, bool) {
+    const std::string_view number(text, size);
+    Index value = 0;
+    const auto [end, code] = std::from_chars(text, text + size, value);
+    const bool whole = code == std::errc() && end == text + size;
+    if (!in_array_ || !whole || value < 0) {
+      unexpected(concatenate("the number ", whole ? std::string(number) : quote(number)));
     }
-    (field_ == "shape" ? tensor_.shape : offsets_).push_back(static_cast<Index>(value));
+    (field_ == "shape" ? tensor_.shape : offsets_).push_back(value);
     return true;
   }
-  bool string(string_t& value) override {
+  bool String(const char* text, Size size, bool) {
+    const std::string_view value(text, size);
     if (depth_ == 2 && in_metadata_) {
-      header_.metadata[field_] = std::move(value);
+      header_.metadata[field_] = value;
     } else if (depth_ == 2 && !in_array_ && field_ == "dtype") {
       tensor_.dtype = dtype_of_name(value);
     } else {
@@ -91,7 +98,7 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
     }
     return true;
   }
-  bool start_object(std::size_t) override {
+  bool StartObject() {
     if (depth_ > 1 || in_array_) {
       unexpected("an object");
     }
@@ -104,7 +111,8 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
     }
     return true;
   }
-  bool key(string_t& value) override {
+  bool Key(const char* text, Size size, bool) {
+    const std::string value(text, size);
     if (depth_ == 1) {
       name_ = value;
       require(names_.insert(value).second, file_, ": expected unique tensor names, found ", quote(value),
@@ -117,7 +125,7 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
             ": expected the keys dtype, shape and data_offsets, found ", quote(value));
     return true;
   }
-  bool end_object() override {
+  bool EndObject(Size) {
     if (--depth_ == 1 && !in_metadata_) {
       require(fields_.size() == 3, where(), ": expected the keys dtype, shape and data_offsets, found ",
               fields_.size(), " of them");
@@ -128,20 +136,16 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
     }
     return true;
   }
-  bool start_array(std::size_t) override {
+  bool StartArray() {
     if (depth_ != 2 || in_metadata_ || in_array_ || field_ == "dtype") {
       unexpected("an array");
     }
     in_array_ = true;
     return true;
   }
-  bool end_array() override {
+  bool EndArray(Size) {
     in_array_ = false;
     return true;
-  }
-  bool parse_error(std::size_t position, const std::string&,
-                   const nlohmann::json::exception& error) override {
-    fail(file_, ": expected a JSON header, found invalid JSON at its byte ", position, ": ", error.what());
   }
 
  private:
@@ -157,7 +161,7 @@ class SafetensorsHandler : public nlohmann::json_sax<nlohmann::json> {
                                                : "an array of integers of at least 0";
     fail(where(), ", ", depth_ == 2 ? quote(field_) : "header", ": expected ", expected, ", found ", found);
   }
-  Dtype dtype_of_name(const std::string& name) const {
+  Dtype dtype_of_name(std::string_view name) const {
     for (int i = 0; i <= static_cast<int>(Dtype::F64); ++i) {
       if (dtype_info(static_cast<Dtype>(i)).name == name) {
         return static_cast<Dtype>(i);
@@ -185,7 +189,11 @@ MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Ind
   require(text.starts_with('{') && text.find('\0') == text.npos, file,
           ": expected a JSON object without zero bytes as header, found ", quote(text));
   SafetensorsHandler handler(file);
-  nlohmann::json::sax_parse(text.begin(), text.end(), &handler);
+  rapidjson::MemoryStream stream(text.data(), text.size());
+  constexpr auto flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseNumbersAsStringsFlag;
+  const rapidjson::ParseResult result = rapidjson::Reader().Parse<flags>(stream, handler);
+  require(!result.IsError(), file, ": expected a JSON header, found invalid JSON at its byte ",
+          result.Offset(), ": ", rapidjson::GetParseError_En(result.Code()));
   auto header = handler.take();
   for (const auto& tensor : header.tensors) {
     const auto expected = checked_bytes(tensor.shape, dtype_info(tensor.dtype).bytes);
@@ -215,11 +223,13 @@ MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Ind
 }
 
 MAA_INLINE std::string json_text(const std::string& text) {
-  try {
-    return nlohmann::json(text).dump();
-  } catch (const nlohmann::json::exception&) {
-    fail("safetensors writer: expected UTF-8, found the bytes ", quote(text));
-  }
+  rapidjson::StringBuffer buffer;
+  rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::UTF8<>, rapidjson::CrtAllocator,
+                    rapidjson::kWriteValidateEncodingFlag>
+      writer(buffer);
+  require(writer.String(text.data(), static_cast<rapidjson::SizeType>(text.size())),
+          "safetensors writer: expected UTF-8, found the bytes ", quote(text));
+  return {buffer.GetString(), buffer.GetSize()};
 }
 
 #endif

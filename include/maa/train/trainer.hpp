@@ -5,6 +5,7 @@
 #include <maa/backend/adamw_step.hpp>
 #include <maa/core/describe.hpp>
 #include <maa/core/finite.hpp>
+#include <maa/core/function_ref.hpp>
 #include <maa/core/workspace.hpp>
 #include <maa/io/parameters.hpp>
 #include <maa/train/learning_rate.hpp>
@@ -92,8 +93,7 @@ class Trainer {
 
   // One step: `loss(weights, gradients)` (flat spans; gradients arrive zeroed) returns the batch loss. Error
   // if loss or gradients are not finite; weights and state are then as before the step.
-  template <class Loss>
-  TrainProgress step(const Loss& loss) {
+  TrainProgress step(FunctionRef<typename Backend::Scalar(std::span<const Real>, std::span<Real>)> loss) {
     const auto session = backend_->session();
     fill_zero(*backend_, MatrixView<Real>(gradients_.data(), 1, gradients_.size()));
     const auto value = loss(std::as_const(weights_).span(), gradients_.span());

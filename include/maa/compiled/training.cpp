@@ -1,0 +1,9 @@
+// A part of the library maa::compiled: see MAA_BODIES in core/config.hpp. Building blocks, sampler and
+// trainer.
+#include <maa/backend/cpu.hpp>
+#include <maa/core/options.hpp>
+#include <maa/io/parameters.hpp>
+
+#undef MAA_BODIES
+#define MAA_BODIES 1
+#include <maa/compiled/cpu_instances.hpp>
