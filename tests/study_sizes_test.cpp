@@ -26,8 +26,9 @@ using Policy = maa::MlpPolicy<maa::MlpNetwork<
 const Interface& plane() {
   static const Interface interface {
     maa::examples::policy_type<Policy>(),
-        {.mirrored_observation = {0, 3, 6}, .mirrored_action = {0}, .positions = {0, 3}},
-        {.effector = {0}, .axes = 2, .gain = 8 }
+        {.mirrored_observation = {0, 3, 6}, .mirrored_action = {0}, .positions = {0, 3}}, {
+      .effector = {0}, .axes = 2, .gain = 8
+    }
   };
   return interface;
 }
@@ -153,7 +154,12 @@ TEST_CASE("a study on a simulator of other sizes, from experts to measured polic
     CHECK(std::ranges::find(methods, method) != methods.end());
   }
   CHECK(results["tasks"]["mirror_images"] == std::vector<std::string>{"right"});
-  CHECK(results["protocol"]["options"]["training.corrective"] == "true");
+  // On record is what fit was called with, not what was asked for.
+  const auto& training = results["protocol"]["training"];
+  CHECK(training["behavior.corrective.effector"] == "[0]");
+  CHECK(training["behavior.corrective.gain"] == "8");
+  CHECK(training["behavior.train.steps"] == "10");
+  CHECK(!results["protocol"]["options"].contains("training.corrective"));
 
   // The generator's file is one of the policy type's, and so are the policies.
   const auto generator = maa::Generator<Policy, Tiny>::load(options.out / "generator.safetensors");
@@ -178,6 +184,7 @@ TEST_CASE("a study refuses models of other policies, and options out of range") 
   const auto message = error_of([&] { study::Study(options, simulator, others); });
   CHECK(has(message, "7 observations to 2 actions"));
   CHECK(has(message, "found 39 to 4"));
-  options.data.run_share = 1.5;
-  CHECK(has(error_of([&] { study::Study(options, simulator, models); }), "data.run_share from 0 to 1, found 1.5"));
+  options.data.learning_rate = -1;
+  CHECK(has(error_of([&] { study::Study(options, simulator, models); }),
+            "data.learning_rate above 0, found -1"));
 }

@@ -13,6 +13,7 @@ namespace {
 
 constexpr Index neighbours = 5;
 constexpr double noise_share = 0.1;  // of each tensor's deviation across the zoo
+constexpr Index clone_batch = 32;
 
 // Which policy of the zoo stands for a training prompt that belongs to no run: the prompts of a task go round
 // its runs, and through their snapshots from the last backwards.
@@ -84,146 +85,7 @@ std::vector<double> zoo_mean(const Dataset& dataset) {
   return mean;
 }
 
-// Per tensor of the network, how much the zoo's policies differ from their mean.
-std::vector<double> tensor_deviations(const NetworkType& network, const Dataset& dataset,
-                                      const std::vector<double>& mean) {
-  std::vector<double> result;
-  for (const auto& tensor : network.tensors) {
-    double squares = 0;
-    for (Index i = 0; i < dataset.policy_count(); ++i) {
-      const auto* row = dataset.weight_matrix().row(i);
-      for (Index j = tensor.offset; j < tensor.offset + tensor.size; ++j) {
-        const double difference = static_cast<double>(row[j]) - mean[static_cast<std::size_t>(j)];
-        squares += difference * difference;
-      }
-    }
-    result.push_back(std::sqrt(squares / static_cast<double>(tensor.size * dataset.policy_count())));
-  }
-  return result;
-}
-
-Buffer<float> with_noise(const Options& options, const NetworkType& network, const Buffer<float>& policies,
-                         const std::vector<double>& deviations) {
-  auto result = policies;
-  const auto& tensors = network.tensors;
-  const auto rows = as_rows(result, network.parameter_count());
-  for (Index i = 0; i < rows.rows; ++i) {
-    Rng rng(seed_for(options, Purpose::weight_noise, i));
-    for (std::size_t t = 0; t < tensors.size(); ++t) {
-      for (Index j = tensors[t].offset; j < tensors[t].offset + tensors[t].size; ++j) {
-        rows(i, j) += static_cast<float>(noise_share * deviations[t] * rng.normal());
-      }
-    }
-  }
-  return result;
-}
-
-// Clones the executed actions of all steps of every prompt, one policy per prompt of `share` demonstrations;
-// `start` holds one policy for all or one for each. A few policies at a time, so that their weights and
-// moments stay in the processor's cache.
-Buffer<float> cloned(const Options& options, const NetworkType& network, const char* label,
-                     const Normalizer& normalizer, const std::vector<Trajectory>& demonstrations, Index share,
-                     const Buffer<float>& start, Index steps, Purpose purpose) {
-  constexpr Index at_once = 16;
-  const auto count = static_cast<Index>(demonstrations.size()) / share;
-  const Index size = network.parameter_count();
-  CloningOptions cloning;
-  cloning.steps = steps;
-  cloning.batch = options.evaluation.clone_batch;
-  cloning.learning_rate.base = options.data.learning_rate;
-  Buffer<float> weights(count * size);
-  const auto policies = as_rows(weights, size);
-  Progress progress(label, count * steps);
-  for (Index first = 0; first < count; first += at_once) {
-    const Index last = std::min(count, first + at_once);
-    std::vector<Trajectory> part;
-    for (Index i = first * share; i < last * share; ++i) {
-      auto& demonstration = part.emplace_back(demonstrations[static_cast<std::size_t>(i)]);
-      demonstration.set_target_actions(std::as_const(demonstration).actions());
-    }
-    for (Index i = first; i < last; ++i) {
-      std::copy_n(start.data() + i * size % start.size(), size, policies.row(i));
-    }
-    const ExampleTable table(part);
-    CloningExamples examples{table.observation_matrix(), table.action_matrix(), {}};
-    for (Index i = first; i < last; ++i) {
-      auto& rows = examples.rows.emplace_back();
-      for (Index k = 0; k < share; ++k) {
-        const auto number = static_cast<std::size_t>((i - first) * share + k);
-        for (Index step = 0; step < part[number].length(); ++step) {
-          rows.push_back(table.first[number] + step);
-        }
-      }
-    }
-    const auto own = policies.row_range(first, last - first);
-    cloning.seed = seed_for(options, purpose, first);
-    clone(network, options.threads, normalizer, examples, cloning, own,
-          [&](const BehaviorCloner& cloner, double loss) {
-            progress.update(first * steps + cloner.step_count() * own.rows, concatenate("loss ", loss));
-          });
-  }
-  return weights;
-}
-
-// Random snapshots of each task's own runs.
-Buffer<float> zoo_policies(const Options& options, const Dataset& dataset) {
-  const auto seen = static_cast<Index>(options.tasks.seen.size());
-  Buffer<float> weights(seen * options.evaluation.prompts * dataset.parameter_count);
-  for (Index task = 0; task < seen; ++task) {
-    std::vector<Index> own;
-    for (Index i = 0; i < dataset.policy_count(); ++i) {
-      if (dataset.policies[static_cast<std::size_t>(i)].task == task) {
-        own.push_back(i);
-      }
-    }
-    Rng rng(seed_for(options, Purpose::zoo_choice, task));
-    for (Index k = 0; k < options.evaluation.prompts; ++k) {
-      const auto chosen = own[static_cast<std::size_t>(rng.below(static_cast<Index>(own.size())))];
-      std::ranges::copy(dataset.weight_matrix().row_span(chosen),
-                        as_rows(weights, dataset.parameter_count).row(task * options.evaluation.prompts + k));
-    }
-  }
-  return weights;
-}
-
-// For each prompt, the policy of the zoo whose actions at the prompt's observations are nearest to the
-// prompt's in the mean square.
-Buffer<float> nearest_by_action(const Options& options, const PolicyType& type, const Dataset& dataset,
-                                const std::vector<Trajectory>& prompts) {
-  const auto count = static_cast<Index>(prompts.size());
-  std::vector<double> error(static_cast<std::size_t>(dataset.policy_count() * count));
-  run_parallel("zoo on prompts", options.threads, dataset.policy_count(), [&](Index p) {
-    const auto policy = type.make(dataset.weight_matrix().row_span(p));
-    std::vector<float> actions;
-    for (Index i = 0; i < count; ++i) {
-      const auto& prompt = prompts[static_cast<std::size_t>(i)];
-      const auto wanted = prompt.actions();
-      actions.resize(static_cast<std::size_t>(wanted.size()));
-      policy->act_batch(prompt.observations().span(), actions);
-      double sum = 0;
-      for (std::size_t j = 0; j < actions.size(); ++j) {
-        const double difference = static_cast<double>(actions[j]) - static_cast<double>(wanted.data[j]);
-        sum += difference * difference;
-      }
-      error[static_cast<std::size_t>(p * count + i)] = sum;
-    }
-  });
-  Buffer<float> weights(count * dataset.parameter_count);
-  for (Index i = 0; i < count; ++i) {
-    Index best = 0;
-    for (Index p = 1; p < dataset.policy_count(); ++p) {
-      best =
-          error[static_cast<std::size_t>(p * count + i)] < error[static_cast<std::size_t>(best * count + i)]
-              ? p
-              : best;
-    }
-    std::ranges::copy(dataset.weight_matrix().row_span(best),
-                      as_rows(weights, dataset.parameter_count).row(i));
-  }
-  return weights;
-}
-
-// What the methods share, made when it is first asked for.
+// What the methods share.
 class Baselines {
  public:
   Baselines(const Options& options, const Dataset& dataset, const Model& model, const TestPrompts& test)
@@ -236,64 +98,174 @@ class Baselines {
         normalizer_(observation_normalizer(ExampleTable(trained_episodes(options, dataset)))),
         mean_(zoo_mean(dataset)) {}
 
-  Index count() const { return count_; }
-
-  Buffer<float> nearest() { return copies_of_nearest(1); }
-  Buffer<float> mean_of_nearest() { return copies_of_nearest(neighbours); }
-  Buffer<float> nearest_acting() { return nearest_by_action(options_, type_, dataset_, test_.prompts); }
-  Buffer<float> with_noise_on(const Buffer<float>& policies) {
-    return with_noise(options_, type_, policies, tensor_deviations(type_, dataset_, mean_));
+  Buffer<float> generate(const std::vector<Trajectory>& demonstrations,
+                         const Model::Ablation& ablation = {}) const {
+    return model_.generate(demonstrations, share_of(demonstrations), seed_for(options_, Purpose::generation),
+                           ablation);
   }
-  Buffer<float> zoo_mean_policies() const {
-    Buffer<float> policies(count_ * type_.parameter_count());
-    for (Index i = 0; i < count_; ++i) {
-      std::ranges::transform(mean_, as_rows(policies, type_.parameter_count()).row(i),
-                             [](double w) { return static_cast<float>(w); });
+
+  // The mean of the policies of the training prompts nearest to each prompt.
+  Buffer<float> mean_of_nearest(Index nearest) {
+    if (!library_) {
+      library_ = std::make_unique<Library>(options_, dataset_, model_);
+      embeddings_ = model_.embed(test_.prompts);
+    }
+    const auto embeddings = as_rows(std::as_const(embeddings_), embeddings_.size() / count_);
+    return for_each_prompt([&](Index i, std::span<float> weights) {
+      const auto found = library_->nearest(embeddings.row_span(i), nearest);
+      for (const auto policy : found) {
+        const auto* row = dataset_.weight_matrix().row(policy);
+        for (std::size_t j = 0; j < weights.size(); ++j) {
+          weights[j] += row[j] / static_cast<float>(found.size());
+        }
+      }
+    });
+  }
+
+  // The policy of the zoo whose actions at the prompt's observations are nearest to the prompt's in the mean
+  // square.
+  Buffer<float> nearest_by_action() const {
+    const Index policies = dataset_.policy_count();
+    Buffer<double> errors(count_ * policies);
+    run_parallel("zoo on prompts", options_.threads, policies, [&](Index p) {
+      const auto policy = type_.make(dataset_.weight_matrix().row_span(p));
+      std::vector<float> actions;
+      for (Index i = 0; i < count_; ++i) {
+        const auto& prompt = test_.prompts[static_cast<std::size_t>(i)];
+        const auto wanted = prompt.actions();
+        actions.resize(static_cast<std::size_t>(wanted.size()));
+        policy->act_batch(prompt.observations().span(), actions);
+        double sum = 0;
+        for (std::size_t j = 0; j < actions.size(); ++j) {
+          const double difference = static_cast<double>(actions[j]) - static_cast<double>(wanted.data[j]);
+          sum += difference * difference;
+        }
+        errors[i * policies + p] = sum;
+      }
+    });
+    return for_each_prompt([&](Index i, std::span<float> weights) {
+      const auto* own = errors.data() + i * policies;
+      std::ranges::copy(dataset_.weight_matrix().row_span(std::min_element(own, own + policies) - own),
+                        weights.data());
+    });
+  }
+
+  // Noise on each tensor, by how much the zoo's policies differ from their mean there.
+  Buffer<float> with_noise(Buffer<float> policies) const {
+    std::vector<double> deviations;
+    for (const auto& tensor : type_.tensors) {
+      double squares = 0;
+      for (Index i = 0; i < dataset_.policy_count(); ++i) {
+        const auto* row = dataset_.weight_matrix().row(i);
+        for (Index j = tensor.offset; j < tensor.offset + tensor.size; ++j) {
+          const double difference = static_cast<double>(row[j]) - mean_[static_cast<std::size_t>(j)];
+          squares += difference * difference;
+        }
+      }
+      deviations.push_back(std::sqrt(squares / static_cast<double>(tensor.size * dataset_.policy_count())));
+    }
+    const auto rows = as_rows(policies, type_.parameter_count());
+    for (Index i = 0; i < rows.rows; ++i) {
+      Rng rng(seed_for(options_, Purpose::weight_noise, i));
+      for (std::size_t t = 0; t < deviations.size(); ++t) {
+        const auto& tensor = type_.tensors[t];
+        for (Index j = tensor.offset; j < tensor.offset + tensor.size; ++j) {
+          rows(i, j) += static_cast<float>(noise_share * deviations[t] * rng.normal());
+        }
+      }
     }
     return policies;
+  }
+
+  Buffer<float> zoo_mean_policies() const {
+    return for_each_prompt([&](Index, std::span<float> weights) {
+      std::ranges::transform(mean_, weights.data(), [](double w) { return static_cast<float>(w); });
+    });
+  }
+  Buffer<float> untrained() const {
+    return for_each_prompt([&](Index i, std::span<float> weights) {
+      initial_weights(type_, normalizer_, seed_for(options_, Purpose::untrained, i), weights);
+    });
   }
   Buffer<float> random_start() const {
     Buffer<float> start(type_.parameter_count());
     initial_weights(type_, normalizer_, seed_for(options_, Purpose::clone_random), start.span());
     return start;
   }
-  Buffer<float> untrained() const {
-    Buffer<float> policies(count_ * type_.parameter_count());
-    for (Index i = 0; i < count_; ++i) {
-      initial_weights(type_, normalizer_, seed_for(options_, Purpose::untrained, i),
-                      as_rows(policies, type_.parameter_count()).row_span(i));
-    }
-    return policies;
-  }
+
+  // Clones the executed actions of all steps of every prompt; `start` holds one policy for all or one for
+  // each. A few policies at a time, so that their weights and moments stay in the processor's cache.
   Buffer<float> clone(const char* label, const std::vector<Trajectory>& demonstrations,
-                      const Buffer<float>& from, Index steps, Purpose purpose) const {
-    const auto share = static_cast<Index>(demonstrations.size()) / count_;
-    return cloned(options_, type_, label, normalizer_, demonstrations, share, from, steps, purpose);
+                      const Buffer<float>& start, Index steps, Purpose purpose) const {
+    constexpr Index at_once = 16;
+    const Index share = share_of(demonstrations);
+    const Index size = type_.parameter_count();
+    CloningOptions cloning;
+    cloning.steps = steps;
+    cloning.batch = clone_batch;
+    cloning.learning_rate.base = options_.data.learning_rate;
+    auto weights = for_each_prompt([&](Index i, std::span<float> own) {
+      std::copy_n(start.data() + i * size % start.size(), size, own.data());
+    });
+    Progress progress(label, count_ * steps);
+    for (Index first = 0; first < count_; first += at_once) {
+      const auto own = as_rows(weights, size).row_range(first, std::min(at_once, count_ - first));
+      std::vector<Trajectory> part(demonstrations.begin() + first * share,
+                                   demonstrations.begin() + (first + own.rows) * share);
+      for (auto& demonstration : part) {
+        demonstration.set_target_actions(std::as_const(demonstration).actions());
+      }
+      const ExampleTable table(part);
+      CloningExamples examples{table.observation_matrix(), table.action_matrix(), {}};
+      for (Index i = 0; i < own.rows; ++i) {  // the rows of a prompt's demonstrations follow each other
+        const auto from = table.first[static_cast<std::size_t>(i * share)];
+        auto& rows =
+            examples.rows.emplace_back(table.first[static_cast<std::size_t>((i + 1) * share)] - from);
+        std::iota(rows.begin(), rows.end(), from);
+      }
+      cloning.seed = seed_for(options_, purpose, first);
+      study::clone(type_, options_.threads, normalizer_, examples, cloning, own,
+                   [&](const BehaviorCloner& cloner, double loss) {
+                     progress.update(first * steps + cloner.step_count() * own.rows,
+                                     concatenate("loss ", loss));
+                   });
+    }
+    return weights;
   }
-  Buffer<float> generate(const std::vector<Trajectory>& demonstrations,
-                         const Model::Ablation& ablation = {}) const {
-    return model_.generate(demonstrations, static_cast<Index>(demonstrations.size()) / count_,
-                           seed_for(options_, Purpose::generation), ablation);
+
+  // Random snapshots of each seen task's own runs.
+  Buffer<float> of_zoo() const {
+    const auto seen = static_cast<Index>(options_.tasks.seen.size());
+    const Index prompts = options_.evaluation.prompts;
+    Buffer<float> weights(seen * prompts * dataset_.parameter_count);
+    for (Index task = 0; task < seen; ++task) {
+      std::vector<Index> own;
+      for (Index i = 0; i < dataset_.policy_count(); ++i) {
+        if (dataset_.policies[static_cast<std::size_t>(i)].task == task) {
+          own.push_back(i);
+        }
+      }
+      Rng rng(seed_for(options_, Purpose::zoo_choice, task));
+      for (Index k = 0; k < prompts; ++k) {
+        const auto chosen = own[static_cast<std::size_t>(rng.below(static_cast<Index>(own.size())))];
+        std::ranges::copy(dataset_.weight_matrix().row_span(chosen),
+                          as_rows(weights, dataset_.parameter_count).row(task * prompts + k));
+      }
+    }
+    return weights;
   }
 
  private:
-  // The mean of the policies of the training prompts nearest to each prompt.
-  Buffer<float> copies_of_nearest(Index neighbours_wanted) {
-    if (!library_) {
-      library_ = std::make_unique<Library>(options_, dataset_, model_);
-      embeddings_ = model_.embed(test_.prompts);
-    }
-    const auto size = static_cast<std::size_t>(embeddings_.size() / count_);
-    Buffer<float> policies(count_ * dataset_.parameter_count);
+  // Demonstrations of each prompt.
+  Index share_of(const std::vector<Trajectory>& demonstrations) const {
+    return static_cast<Index>(demonstrations.size()) / count_;
+  }
+  // [prompts, P]; fill(prompt, its row of zeros).
+  template <class Fill>
+  Buffer<float> for_each_prompt(const Fill& fill) const {
+    Buffer<float> policies(count_ * type_.parameter_count());
     for (Index i = 0; i < count_; ++i) {
-      const auto found = library_->nearest(
-          embeddings_.span().subspan(static_cast<std::size_t>(i) * size, size), neighbours_wanted);
-      for (const auto policy : found) {
-        const auto* row = dataset_.weight_matrix().row(policy);
-        for (Index j = 0; j < dataset_.parameter_count; ++j) {
-          policies[i * dataset_.parameter_count + j] += row[j] / static_cast<float>(found.size());
-        }
-      }
+      fill(i, as_rows(policies, type_.parameter_count()).row_span(i));
     }
     return policies;
   }
@@ -306,7 +278,7 @@ class Baselines {
   Index count_;
   Normalizer normalizer_;
   std::vector<double> mean_;
-  std::unique_ptr<Library> library_;
+  std::unique_ptr<Library> library_;  // made when it is first asked for
   Buffer<float> embeddings_;
 };
 
@@ -328,11 +300,12 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
     }
   };
   add("generated", [=] { return baselines->generate(*one); }).selection = options.evaluation.selection;
-  add("nearest training policy", [=] { return baselines->nearest(); });
-  add("nearest by action", [=] { return baselines->nearest_acting(); });
-  add_with_head("nearest + head", [=, &model] { return model.fit_heads(baselines->nearest(), *one); });
-  add("mean of 5 nearest", [=] { return baselines->mean_of_nearest(); });
-  add("nearest + noise", [=] { return baselines->with_noise_on(baselines->nearest()); });
+  add("nearest training policy", [=] { return baselines->mean_of_nearest(1); });
+  add("nearest by action", [=] { return baselines->nearest_by_action(); });
+  add_with_head("nearest + head",
+                [=, &model] { return model.fit_heads(baselines->mean_of_nearest(1), *one); });
+  add("mean of 5 nearest", [=] { return baselines->mean_of_nearest(neighbours); });
+  add("nearest + noise", [=] { return baselines->with_noise(baselines->mean_of_nearest(1)); });
   add_with_head("zoo mean + head",
                 [=, &model] { return model.fit_heads(baselines->zoo_mean_policies(), *one); });
   add_with_head("generated, no choice", [=] { return baselines->generate(*one, {true, 1}); });
@@ -370,7 +343,7 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
                             options.evaluation.clone_steps_zoo, Purpose::clone_zoo);
   });
   add("untrained policy", [=] { return baselines->untrained(); });
-  add("zoo (ceiling)", [&options, &dataset] { return zoo_policies(options, dataset); }).seen_only = true;
+  add("zoo (ceiling)", [=] { return baselines->of_zoo(); }).seen_only = true;
   methods.push_back({"expert", {}});
   return methods;
 }

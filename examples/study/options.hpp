@@ -44,7 +44,6 @@ struct DataOptions {
   // The paper's setting: each run has one placement, which all of its episodes share.
   bool placement_per_run = false;
   Index runs = 4;
-  double run_share = 0.6;
   bool shared_start = true;  // otherwise each run has an initialisation of its own
   Index zoo_steps = 1600;
   Index snapshots = 30;
@@ -60,7 +59,6 @@ struct DataOptions {
     visit("recorded_steps", at_least(1), self.recorded_steps);
     visit("placement_per_run", self.placement_per_run);
     visit("runs", at_least(1), self.runs);
-    visit("run_share", share(), self.run_share);
     visit("shared_start", self.shared_start);
     visit("zoo_steps", at_least(1), self.zoo_steps);
     visit("snapshots", at_least(1), self.snapshots);
@@ -108,7 +106,6 @@ struct EvaluationOptions {
   bool selection = true;        // also selects the best policies, in scenes of their own
   Index clone_steps = 500;      // on the prompt, from a random start
   Index clone_steps_zoo = 100;  // from the zoo's mean
-  Index clone_batch = 32;
   Index multi_task_steps = 4000;
 
   template <class Visitor, class Self>
@@ -121,7 +118,6 @@ struct EvaluationOptions {
     visit("selection", self.selection);
     visit("clone_steps", at_least(1), self.clone_steps);
     visit("clone_steps_zoo", at_least(1), self.clone_steps_zoo);
-    visit("clone_batch", at_least(1), self.clone_batch);
     visit("multi_task_steps", at_least(1), self.multi_task_steps);
   }
 };
@@ -142,8 +138,7 @@ struct ClipOptions {
   bool render = true;
   Index width = 240;
   Index height = 180;
-  Index stride = 3;   // steps per frame
-  Index steps = 200;  // at most
+  Index stride = 3;  // steps per frame
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -151,7 +146,6 @@ struct ClipOptions {
     visit("width", at_least(1), self.width);
     visit("height", at_least(1), self.height);
     visit("stride", at_least(1), self.stride);
-    visit("steps", at_least(1), self.steps);
   }
 };
 

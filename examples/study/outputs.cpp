@@ -15,6 +15,7 @@ namespace {
 
 constexpr Index map_policies_per_task = 60;
 constexpr Index map_prompts_per_task = 40;
+constexpr Index clip_steps = 200;
 
 std::filesystem::path policy_path(const Options& options, const std::string& task, Index prompt) {
   return options.out / "policies" / concatenate(task, "_", prompt, ".safetensors");
@@ -64,7 +65,7 @@ Clip film(const Options& options, Environment& environment, const Placement& pla
   Index step = 0;
   const auto success =
       run_episode(environment, placement, [&](std::span<const float> observation, std::span<float> action) {
-        if (step++ % options.clips.stride == 0 && step <= options.clips.steps) {
+        if (step++ % options.clips.stride == 0 && step <= clip_steps) {
           shoot();
         }
         act(observation, action);

@@ -239,6 +239,15 @@ void Study::study_noise(const std::vector<double>& levels) {
 void Study::write_results(const Json& rows) const {
   const auto environment = simulator_.make_environment(options_.tasks.seen.front());
   const auto& evaluation = options_.evaluation;
+  // Of training, what fit was called with stands in the place of what was asked for: recipes do not take all
+  // of it.
+  auto options = depends_on(options_, "clips");
+  const auto training = Json::parse(read_text(stages_.file("fit.recipe.json")));
+  for (const auto& field : fields_of(options_.training, "training.")) {
+    if (field.name != "training.without") {
+      options.erase(field.name);
+    }
+  }
   const Json protocol{
       {"simulator", simulator_.name()},
       {"prompts_per_task", evaluation.prompts},
@@ -249,9 +258,8 @@ void Study::write_results(const Json& rows) const {
       {"episode_steps", environment->max_episode_steps()},
       {"success", "any step, joint over all scenes"},
       {"selection", "none: one policy per prompt (top5 and top10: by other scenes than those reported)"},
-      {"options", depends_on(options_, "clips")},
-      // What fit was called with.
-      {"training", Json::parse(read_text(stages_.file("fit.recipe.json")))}};
+      {"options", options},
+      {"training", training}};
   Json versions{{"maa", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)}};
   for (const auto& [name, version] : simulator_.versions()) {
     versions[name] = version;

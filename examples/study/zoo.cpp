@@ -6,6 +6,8 @@
 namespace maa::examples::study {
 namespace {
 
+constexpr double run_share = 0.6;  // of the episodes, that each run learns from
+
 // Each run's random share of its task's episodes, or its own episodes.
 CloningExamples run_examples(const Options& options, std::span<const Trajectory> trajectories,
                              const ExampleTable& table) {
@@ -20,7 +22,7 @@ CloningExamples run_examples(const Options& options, std::span<const Trajectory>
           order.push_back(e);
         }
       }
-      const double share = options.data.placement_per_run ? 1 : options.data.run_share;
+      const double share = options.data.placement_per_run ? 1 : run_share;
       const auto kept =
           std::max<std::size_t>(1, static_cast<std::size_t>(share * static_cast<double>(order.size())));
       Rng(seed_for(options, Purpose::zoo_episodes, task, run)).shuffle(std::span(order));
