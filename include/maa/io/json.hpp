@@ -13,7 +13,7 @@ MAA_NAMESPACE_BEGIN
 namespace detail {
 
 // The text with quotes and escapes. Error unless it is UTF-8.
-inline std::string json_text(std::string_view text) {
+MAA_COLD inline std::string json_text(std::string_view text) {
   std::string result = "\"";
   for (std::size_t i = 0; i < text.size();) {
     const std::size_t length = utf8_length(text, i);
@@ -66,7 +66,7 @@ class JsonReader {
     return found;
   }
 
-  void value() {
+  MAA_COLD void value() {
     skip_space();
     if (accept_word("{")) {
       handler_.start_object();
@@ -113,7 +113,7 @@ class JsonReader {
       ++at_;
     }
   }
-  void number() {
+  MAA_COLD void number() {
     const std::size_t first = at_;
     const bool negative = accept_word("-");
     expect(peek() >= '0' && peek() <= '9', "a value");
@@ -144,7 +144,7 @@ class JsonReader {
     }
   }
 
-  std::string string() {
+  MAA_COLD std::string string() {
     std::string result;
     ++at_;  // the quote
     while (!accept_word("\"")) {
@@ -160,7 +160,7 @@ class JsonReader {
     }
     return result;
   }
-  void escape(std::string& result) {
+  MAA_COLD void escape(std::string& result) {
     constexpr std::string_view names = "\"\\/bfnrt", characters = "\"\\/\b\f\n\r\t";
     if (const auto found = names.find(peek()); at_ < text_.size() && found != names.npos) {
       ++at_;

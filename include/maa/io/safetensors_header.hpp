@@ -98,7 +98,7 @@ class SafetensorsHandler {
       fields_.clear();
     }
   }
-  void key(std::string value) {
+  MAA_COLD void key(std::string value) {
     if (depth_ == 1) {
       name_ = value;
       require(names_.insert(value).second, file_, ": expected unique tensor names, found ", quote(value),
@@ -110,7 +110,7 @@ class SafetensorsHandler {
     require(in_metadata_ || value == "dtype" || value == "shape" || value == "data_offsets", where(),
             ": expected the keys dtype, shape and data_offsets, found ", quote(value));
   }
-  void end_object() {
+  MAA_COLD void end_object() {
     if (--depth_ == 1 && !in_metadata_) {
       require(fields_.size() == 3, where(), ": expected the keys dtype, shape and data_offsets, found ",
               fields_.size(), " of them");
@@ -136,7 +136,7 @@ class SafetensorsHandler {
   std::string where() const {
     return concatenate(file_, depth_ == 0 ? "" : ", tensor ", depth_ ? quote(name_) : "");
   }
-  [[noreturn]] void unexpected(const std::string& found) const {
+  [[noreturn]] MAA_COLD void unexpected(const std::string& found) const {
     const char* expected = depth_ == 0         ? "an object as header"
                            : depth_ == 1       ? "an object per tensor"
                            : in_metadata_      ? "texts as metadata"
@@ -167,8 +167,8 @@ class SafetensorsHandler {
   bool in_array_ = false;
 };
 
-MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size,
-                                                      const std::string& file) {
+MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size,
+                                                               const std::string& file) {
   // The parser would skip a byte order mark and take a zero byte for the end.
   require(text.starts_with('{') && text.find('\0') == text.npos, file,
           ": expected a JSON object without zero bytes as header, found ", quote(text));
