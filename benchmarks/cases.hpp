@@ -5,7 +5,7 @@
 // train/..., adamw/<model>, autoencoder_train/<model>/<batch>, autoencoder_decode/..., embedder_train/...,
 // generate/<model>/<policies>, act, act_bf16, act_rows/<observations>, policies/<policies>,
 // behavior/<policies>/<observations>, product/<rows>/<in>/<out>. Models: paper, medium, small (the paper's
-// with narrower levels), default (FixedConfig), tiny and tiny_default (for tests on an emulated device).
+// with narrower levels), default (DefaultConfig), tiny and tiny_default (for tests on an emulated device).
 #pragma once
 
 #include "model_cases.hpp"
@@ -67,7 +67,7 @@ std::unique_ptr<Case> make_case_on(const BackendT& backend, const std::vector<st
     if (model == "medium") return make(MediumConfig());
     if (model == "small") return make(SmallConfig());
   }
-  if (model == "default") return make(maa::FixedConfig());
+  if (model == "default") return make(maa::DefaultConfig());
   if (model == "tiny") return make(TinyConfig());
   if (model == "tiny_default") return make(TinyDefaultConfig());
   return nullptr;

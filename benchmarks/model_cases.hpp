@@ -16,25 +16,27 @@ namespace bench {
 
 // The paper's sizes with narrower levels.
 struct MediumConfig : maa::PaperConfig {
-  using UNetLevels = maa::Levels<256, 512, 1024>;
+  template <Index Latent, Index Condition>
+  using Denoiser = maa::UNet1d<Latent, Condition, maa::Levels<256, 512, 1024>>;
 };
 struct SmallConfig : maa::PaperConfig {
-  using UNetLevels = maa::Levels<128, 256, 512>;
+  template <Index Latent, Index Condition>
+  using Denoiser = maa::UNet1d<Latent, Condition, maa::Levels<128, 256, 512>>;
 };
 // Small enough for an emulated device: the paper's structure, and the default's.
 struct TinyConfig : maa::PaperConfig {
   static constexpr Index latent_size = 16;
   static constexpr Index embedding_size = 8;
   static constexpr Index embedder_hidden = 32;
-  using UNetLevels = maa::Levels<16, 32>;
-  static constexpr Index time_size = 16;
+  template <Index Latent, Index Condition>
+  using Denoiser = maa::UNet1d<Latent, Condition, maa::Levels<16, 32>, 3, 8, 16>;
 };
-struct TinyDefaultConfig : maa::FixedConfig {
+struct TinyDefaultConfig : maa::DefaultConfig {
   static constexpr Index latent_size = 16;
   static constexpr Index embedding_size = 8;
   static constexpr Index embedder_hidden = 32;
-  using UNetLevels = maa::Levels<16, 32>;
-  static constexpr Index time_size = 16;
+  template <Index Latent, Index Condition>
+  using Denoiser = maa::UNet1d<Latent, Condition, maa::Levels<16, 32>, 3, 8, 16>;
 };
 
 template <class ConfigT>
@@ -46,7 +48,7 @@ struct Setup {
   using Embedder = typename Model::EmbedderModel;
   static constexpr Index length = maa::MetaWorldNetwork::token_count;
   static constexpr Index numbers = Model::latent_numbers;
-  static constexpr bool is_default = std::is_base_of_v<maa::FixedConfig, Config>;
+  static constexpr bool is_default = std::is_base_of_v<maa::DefaultConfig, Config>;
 
   // The same for training with a batch of another size than the preset's.
   static maa::TrainOptions with_batch(maa::TrainOptions train, Index batch) {
@@ -54,14 +56,24 @@ struct Setup {
     return train;
   }
 
-  // The preset's options; the number of policies sets only how many steps there are.
-  static maa::FitOptions options() {
-    auto options = is_default ? maa::FitOptions::fixed() : maa::FitOptions::paper(1000, 1000);
-    for (auto* train : {&options.autoencoder.train, &options.embedder.train, &options.denoiser.train}) {
+  // The paper's recipe, or for the default's sizes with its diffusion and rates; the number of policies sets
+  // only how many steps there are.
+  static maa::PaperRecipe recipe() {
+    auto recipe = maa::PaperRecipe::paper(1000, 1000);
+    if (is_default) {
+      const maa::BehaviorRecipe usual;
+      static_cast<maa::FitOptions&>(recipe) = usual;
+      recipe.embedder = usual.embedder;
+      for (auto* train : {&recipe.autoencoder.train, &recipe.denoiser.train}) {
+        train->clip_norm = 1;
+        train->ema = 0.999;
+      }
+    }
+    for (auto* train : {&recipe.autoencoder.train, &recipe.embedder.train, &recipe.denoiser.train}) {
       train->learning_rate = {.kind = maa::LearningRateKind::constant, .base = 1e-4};
       train->steps = 1'000'000;
     }
-    return options;
+    return recipe;
   }
 };
 
@@ -104,16 +116,11 @@ template <class SetupT, class BackendT>
 void write_unet(maa::SafetensorsWriter& writer, const BackendT& backend,
                 std::span<const typename BackendT::template Element<float>> weights) {
   using UNet = typename SetupT::UNet;
-  std::string levels;
-  for (const Index channels : UNet::channels) {
-    levels += maa::concatenate(levels.empty() ? "" : ",", channels);
-  }
-  writer.set_metadata("channels", maa::concatenate(UNet::latent_channels));
+  writer.set_metadata("latent", maa::concatenate(UNet::latent_channels));
   writer.set_metadata("condition", maa::concatenate(UNet::condition_size));
-  writer.set_metadata("levels", levels);
-  writer.set_metadata("kernel", maa::concatenate(SetupT::Config::kernel));
-  writer.set_metadata("groups", maa::concatenate(SetupT::Config::groups));
-  writer.set_metadata("time", maa::concatenate(SetupT::Config::time_size));
+  for (const auto& [name, text] : maa::structure_of<UNet>()) {
+    writer.set_metadata(name, text);
+  }
   write_parameters<UNet>(writer, backend, weights);
 }
 
@@ -176,8 +183,8 @@ class Sample : public Case {
   Sample(const BackendT& backend, Index batch, maa::Precision precision = maa::Precision::fp32)
       : backend_(backend),
         batch_(batch),
-        options_(SetupT::options()),
-        schedule_(options_.denoiser.diffusion),
+        recipe_(SetupT::recipe()),
+        schedule_(recipe_.diffusion),
         weights_(backend, initial_weights<UNet>()),
         packed_(backend_.packed(weights_.span(), precision)),
         conditions_(backend, normal_numbers(3, batch * UNet::condition_size)),
@@ -193,13 +200,13 @@ class Sample : public Case {
     workspace_.reset();
     const SequenceView<Real> latent(samples_.data(), batch_, SetupT::length, UNet::latent_channels);
     maa::detail::sample_latents<maa::MetaWorldNetwork, typename SetupT::Config>(
-        packed_, maa::bind<UNet>(weights_.span()), options_.denoiser.diffusion, options_.sampling, 1,
+        packed_, maa::bind<UNet>(weights_.span()), recipe_.diffusion, recipe_.sampling, 1,
         conditions_.matrix(batch_), streams, latent, workspace_);
     finish(backend_);
   }
   // The condition's products once, all else at every step.
   Work work() const override {
-    const auto steps = static_cast<double>(options_.sampling.steps), batch = static_cast<double>(batch_);
+    const auto steps = static_cast<double>(recipe_.sampling.steps), batch = static_cast<double>(batch_);
     const double once = condition_parameters<UNet>(), all = static_cast<double>(weights_.host().size());
     return {batch * (steps * (unet_flops<UNet>() - 2 * once) + 2 * once),
             weight_bytes_ * (steps * (all - once) + once), 0};
@@ -208,7 +215,7 @@ class Sample : public Case {
     write_unet<SetupT>(writer, backend_, weights_.span());
   }
   void write_inputs(maa::SafetensorsWriter& writer) override {
-    const auto& sampling = options_.sampling;
+    const auto& sampling = recipe_.sampling;
     maa::require(sampling.sampler == maa::SamplerKind::ddim && sampling.eta == 0,
                  "the peers know DDIM without noise only");
     Buffer<float> noise(samples_.size());
@@ -231,8 +238,8 @@ class Sample : public Case {
     writer.add_owned("timesteps", {sampling.steps}, std::move(timesteps));
     writer.add_owned("alpha_bar", {sampling.steps}, std::move(alpha_bar));
     writer.add_owned("alpha_bar_next", {sampling.steps}, std::move(next));
-    const auto& diffusion = options_.denoiser.diffusion;
-    maa::require(diffusion.prediction_type != maa::PredictionType::v_prediction && diffusion.clip_sample,
+    const auto& diffusion = recipe_.diffusion;
+    maa::require(diffusion.prediction_type != maa::PredictionType::v_prediction && diffusion.clip_range > 0,
                  "the peers know clipped predictions of epsilon and of the sample only");
     const bool epsilon = diffusion.prediction_type == maa::PredictionType::epsilon;
     writer.set_metadata("prediction", epsilon ? "epsilon" : "sample");
@@ -246,7 +253,7 @@ class Sample : public Case {
  private:
   BackendT backend_;
   Index batch_;
-  maa::FitOptions options_;
+  maa::PaperRecipe recipe_;
   maa::DiffusionSchedule schedule_;
   Input<BackendT> weights_;
   BackendT packed_;
@@ -260,16 +267,13 @@ class Sample : public Case {
 inline void write_optimizer(maa::SafetensorsWriter& writer, const maa::TrainOptions& options) {
   writer.set_metadata("learning_rate", maa::concatenate(options.learning_rate.base));
   writer.set_metadata("beta1", maa::concatenate(options.beta1));
-  writer.set_metadata("beta2", maa::concatenate(options.beta2));
-  writer.set_metadata("epsilon", maa::concatenate(options.epsilon));
   writer.set_metadata("weight_decay", maa::concatenate(options.weight_decay));
   writer.set_metadata("clip_norm", maa::concatenate(options.clip_norm));
-  writer.set_metadata("ema_power", options.ema ? maa::concatenate(options.ema->power) : "");
-  writer.set_metadata("ema_maximum", options.ema ? maa::concatenate(options.ema->maximum) : "");
+  writer.set_metadata("ema", maa::concatenate(options.ema));
 }
 // Bytes that a step of AdamW reads plus those it writes: weights, gradients, two moments, and the average.
 inline double optimizer_bytes(Index parameters, const maa::TrainOptions& options) {
-  return 4.0 * (options.ema ? 9 : 7) * static_cast<double>(parameters);
+  return 4.0 * (options.ema > 0 ? 9 : 7) * static_cast<double>(parameters);
 }
 
 // Shared by the training cases: the trainer, and the losses of its steps.
@@ -316,9 +320,9 @@ class Train : public Training<typename SetupT::UNet, BackendT> {
 
  public:
   Train(const BackendT& backend, Index batch)
-      : Training<UNet, BackendT>(backend, SetupT::with_batch(SetupT::options().denoiser.train, batch)),
+      : Training<UNet, BackendT>(backend, SetupT::with_batch(SetupT::recipe().denoiser.train, batch)),
         batch_(batch),
-        schedule_(SetupT::options().denoiser.diffusion),
+        schedule_(SetupT::recipe().diffusion),
         clean_(backend, normal_numbers(2, batch * SetupT::numbers)),
         noise_(backend, normal_numbers(3, batch * SetupT::numbers)),
         conditions_(backend, normal_numbers(4, batch * UNet::condition_size)) {
@@ -448,13 +452,12 @@ class AutoencoderTrain : public Training<typename SetupT::Autoencoder, BackendT>
 
  public:
   AutoencoderTrain(const BackendT& backend, Index batch)
-      : Training<Part, BackendT>(backend, SetupT::with_batch(SetupT::options().autoencoder.train, batch)),
+      : Training<Part, BackendT>(backend, SetupT::with_batch(SetupT::recipe().autoencoder.train, batch)),
         batch_(batch),
         x_(backend, normal_numbers(2, batch * Part::parameter_size, 0.1)),
         noisy_(backend, with_noise(x_.host())),
         latent_noise_(
-            backend, normal_numbers(4, batch * SetupT::numbers, SetupT::options().autoencoder.latent_noise)) {
-  }
+            backend, normal_numbers(4, batch * SetupT::numbers, SetupT::recipe().autoencoder.latent_noise)) {}
   // The encoders form no gradient for their input.
   Work work() const override {
     return {static_cast<double>(batch_ * Part::parameter_size * SetupT::Config::latent_size) * (4 + 6), 0,
@@ -507,7 +510,7 @@ class AutoencoderTrain : public Training<typename SetupT::Autoencoder, BackendT>
 
  private:
   static Buffer<float> with_noise(const Buffer<float>& x) {
-    auto noisy = normal_numbers(3, x.size(), SetupT::options().autoencoder.input_noise);
+    auto noisy = normal_numbers(3, x.size(), SetupT::recipe().autoencoder.input_noise);
     for (Index i = 0; i < x.size(); ++i) {
       noisy[i] += x[i];
     }
@@ -572,7 +575,7 @@ class EmbedderTrain : public Training<typename SetupT::Embedder, BackendT> {
 
  public:
   EmbedderTrain(const BackendT& backend, Index batch)
-      : Training<Part, BackendT>(backend, SetupT::with_batch(SetupT::options().embedder.train, batch)),
+      : Training<Part, BackendT>(backend, SetupT::with_batch(SetupT::recipe().embedder.train, batch)),
         batch_(batch),
         trajectory_(backend, normal_numbers(2, batch * Part::Phi::in)),
         success_(backend, normal_numbers(3, batch * Part::Psi::in)),
@@ -607,9 +610,14 @@ class EmbedderTrain : public Training<typename SetupT::Embedder, BackendT> {
     const auto saved =
         Part::forward(backend, w, trajectory_.matrix(batch_), success_.matrix(batch_), workspace);
     const auto dlogits = workspace.template matrix<Real>(batch_, batch_);
-    const auto loss = info_nce_loss(backend, saved.logits, targets_.matrix(batch_), dlogits);
-    Part::backward(backend, w, saved, MatrixView<const Real>(dlogits), MatrixView<const Real>(),
-                   MatrixView<const Real>(), maa::bind<Part>(gradients), workspace);
+    const auto contrast = Part::contrast(backend, w, saved, workspace);
+    const auto loss = info_nce_loss(backend, contrast.logits, targets_.matrix(batch_), dlogits);
+    const auto g = maa::bind<Part>(gradients);
+    const auto dh = workspace.template matrix<Real>(batch_, Part::embedding_size);
+    const auto dv = workspace.template matrix<Real>(batch_, Part::embedding_size);
+    Part::contrast_backward(backend, w, saved, contrast, MatrixView<const Real>(dlogits), g, dh, dv,
+                            workspace);
+    Part::backward(backend, w, saved, MatrixView<const Real>(dh), MatrixView<const Real>(dv), g, workspace);
     return loss;
   }
 
@@ -642,8 +650,8 @@ class Generate : public Case {
   // The denoiser's, for every guidance; what the rest takes is small beside it.
   Work work() const override {
     using UNet = typename SetupT::UNet;
-    const auto passes = static_cast<double>(generator_.state().sampling.steps) *
-                        static_cast<double>(generator_.state().guidance.size());
+    const auto passes = static_cast<double>(generator_.state().settings.sampling.steps) *
+                        static_cast<double>(generator_.state().settings.guidance.size());
     return {passes * static_cast<double>(options_.count) * unet_flops<UNet>(),
             passes * 4.0 * static_cast<double>(maa::parameter_count<UNet>), 0};
   }
@@ -682,8 +690,7 @@ class Generate : public Case {
   }
   // Trained on the CPU, whatever it runs on: the same everywhere.
   static maa::Generator<Policy, Config, BackendT> trained(const BackendT& backend) {
-    auto options = maa::FitOptions::fixed();
-    options.autoencoder.train.steps = options.denoiser.train.steps = 0;
+    maa::BehaviorRecipe options;
     options.embedder.train.steps = options.behavior.train.steps = 1;
     options.embedder.train.batch = options.behavior.train.batch = 4;
     options.behavior.queries = 8;

@@ -205,7 +205,7 @@ class ThreeProductUNet(nn.Module):
 
 def load_unet(folder, model, three_products):
     tensors, sizes = read_safetensors(folder / f"unet.{model}.safetensors")
-    unet = torch_models.UNet1d(int(sizes["channels"]), int(sizes["condition"]), tuple(numbers(sizes["levels"])),
+    unet = torch_models.UNet1d(int(sizes["latent"]), int(sizes["condition"]), tuple(json.loads(sizes["channels"])),
                                int(sizes["kernel"]), int(sizes["groups"]), int(sizes["time"]), device="meta")
     unet.load_state_dict(tensors, assign=True)
     for parameter in unet.parameters():
@@ -283,14 +283,13 @@ class Optimizer:
     def __init__(self, parameters, options, variant):
         self.parameters = list(parameters)
         self.clip = float(options["clip_norm"])
-        self.average = [p.detach().clone() for p in self.parameters] if options["ema_power"] else None
-        if self.average:
-            self.power, self.maximum = float(options["ema_power"]), float(options["ema_maximum"])
+        self.maximum = float(options["ema"])
+        self.average = [p.detach().clone() for p in self.parameters] if self.maximum > 0 else None
         decay = float(options["weight_decay"])
         groups = [{"params": [p for p in self.parameters if p.dim() > 1], "weight_decay": decay},
                   {"params": [p for p in self.parameters if p.dim() == 1], "weight_decay": 0.0}]
-        self.adamw = torch.optim.AdamW(groups, lr=float(options["learning_rate"]), eps=float(options["epsilon"]),
-                                       betas=(float(options["beta1"]), float(options["beta2"])),
+        self.adamw = torch.optim.AdamW(groups, lr=float(options["learning_rate"]), eps=1e-8,
+                                       betas=(float(options["beta1"]), 0.999),
                                        capturable="captured" in variant and DEVICE.type == "cuda",
                                        fused="fused" in variant or None, foreach="foreach" in variant or None)
         self.step_count = 0
@@ -308,7 +307,7 @@ class Optimizer:
     def follow(self):
         """The moving average, whose decay differs from step to step."""
         if self.average:
-            decay = min(self.maximum, 1 - (1 + self.step_count)**-self.power)
+            decay = min(self.maximum, 1 - (1 + self.step_count)**-0.75)
             torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
         self.step_count += 1
 

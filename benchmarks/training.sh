@@ -31,7 +31,7 @@ for ((round = 1; round <= rounds; ++round)); do
   rm -rf "$out"
   mkdir -p "$out/stages"
   cp "$collected"/{collect.json,zoo.json,zoo.jsonl,episodes.safetensors,zoo.safetensors} "$out/stages"
-  taskset -c 0 "$program" train --preset small --no-rival --threads 1 --out "$out" >"$out/log" 2>&1
+  taskset -c 0 "$program" train --preset small --no-baseline --threads 1 --out "$out" >"$out/log" 2>&1
   seconds maa "$out/stages/fit.json"
   for compile in '' --compile; do
     taskset -c 0 "$python" benchmarks/training_torch.py "$collected/zoo.safetensors" --skip "${validation[@]}" $compile \

@@ -17,5 +17,5 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/maa-config-version.cmake
   COMPATIBILITY SameMinorVersion ${maa_architecture})
 install(FILES ${PROJECT_BINARY_DIR}/maa-config-version.cmake
   cmake/maa-config.cmake cmake/maa-dependencies.cmake
-  cmake/FindMaaXtensor.cmake cmake/FindMaaRandom123.cmake cmake/FindMaaLibzip.cmake
+  cmake/FindMaaXtensor.cmake cmake/FindMaaRandom123.cmake cmake/FindMaaRapidJSON.cmake cmake/FindMaaLibzip.cmake
   DESTINATION ${maa_package_dir})

@@ -7,6 +7,8 @@
 #include <maa/core/buffer.hpp>
 #include <maa/core/rng.hpp>
 
+#include "larger.hpp"
+
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -193,7 +195,7 @@ struct Problem {
                                              : 0.0;
         const double difference = std::abs(static_cast<double>(y.c[y.at(i, j)]) - (base + sum));
         const double ratio = difference / (unit * (scale + std::abs(base)) + 1e-30);
-        worst = std::isnan(ratio) ? infinity : std::max(worst, ratio);
+        worst = test::larger(worst, ratio);
       }
     }
     return worst;

@@ -4,6 +4,7 @@
 
 #include <maa/generator.hpp>
 
+#include "short_recipe.hpp"
 #include "temporary_folder.hpp"
 
 namespace {
@@ -12,15 +13,14 @@ using namespace maa;
 
 using Policy = MlpPolicy<MlpNetwork<3, 2, HiddenLayers<Hidden<4, Activation::elu>>>>;
 
-struct TinyConfig : FixedConfig {
+struct TinyConfig : DefaultConfig {
   static constexpr Index latent_size = 8;
   static constexpr Index autoencoder_hidden = 8;
   static constexpr Index embedding_size = 4;
   static constexpr Index embedder_hidden = 8;
   static constexpr PromptShape prompt{.steps = 6, .sequence = 2, .success_states = 2};
-  using UNetLevels = Levels<4, 8>;
-  static constexpr Index groups = 2;
-  static constexpr Index time_size = 8;
+  template <Index Latent, Index Condition>
+  using Denoiser = UNet1d<Latent, Condition, Levels<4, 8>, 3, 2, 8>;
 };
 using TinyGenerator = Generator<Policy, TinyConfig>;
 
@@ -43,13 +43,8 @@ Dataset dataset() {
   return data;
 }
 
-FitOptions options() {
-  auto result = FitOptions::fixed();
-  for (auto* train :
-       {&result.autoencoder.train, &result.embedder.train, &result.denoiser.train, &result.behavior.train}) {
-    train->steps = 1;
-    train->batch = 2;
-  }
+BehaviorRecipe options() {
+  auto result = test::shortened(BehaviorRecipe(), 1, 2);
   result.behavior.queries = 4;
   return result;
 }
@@ -194,7 +189,7 @@ TEST_CASE("a checkpoint cut at any byte is an Error, and the whole one still res
   auto chosen = options();
   chosen.checkpoint = folder / "checkpoint.safetensors";
   TinyGenerator generator{cpu::Backend(1)};
-  const auto stop = [](const TrainProgress& progress) { return progress.stage != "denoiser"; };
+  const auto stop = [](const TrainProgress& progress) { return progress.stage != "behavior"; };
   REQUIRE_FALSE(generator.fit(data, chosen, stop));
   const auto whole_path = folder / "whole.safetensors";
   std::filesystem::copy_file(chosen.checkpoint, whole_path);

@@ -48,10 +48,24 @@ double relative(const std::vector<float>& found, const std::vector<double>& expe
   double worst = 0, largest = 0;
   for (std::size_t i = 0; i < found.size(); ++i) {
     const double error = std::abs(double(found[i]) - expected[i]);
-    worst = error <= worst ? worst : error;
+    worst = test::larger(worst, error);
     largest = std::max(largest, std::abs(expected[i]));
   }
   return worst / largest;
+}
+
+// loss(backend, of, gradients) is the host's on the device, and the same without gradients; `of` gives a
+// side's matrices.
+template <class Loss>
+void check_loss(const cuda::Backend& backend, double epsilon, const Loss& loss) {
+  const auto on_host = [](Strided& of, bool wanted = true) {
+    return wanted ? of.host() : MatrixView<double>();
+  };
+  const auto on_device = [](Strided& of, bool wanted = true) { return wanted ? of.view() : cuda::Out(); };
+  const double expected = loss(cpu::Backend(1), on_host, true);
+  const auto found = loss(backend, on_device, true), alone = loss(backend, on_device, false);
+  CHECK(read(backend, found) == doctest::Approx(expected).epsilon(epsilon));
+  CHECK(read(backend, alone) == read(backend, found));
 }
 
 constexpr std::array<Index, 2> shapes[] = {{1, 1}, {3, 7}, {5, 33}, {19, 300}, {70, 130}};
@@ -61,39 +75,33 @@ constexpr std::array<Index, 2> shapes[] = {{1, 1}, {3, 7}, {5, 33}, {19, 300}, {
 TEST_CASE("cuda: mean squared error") {
   const auto backend = test_backend();
   const auto session = backend.session();
-  const cpu::Backend host(1);
   for (const auto& [rows, cols] : shapes) {
     const Index size = rows * cols;
     Strided prediction(backend, rows, cols, 2, random<float>(size, 1));
     Strided target(backend, rows, cols, 0, random<float>(size, 2));
     Strided gradient(backend, rows, cols, 1, poisoned<float>(size));
-    const double expected = cpu::mse_loss<double>(host, prediction.host(), target.host(), gradient.host());
-    const auto loss = mse_loss(backend, prediction.view(), target.view(), gradient.view());
-    const auto alone = mse_loss(backend, prediction.view(), target.view(), cuda::Out());
-    const auto both = sum(backend, loss, alone);
-    CHECK(read(backend, loss) == doctest::Approx(expected).epsilon(1e-7));
-    CHECK(read(backend, alone) == read(backend, loss));
-    CHECK(read(backend, both) == 2 * read(backend, loss));
+    check_loss(backend, 1e-7, [&](const auto& on, const auto& of, bool gradients) {
+      return mse_loss(on, of(prediction), of(target), of(gradient, gradients));
+    });
     CHECK(relative(gradient.found(), gradient.dense) < 1e-6);
+    const auto loss = mse_loss(backend, prediction.view(), target.view(), cuda::Out());
+    const auto twice = sum(backend, loss, loss);  // before anything is read
+    CHECK(read(backend, twice) == 2 * read(backend, loss));
   }
 }
 
 TEST_CASE("cuda: pseudo-Huber") {
   const auto backend = test_backend();
   const auto session = backend.session();
-  const cpu::Backend host(1);
   for (const double width : {0.05, 3.0}) {
     for (const auto& [rows, cols] : shapes) {
       const Index size = rows * cols;
       Strided prediction(backend, rows, cols, 2, random<float>(size, 1));
       Strided target(backend, rows, cols, 0, random<float>(size, 2));
       Strided gradient(backend, rows, cols, 1, poisoned<float>(size));
-      const double expected =
-          cpu::huber_loss<double>(host, width, prediction.host(), target.host(), gradient.host());
-      const auto loss = huber_loss(backend, width, prediction.view(), target.view(), gradient.view());
-      const auto alone = huber_loss(backend, width, prediction.view(), target.view(), cuda::Out());
-      CHECK(read(backend, loss) == doctest::Approx(expected).epsilon(1e-7));
-      CHECK(read(backend, alone) == read(backend, loss));
+      check_loss(backend, 1e-7, [&](const auto& on, const auto& of, bool gradients) {
+        return huber_loss(on, width, of(prediction), of(target), of(gradient, gradients));
+      });
       CHECK(relative(gradient.found(), gradient.dense) < 1e-6);
     }
   }
@@ -103,7 +111,6 @@ TEST_CASE("cuda: pseudo-Huber") {
 TEST_CASE("cuda: InfoNCE") {
   const auto backend = test_backend();
   const auto session = backend.session();
-  const cpu::Backend host(1);
   for (const auto& [rows, cols] : shapes) {
     const Index size = rows * cols;
     auto numbers = random<float>(size, 1), weights = random<float>(size, 2);
@@ -113,11 +120,9 @@ TEST_CASE("cuda: InfoNCE") {
     }
     Strided logits(backend, rows, cols, 3, numbers), targets(backend, rows, cols, 1, weights);
     Strided gradient(backend, rows, cols, 2, poisoned<float>(size));
-    const double expected = cpu::info_nce_loss<double>(host, logits.host(), targets.host(), gradient.host());
-    const auto loss = info_nce_loss(backend, logits.view(), targets.view(), gradient.view());
-    const auto alone = info_nce_loss(backend, logits.view(), targets.view(), cuda::Out());
-    CHECK(read(backend, loss) == doctest::Approx(expected).epsilon(1e-9));
-    CHECK(read(backend, alone) == read(backend, loss));
+    check_loss(backend, 1e-9, [&](const auto& on, const auto& of, bool gradients) {
+      return info_nce_loss(on, of(logits), of(targets), of(gradient, gradients));
+    });
     if (size > 1) {
       CHECK(relative(gradient.found(), gradient.dense) < 1e-6);
     }
@@ -147,7 +152,6 @@ TEST_CASE("cuda: InfoNCE stays finite for large and masked logits, wherever the 
 TEST_CASE("cuda: Gaussian negative log-likelihood") {
   const auto backend = test_backend();
   const auto session = backend.session();
-  const cpu::Backend host(1);
   for (const auto& [rows, cols] : shapes) {
     const Index size = rows * cols;
     auto deviations = random<float>(size, 2);
@@ -162,14 +166,10 @@ TEST_CASE("cuda: Gaussian negative log-likelihood") {
     Strided value(backend, rows, cols, 0, numbers);
     Strided dmean(backend, rows, cols, 3, poisoned<float>(size)),
         dlog_std(backend, rows, cols, 1, poisoned<float>(size));
-    const double expected = cpu::gaussian_nll_loss<double>(host, mean.host(), log_std.host(), value.host(),
-                                                           dmean.host(), dlog_std.host());
-    const auto loss =
-        gaussian_nll_loss(backend, mean.view(), log_std.view(), value.view(), dmean.view(), dlog_std.view());
-    const auto alone =
-        gaussian_nll_loss(backend, mean.view(), log_std.view(), value.view(), cuda::Out(), cuda::Out());
-    CHECK(read(backend, loss) == doctest::Approx(expected).epsilon(1e-9));
-    CHECK(read(backend, alone) == read(backend, loss));
+    check_loss(backend, 1e-9, [&](const auto& on, const auto& of, bool gradients) {
+      return gaussian_nll_loss(on, of(mean), of(log_std), of(value), of(dmean, gradients),
+                               of(dlog_std, gradients));
+    });
     CHECK(relative(dmean.found(), dmean.dense) < 1e-6);
     CHECK(relative(dlog_std.found(), dlog_std.dense) < 1e-6);
     if (size > 4) {
@@ -240,7 +240,7 @@ struct Arrays {
   double error() const {
     double worst = 0;
     for (std::size_t i = 0; i < 5; ++i) {
-      worst = std::max(worst, difference(device[i].values(), exact[i]));
+      worst = test::larger(worst, difference(device[i].values(), exact[i]));
     }
     return worst;
   }

@@ -176,17 +176,22 @@ auto embedder_pass(Index batch) {
     constexpr Index size = Embedder::embedding_size;
     const auto h_in = random_numbers(batch * Embedder::Phi::in, 10),
                v_in = random_numbers(batch * Embedder::Psi::in, 11),
-               dlogits = random_numbers(batch * batch, 12), dh = random_numbers(batch * size, 13);
+               dlogits = random_numbers(batch * batch, 12), other_dh = random_numbers(batch * size, 13);
     const auto saved = Embedder::forward(
         side.backend, side.w(), side.in(MatrixView<const float>(h_in.data(), batch, Embedder::Phi::in)),
         side.in(MatrixView<const float>(v_in.data(), batch, Embedder::Psi::in)), side.workspace);
-    Embedder::backward(side.backend, side.w(), saved,
-                       side.in(MatrixView<const float>(dlogits.data(), batch, batch)),
-                       side.in(MatrixView<const float>(dh.data(), batch, size)), MatrixView<const Number>(),
-                       side.g(), side.workspace);
+    const auto contrast = Embedder::contrast(side.backend, side.w(), saved, side.workspace);
+    const auto dh = side.workspace.template matrix<Number>(batch, size);
+    const auto dv = side.workspace.template matrix<Number>(batch, size);
+    Embedder::contrast_backward(side.backend, side.w(), saved, contrast,
+                                side.in(MatrixView<const float>(dlogits.data(), batch, batch)), side.g(), dh,
+                                dv, side.workspace);
+    add_matrix(side.backend, side.in(MatrixView<const float>(other_dh.data(), batch, size)), dh);
+    Embedder::backward(side.backend, side.w(), saved, MatrixView<const Number>(dh),
+                       MatrixView<const Number>(dv), side.g(), side.workspace);
     std::vector<Buffer<float>> results;
     results.push_back(side.out(saved.h().span()));
-    results.push_back(side.out(saved.logits.span()));
+    results.push_back(side.out(contrast.logits.span()));
     results.push_back(side.all_gradients());
     return results;
   };

@@ -1,6 +1,5 @@
 // Normalisation of the CUDA backend against the CPU's in double.
-#include "cuda_device.hpp"
-#include "ops_helpers.hpp"
+#include "cuda_both.hpp"
 
 #include <maa/backend/cuda/norm.hpp>
 
@@ -13,45 +12,11 @@ namespace {
 
 constexpr double epsilon = 1e-5;
 
-std::vector<double> in_double(const std::vector<float>& values) {
-  return {values.begin(), values.end()};
-}
-
-// Rows of `cols` numbers, with `gap` others between them, in host memory twice and in device memory.
-struct Numbers {
-  std::vector<float> values;
-  std::vector<double> exact;
-  DeviceMatrix device;
-  Index rows, cols, width;
-
-  Numbers(const cuda::Backend& backend, Index rows_, Index cols_, std::uint64_t seed, Index gap = 0)
-      : values(random<float>(rows_ * (cols_ + gap), seed)),
-        exact(in_double(values)),
-        device(backend, rows_, cols_ + gap, values),
-        rows(rows_),
-        cols(cols_),
-        width(cols_ + gap) {}
-
-  MatrixView<double> host_view() { return matrix(exact, rows, width).col_range(0, cols); }
-  cuda::Out view() { return device.view().col_range(0, cols); }
-  SequenceView<double> host_sequence(Index length) { return sequence(exact, rows / length, length, cols); }
-  cuda::OutSeq sequence_view(Index length) { return device.sequence(length); }
-  // The largest difference, relative to the numbers' size where that is above 1. The gaps must be equal.
-  double error() const { return difference(device.values(), exact); }
-};
-
 struct Shape {
   Index batch, length, groups, group_size;
 };
 constexpr Shape shapes[] = {{3, 2, 4, 5},  {1, 1, 1, 1},    {2, 3, 1, 70},  {5, 1, 8, 3},
                             {70, 2, 2, 3}, {1100, 1, 2, 9}, {2, 2, 2, 300}, {0, 2, 2, 3}};
-
-double* as_null(double* data, bool wanted) {
-  return wanted ? data : nullptr;
-}
-cuda::Real* as_null(cuda::Real* data, bool wanted) {
-  return wanted ? data : nullptr;
-}
 
 }  // namespace
 
@@ -69,37 +34,26 @@ TEST_CASE("cuda: group norm, Mish, FiLM and residual") {
       CAPTURE(channels);
       CAPTURE(options);
       const bool affine = (options & 1) != 0, film = (options & 2) != 0, residual = (options & 4) != 0;
-      Numbers x(backend, batch * length, channels, 1), gain(backend, 1, channels, 2),
+      Both x(backend, batch * length, channels, 1), gain(backend, 1, channels, 2),
           bias(backend, 1, channels, 3);
-      Numbers scale_bias(backend, batch, 2 * channels, 4, 3), added(backend, batch * length, channels, 5, 2);
-      Numbers y(backend, batch * length, channels, 6, 1), statistics(backend, batch, 2 * groups, 7);
-      Numbers dy(backend, batch * length, channels, 8, 4), dx(backend, batch * length, channels, 9);
-      Numbers dscale_bias(backend, batch, 2 * channels, 10, 1);
-      Numbers dgain(backend, 1, channels, 11), dbias(backend, 1, channels, 12),
+      Both scale_bias(backend, batch, 2 * channels, 4, 3), added(backend, batch * length, channels, 5, 2);
+      Both y(backend, batch * length, channels, 6, 1), statistics(backend, batch, 2 * groups, 7);
+      Both dy(backend, batch * length, channels, 8, 4), dx(backend, batch * length, channels, 9);
+      Both dscale_bias(backend, batch, 2 * channels, 10, 1);
+      Both dgain(backend, 1, channels, 11), dbias(backend, 1, channels, 12),
           dx_sums(backend, 1, channels, 13);
       const bool wants_dgain = options != 1, wants_dbias = options != 2, wants_dx_sums = options != 4;
 
-      cpu::norm_mish_forward<double>(
-          host, groups, epsilon, x.host_sequence(length), as_null(gain.exact.data(), affine),
-          as_null(bias.exact.data(), affine), film ? scale_bias.host_view() : MatrixView<double>(),
-          residual ? added.host_view() : MatrixView<double>(), y.host_view(), statistics.host_view());
-      cpu::norm_mish_backward<double>(
-          host, groups, x.host_sequence(length), statistics.host_view(), as_null(gain.exact.data(), affine),
-          as_null(bias.exact.data(), affine), film ? scale_bias.host_view() : MatrixView<double>(),
-          dy.host_view(), dx.host_sequence(length), film ? dscale_bias.host_view() : MatrixView<double>(),
-          as_null(dgain.exact.data(), wants_dgain), as_null(dbias.exact.data(), wants_dbias),
-          as_null(dx_sums.exact.data(), wants_dx_sums));
-
-      norm_mish_forward(backend, groups, epsilon, x.sequence_view(length),
-                        as_null(gain.device.data(), affine), as_null(bias.device.data(), affine),
-                        film ? scale_bias.view() : cuda::Out(), residual ? added.view() : cuda::Out(),
-                        y.view(), statistics.view());
-      norm_mish_backward(backend, groups, x.sequence_view(length), statistics.view(),
-                         as_null(gain.device.data(), affine), as_null(bias.device.data(), affine),
-                         film ? scale_bias.view() : cuda::Out(), dy.view(), dx.sequence_view(length),
-                         film ? dscale_bias.view() : cuda::Out(), as_null(dgain.device.data(), wants_dgain),
-                         as_null(dbias.device.data(), wants_dbias),
-                         as_null(dx_sums.device.data(), wants_dx_sums));
+      on_both(backend, [&](const auto& on, const auto& of) {
+        const auto sequence = [&](Both& both) { return of.sequence(both, batch, length, channels); };
+        norm_mish_forward(on, groups, epsilon, sequence(x), of.data(gain, affine), of.data(bias, affine),
+                          of.matrix(scale_bias, film), of.matrix(added, residual), of.matrix(y),
+                          of.matrix(statistics));
+        norm_mish_backward(on, groups, sequence(x), of.matrix(statistics), of.data(gain, affine),
+                           of.data(bias, affine), of.matrix(scale_bias, film), of.matrix(dy), sequence(dx),
+                           of.matrix(dscale_bias, film), of.data(dgain, wants_dgain),
+                           of.data(dbias, wants_dbias), of.data(dx_sums, wants_dx_sums));
+      });
       // Groups of one number: the deviation is 0, its reciprocal 1 / sqrt(epsilon).
       for (const auto* found : {&y, &dx, &dscale_bias, &dgain, &dbias}) {
         CHECK(found->error() < 1e-5);
@@ -116,33 +70,33 @@ TEST_CASE("cuda: normalisation in place") {
   const auto backend = test_backend();
   const auto session = backend.session();
   const Index batch = 4, length = 3, groups = 2, channels = 10;
-  const auto numbers = [&](Index rows, Index cols, std::uint64_t seed) {
-    return Numbers(backend, rows, cols, seed);
+  const auto sequence = [&](std::uint64_t seed) {
+    return DeviceMatrix(backend, batch * length, channels, numbers(batch * length * channels, seed));
   };
-  Numbers x = numbers(batch * length, channels, 1), residual = numbers(batch * length, channels, 2);
-  Numbers y = numbers(batch * length, channels, 3), statistics = numbers(batch, 2 * groups, 4);
-  Numbers dy = numbers(batch * length, channels, 5), dx = numbers(batch * length, channels, 6);
+  DeviceMatrix x = sequence(1), residual = sequence(2), y = sequence(3), dy = sequence(5), dx = sequence(6);
+  DeviceMatrix statistics(backend, batch, 2 * groups);
   const auto forward = [&](cuda::Out to) {
-    norm_mish_forward(backend, groups, epsilon, x.sequence_view(length), nullptr, nullptr, cuda::In(),
+    norm_mish_forward(backend, groups, epsilon, x.sequence(length), nullptr, nullptr, cuda::In(),
                       residual.view(), to, statistics.view());
   };
-  const auto backward = [&](cuda::OutSeq to, Numbers& sums) {
-    norm_mish_backward(backend, groups, x.sequence_view(length), statistics.view(), nullptr, nullptr,
-                       cuda::In(), dy.view(), to, cuda::Out(), sums.device.data(), nullptr, nullptr);
+  const auto backward = [&](cuda::OutSeq to, DeviceMatrix& sums) {
+    norm_mish_backward(backend, groups, x.sequence(length), statistics.view(), nullptr, nullptr, cuda::In(),
+                       dy.view(), to, cuda::Out(), sums.data(), nullptr, nullptr);
   };
-  Numbers apart = numbers(1, channels, 7), within = numbers(1, channels, 7);
+  const auto before = numbers(channels, 7);
+  DeviceMatrix apart(backend, 1, channels, before), within(backend, 1, channels, before);
   forward(y.view());
-  backward(dx.sequence_view(length), apart);
-  backward(dy.sequence_view(length), within);
-  CHECK(dy.device.values() == dx.device.values());
-  CHECK(within.device.values() == apart.device.values());
-  CHECK(apart.device.values() != apart.values);
-  Numbers kept = numbers(batch * length, channels, 2);
+  backward(dx.sequence(length), apart);
+  backward(dy.sequence(length), within);
+  CHECK(dy.values() == dx.values());
+  CHECK(within.values() == apart.values());
+  CHECK(apart.values() != before);
+  DeviceMatrix kept = sequence(2);
   forward(residual.view());
-  CHECK(residual.device.values() == y.device.values());
+  CHECK(residual.values() == y.values());
   copy_matrix(backend, kept.view(), residual.view());
   forward(x.view());
-  CHECK(x.device.values() == y.device.values());
+  CHECK(x.values() == y.values());
 }
 
 TEST_CASE("cuda: layer norm") {
@@ -155,23 +109,17 @@ TEST_CASE("cuda: layer norm") {
       CAPTURE(rows);
       CAPTURE(channels);
       CAPTURE(all);
-      Numbers gain(backend, 1, channels, 2), bias(backend, 1, channels, 3);
-      Numbers dgain(backend, 1, channels, 8), dbias(backend, 1, channels, 9);
-      Numbers row_x(backend, rows, channels, 11, 3), row_y(backend, rows, channels, 12, 1);
-      Numbers row_statistics(backend, rows, 2, 13, 2), row_dy(backend, rows, channels, 14, 5);
-      Numbers row_dx(backend, rows, channels, 15, 2);
-      cpu::layer_norm_forward<double>(host, epsilon, row_x.host_view(), as_null(gain.exact.data(), all),
-                                      as_null(bias.exact.data(), all), row_y.host_view(),
-                                      row_statistics.host_view());
-      cpu::layer_norm_backward<double>(host, row_x.host_view(), row_statistics.host_view(),
-                                       as_null(gain.exact.data(), all), row_dy.host_view(),
-                                       all ? row_dx.host_view() : MatrixView<double>(),
-                                       as_null(dgain.exact.data(), all), dbias.exact.data());
-      layer_norm_forward(backend, epsilon, row_x.view(), as_null(gain.device.data(), all),
-                         as_null(bias.device.data(), all), row_y.view(), row_statistics.view());
-      layer_norm_backward(backend, row_x.view(), row_statistics.view(), as_null(gain.device.data(), all),
-                          row_dy.view(), all ? row_dx.view() : cuda::Out(), as_null(dgain.device.data(), all),
-                          dbias.device.data());
+      Both gain(backend, 1, channels, 2), bias(backend, 1, channels, 3);
+      Both dgain(backend, 1, channels, 8), dbias(backend, 1, channels, 9);
+      Both row_x(backend, rows, channels, 11, 3), row_y(backend, rows, channels, 12, 1);
+      Both row_statistics(backend, rows, 2, 13, 2), row_dy(backend, rows, channels, 14, 5);
+      Both row_dx(backend, rows, channels, 15, 2);
+      on_both(backend, [&](const auto& on, const auto& of) {
+        layer_norm_forward(on, epsilon, of.matrix(row_x), of.data(gain, all), of.data(bias, all),
+                           of.matrix(row_y), of.matrix(row_statistics));
+        layer_norm_backward(on, of.matrix(row_x), of.matrix(row_statistics), of.data(gain, all),
+                            of.matrix(row_dy), of.matrix(row_dx, all), of.data(dgain, all), of.data(dbias));
+      });
       for (const auto* found : {&row_y, &row_dx, &row_statistics, &dgain, &dbias}) {
         CHECK(found->error() < 1e-5);
       }
@@ -188,7 +136,7 @@ TEST_CASE("cuda: normalisation of numbers far from 0") {
   for (auto& value : x) {
     value = 1000 + value;
   }
-  auto exact = in_double(x);
+  auto exact = widened(x);
   std::vector<double> y(exact.size()), statistics(2);
   cpu::layer_norm_forward<double>(host, epsilon, matrix(exact, 1, channels), nullptr, nullptr,
                                   matrix(y, 1, channels), matrix(statistics, 1, 2));

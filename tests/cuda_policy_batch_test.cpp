@@ -22,58 +22,49 @@ struct Case {
 
 // The largest difference between device and processor, in all that forward and backward write.
 double largest_error(const cuda::Backend& device, const Case& c) {
-  const Backend host(1);
   const Index units = c.layout.mean.in, heads = c.policies * c.rows * actions;
-  const Index stride = c.layout.parameter_count + 3;
-  const auto scaled = [](std::vector<float> values, float factor) {
-    for (auto& value : values) {
-      value *= factor;
-    }
-    return values;
-  };
-  Both weights(device, scaled(numbers(c.policies * stride, 1), 0.5f));
-  Both dweights(device, numbers(c.policies * stride, 2));
+  auto small = numbers(c.policies * (c.layout.parameter_count + 3), 1);
+  for (auto& value : small) {
+    value *= 0.5f;
+  }
+  Both weights(device, c.policies, c.layout.parameter_count, 3, small);
+  Both dweights(device, c.policies, c.layout.parameter_count, 2, 3);
   const auto nan = [&](Index count) { return Both(device, poisoned<float>(count)); };
   Both mean = nan(heads), log_std = nan(heads), features = nan(c.policies * c.rows * units);
   Both dobservations = nan(c.policies * c.rows * size);
   Both dmean(device, numbers(heads, 3)), dlog_std(device, numbers(heads, 4));
   Both dfeatures(device, numbers(c.policies * c.rows * units, 5));
   // Common observations are a part of a wider matrix.
-  const Index wide = c.common ? size + 2 : size;
-  Both observations(device, numbers((c.common ? 1 : c.policies) * c.rows * wide, 6));
+  Both common(device, c.rows, size, 6, 2), own(device, numbers(c.policies * c.rows * size, 6));
 
-  const auto on_device = [&](Both& both, Index channels, bool wanted) {
-    return wanted ? both.on_device(c.policies, c.rows, channels) : cuda::OutSeq();
-  };
-  const auto on_host = [&](Both& both, Index channels, bool wanted) {
-    return wanted ? both.on_host(c.policies, c.rows, channels) : SequenceView<double>();
-  };
-  const maa::PolicyObservations<cuda::Real> device_observations =
-      c.common
-          ? maa::PolicyObservations<cuda::Real>(cuda::Out(observations.device.data() + 1, c.rows, size, wide))
-          : maa::PolicyObservations<cuda::Real>(observations.on_device(c.policies, c.rows, size));
-  const maa::PolicyObservations<double> host_observations =
-      c.common ? maa::PolicyObservations<double>(
-                     MatrixView<double>(observations.host.data() + 1, c.rows, size, wide))
-               : maa::PolicyObservations<double>(observations.on_host(c.policies, c.rows, size));
-  const cuda::Out device_weights(weights.device.data(), c.policies, c.layout.parameter_count, stride);
-  const cuda::Out device_dweights(dweights.device.data(), c.policies, c.layout.parameter_count, stride);
-  const MatrixView<double> host_weights(weights.host.data(), c.policies, c.layout.parameter_count, stride);
-  const MatrixView<double> host_dweights(dweights.host.data(), c.policies, c.layout.parameter_count, stride);
-
-  auto workspace = device.make_workspace();
-  Workspace host_workspace;
-  const auto device_saved = policy_batch_forward(
-      device, c.layout, device_weights, device_observations, workspace, on_device(mean, actions, true),
-      on_device(log_std, actions, c.with_log_std), on_device(features, units, c.with_features));
-  const auto host_saved = cpu::policy_batch_forward<double>(
-      host, c.layout, host_weights, host_observations, host_workspace, on_host(mean, actions, true),
-      on_host(log_std, actions, c.with_log_std), on_host(features, units, c.with_features));
-  double worst = mean.error();
+  double worst = 0;
   const auto check = [&](double error) {
     CHECK(error < 1e-5);
     worst = std::max(worst, error);
   };
+  const auto sequence_of = [&](const auto& of, Both& both, Index channels, bool wanted) {
+    return of.sequence(both, c.policies, c.rows, channels, wanted);
+  };
+  const auto observations_of = [&](const auto& of) {
+    using Observations = maa::PolicyObservations<std::remove_pointer_t<decltype(of.data(own))>>;
+    return c.common ? Observations(of.matrix(common)) : Observations(sequence_of(of, own, size, true));
+  };
+  on_both(device, [&](const auto& on, const auto& of) {
+    auto workspace = on.make_workspace();
+    const auto observations = observations_of(of);
+    const auto saved = policy_batch_forward(
+        on, c.layout, of.matrix(weights), observations, workspace, sequence_of(of, mean, actions, true),
+        sequence_of(of, log_std, actions, c.with_log_std), sequence_of(of, features, units, c.with_features));
+    // Without hidden layers the features are the observations, whose gradient the CPU's op wants if it has
+    // theirs.
+    const bool features_count = !c.layout.hidden.empty() || c.with_dobservations ||
+                                std::is_same_v<std::decay_t<decltype(of)>, OnDevice>;
+    policy_batch_backward(on, c.layout, of.matrix(weights), observations, saved,
+                          sequence_of(of, dmean, actions, true),
+                          sequence_of(of, dlog_std, actions, c.with_log_std), of.matrix(dweights),
+                          sequence_of(of, dobservations, size, c.with_dobservations),
+                          sequence_of(of, dfeatures, units, c.with_features && features_count));
+  });
   check(mean.error());
   if (c.with_log_std) {
     check(log_std.error());
@@ -81,18 +72,6 @@ double largest_error(const cuda::Backend& device, const Case& c) {
   if (c.with_features) {
     check(features.error());
   }
-  policy_batch_backward(device, c.layout, device_weights, device_observations, device_saved,
-                        on_device(dmean, actions, true), on_device(dlog_std, actions, c.with_log_std),
-                        device_dweights, on_device(dobservations, size, c.with_dobservations),
-                        on_device(dfeatures, units, c.with_features));
-  // Without hidden layers the features are the observations, whose gradient the CPU's op wants if it has
-  // theirs.
-  const bool features_count = !c.layout.hidden.empty() || c.with_dobservations;
-  cpu::policy_batch_backward<double>(host, c.layout, host_weights, host_observations, host_saved,
-                                     on_host(dmean, actions, true),
-                                     on_host(dlog_std, actions, c.with_log_std), host_dweights,
-                                     on_host(dobservations, size, c.with_dobservations),
-                                     on_host(dfeatures, units, c.with_features && features_count));
   check(dweights.error() / std::sqrt(static_cast<double>(c.rows + 1)));
   if (c.with_dobservations) {
     check(dobservations.error());
@@ -101,9 +80,11 @@ double largest_error(const cuda::Backend& device, const Case& c) {
   // Inference alone gives the same bits.
   const auto with_saving = mean.device.values();
   Both again = nan(heads), log_std_again = nan(heads), features_again = nan(c.policies * c.rows * units);
-  policy_batch_infer(device, c.layout, device_weights, device_observations, on_device(again, actions, true),
-                     on_device(log_std_again, actions, c.with_log_std),
-                     on_device(features_again, units, c.with_features));
+  const OnDevice of;
+  policy_batch_infer(device, c.layout, of.matrix(weights), observations_of(of),
+                     sequence_of(of, again, actions, true),
+                     sequence_of(of, log_std_again, actions, c.with_log_std),
+                     sequence_of(of, features_again, units, c.with_features));
   CHECK(again.device.values() == with_saving);
   if (c.with_log_std) {
     CHECK(log_std_again.device.values() == log_std.device.values());

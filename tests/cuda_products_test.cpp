@@ -1,5 +1,6 @@
 // Linear layers and convolutions of the CUDA backend against the CPU's in double.
 #include "cuda_both.hpp"
+#include "larger.hpp"
 
 #include <maa/backend/cuda/conv1d.hpp>
 
@@ -241,34 +242,20 @@ constexpr Index in = 5, out = 4;
 struct ConvOps {
   bool transposed;
   Index (ConvShape::*output_length)(Index) const;
-  void forward(const cuda::Backend& backend, ConvShape shape, cuda::InSeq x, const cuda::Real* w,
-               const cuda::Real* b, cuda::OutSeq y) const {
-    (transposed ? cuda::conv_transpose1d_forward : cuda::conv1d_forward)(backend, shape, x, w, b, y);
+  // On either backend.
+  template <class On, class Sequence, class Number>
+  void forward(const On& on, ConvShape shape, Sequence x, Number* w, Number* b, Sequence y) const {
+    transposed ? conv_transpose1d_forward(on, shape, x, w, b, y) : conv1d_forward(on, shape, x, w, b, y);
   }
-  void forward(const Backend& backend, ConvShape shape, SequenceView<const double> x, const double* w,
-               const double* b, SequenceView<double> y) const {
-    (transposed ? cpu::conv_transpose1d_forward<double> : cpu::conv1d_forward<double>)(backend, shape, x, w,
-                                                                                       b, y);
+  template <class On, class Sequence, class Number>
+  void backward_input(const On& on, ConvShape shape, Sequence dy, Number* w, Sequence dx) const {
+    transposed ? conv_transpose1d_backward_input(on, shape, dy, w, dx)
+               : conv1d_backward_input(on, shape, dy, w, dx);
   }
-  void backward_input(const cuda::Backend& backend, ConvShape shape, cuda::InSeq dy, const cuda::Real* w,
-                      cuda::OutSeq dx) const {
-    (transposed ? cuda::conv_transpose1d_backward_input : cuda::conv1d_backward_input)(backend, shape, dy, w,
-                                                                                       dx);
-  }
-  void backward_input(const Backend& backend, ConvShape shape, SequenceView<const double> dy, const double* w,
-                      SequenceView<double> dx) const {
-    (transposed ? cpu::conv_transpose1d_backward_input<double>
-                : cpu::conv1d_backward_input<double>)(backend, shape, dy, w, dx);
-  }
-  void backward_weight(const cuda::Backend& backend, ConvShape shape, cuda::InSeq dy, cuda::InSeq x,
-                       cuda::Real* dw, cuda::Real* db) const {
-    (transposed ? cuda::conv_transpose1d_backward_weight : cuda::conv1d_backward_weight)(backend, shape, dy,
-                                                                                         x, dw, db);
-  }
-  void backward_weight(const Backend& backend, ConvShape shape, SequenceView<const double> dy,
-                       SequenceView<const double> x, double* dw, double* db) const {
-    (transposed ? cpu::conv_transpose1d_backward_weight<double>
-                : cpu::conv1d_backward_weight<double>)(backend, shape, dy, x, dw, db);
+  template <class On, class Sequence, class Number>
+  void backward_weight(const On& on, ConvShape shape, Sequence dy, Sequence x, Number* dw, Number* db) const {
+    transposed ? conv_transpose1d_backward_weight(on, shape, dy, x, dw, db)
+               : conv1d_backward_weight(on, shape, dy, x, dw, db);
   }
 };
 const ConvOps all_ops[] = {{false, &ConvShape::output_length}, {true, &ConvShape::transposed_output_length}};
@@ -317,7 +304,7 @@ class ConvCase {
     ops_.backward_weight(backend, shape_, y_of(ddy), x_of(dx), dw.data(), with_bias ? db.data() : nullptr);
     ops_.backward_weight(Backend(1), shape_, sequence(hdy, batch_, y_length_, out),
                          sequence(hx, batch_, length_, in), hw.data(), with_bias ? hb.data() : nullptr);
-    return std::max(difference(dw.values(), hw), difference(db.values(), hb)) /
+    return test::larger(difference(dw.values(), hw), difference(db.values(), hb)) /
            std::sqrt(static_cast<double>(batch_ * length_ + 1));
   }
 

@@ -1,5 +1,6 @@
 // Ridge regression and the policies' head on the CUDA backend against the CPU's in double.
 #include "cuda_both.hpp"
+#include "larger.hpp"
 
 #include <maa/backend/cuda/ridge.hpp>
 
@@ -23,9 +24,15 @@ struct Errors {
   double forward = 0, backward = 0, slope = 0;
 };
 
+// The strength with parameters on one side.
+template <class Side>
+auto strength_of(const Side& of, Both& parameters, double base, double log_rows) {
+  auto* const data = of.data(parameters);
+  return RidgeStrength<std::remove_pointer_t<decltype(of.data(parameters))>>{data, data + 1, base, log_rows};
+}
+
 Errors errors(const cuda::Backend& device, const Case& c) {
-  const Backend host(1);
-  const auto [batch, rows, units, actions, base] = c;
+  const Index batch = c.batch, rows = c.rows, units = c.units, actions = c.actions;
   Both features(device, numbers(batch * rows * units, 1)),
       residual(device, numbers(batch * rows * actions, 2));
   Both parameters(device, {0.3f, -0.7f}), gradients(device, {5.0f, -3.0f});
@@ -33,32 +40,23 @@ Errors errors(const cuda::Backend& device, const Case& c) {
   Both correction(device, poisoned<float>(entries)), dcorrection(device, numbers(entries, 3));
   Both dfeatures(device, poisoned<float>(batch * rows * units));
   Both dresidual(device, poisoned<float>(batch * rows * actions));
-  const double log_rows = 0.4;
-  const RidgeStrength<cuda::Real> device_strength{parameters.device.data(), parameters.device.data() + 1,
-                                                  base, log_rows};
-  const RidgeStrength<double> host_strength{parameters.host.data(), parameters.host.data() + 1, base,
-                                            log_rows};
 
-  cuda::ridge_forward(device, features.on_device(batch, rows, units),
-                      residual.on_device(batch, rows, actions), device_strength,
-                      correction.on_device(batch, actions, units + 1));
-  cpu::ridge_forward<double>(host, features.on_host(batch, rows, units),
-                             residual.on_host(batch, rows, actions), host_strength,
-                             correction.on_host(batch, actions, units + 1));
+  on_both(device, [&](const auto& on, const auto& of) {
+    ridge_forward(on, of.sequence(features, batch, rows, units), of.sequence(residual, batch, rows, actions),
+                  strength_of(of, parameters, c.base, 0.4),
+                  of.sequence(correction, batch, actions, units + 1));
+  });
   Errors result;
   result.forward = correction.error();
   correction.host = widened(correction.device.values());  // gradients of one and the same solution
-  cuda::ridge_backward(
-      device, features.on_device(batch, rows, units), residual.on_device(batch, rows, actions),
-      device_strength, correction.on_device(batch, actions, units + 1),
-      dcorrection.on_device(batch, actions, units + 1), dfeatures.on_device(batch, rows, units),
-      dresidual.on_device(batch, rows, actions), gradients.device.data(), gradients.device.data() + 1);
-  cpu::ridge_backward<double>(
-      host, features.on_host(batch, rows, units), residual.on_host(batch, rows, actions), host_strength,
-      correction.on_host(batch, actions, units + 1), dcorrection.on_host(batch, actions, units + 1),
-      dfeatures.on_host(batch, rows, units), dresidual.on_host(batch, rows, actions), gradients.host.data(),
-      gradients.host.data() + 1);
-  result.backward = std::max(dfeatures.error(), dresidual.error());
+  on_both(device, [&](const auto& on, const auto& of) {
+    ridge_backward(
+        on, of.sequence(features, batch, rows, units), of.sequence(residual, batch, rows, actions),
+        strength_of(of, parameters, c.base, 0.4), of.sequence(correction, batch, actions, units + 1),
+        of.sequence(dcorrection, batch, actions, units + 1), of.sequence(dfeatures, batch, rows, units),
+        of.sequence(dresidual, batch, rows, actions), of.data(gradients), of.data(gradients) + 1);
+  });
+  result.backward = test::larger(dfeatures.error(), dresidual.error());
   result.slope = gradients.error();
   return result;
 }
@@ -86,7 +84,6 @@ TEST_CASE("cuda ridge: solution and gradients equal the CPU's, for either of the
 
 TEST_CASE("cuda ridge: nearly dependent features") {
   const auto device = test_backend();
-  const Backend host(1);
   for (const Index rows : {4, 12}) {
     CAPTURE(rows);
     constexpr Index units = 6;
@@ -97,12 +94,10 @@ TEST_CASE("cuda ridge: nearly dependent features") {
     }
     Both features(device, values), residual(device, numbers(rows * 2, 2)), parameters(device, {0, 0});
     Both correction(device, poisoned<float>(2 * (units + 1)));
-    const double base = 1e-4;
-    cuda::ridge_forward(device, features.on_device(1, rows, units), residual.on_device(1, rows, 2),
-                        {parameters.device.data(), parameters.device.data(), base, 0},
-                        correction.on_device(1, 2, units + 1));
-    cpu::ridge_forward<double>(host, features.on_host(1, rows, units), residual.on_host(1, rows, 2), base,
-                               correction.on_host(1, 2, units + 1));
+    on_both(device, [&](const auto& on, const auto& of) {
+      ridge_forward(on, of.sequence(features, 1, rows, units), of.sequence(residual, 1, rows, 2),
+                    strength_of(of, parameters, 1e-4, 0), of.sequence(correction, 1, 2, units + 1));
+    });
     CHECK(correction.error() < 1e-5);
   }
 }
@@ -183,24 +178,19 @@ TEST_CASE("cuda head: what it should add equals the CPU's, at and around every b
 
 TEST_CASE("cuda head: corrections find their places in the policies and back") {
   const auto device = test_backend();
-  const Backend host(1);
-  constexpr Index policies = 3, units = 4, actions = 2, parameters = 23, stride = 26;
+  constexpr Index policies = 3, units = 4, actions = 2, parameters = 23;
   MlpLayout layout;
   layout.mean = {units, actions, 11, 5, maa::Activation::identity};
   layout.parameter_count = parameters;
-  Both weights(device, numbers(policies * stride, 1));
+  Both weights(device, policies, parameters, 1, 3);
+  const auto before = weights.device.values();
   Both correction(device, numbers(policies * actions * (units + 1), 2));
-  cuda::add_head(device, layout, correction.on_device(policies, actions, units + 1),
-                 cuda::Out(weights.device.data(), policies, parameters, stride));
-  cpu::add_head<double>(host, layout, correction.on_host(policies, actions, units + 1),
-                        MatrixView<double>(weights.host.data(), policies, parameters, stride));
-  CHECK(weights.error() < 1e-6);
   Both dcorrection(device, poisoned<float>(policies * actions * (units + 1)));
-  cuda::head_gradient(device, layout, cuda::In(weights.device.data(), policies, parameters, stride),
-                      dcorrection.on_device(policies, actions, units + 1));
-  cpu::head_gradient<double>(host, layout,
-                             MatrixView<const double>(weights.host.data(), policies, parameters, stride),
-                             dcorrection.on_host(policies, actions, units + 1));
+  on_both(device, [&](const auto& on, const auto& of) {
+    add_head(on, layout, of.sequence(correction, policies, actions, units + 1), of.matrix(weights));
+    head_gradient(on, layout, of.matrix(weights), of.sequence(dcorrection, policies, actions, units + 1));
+  });
+  CHECK(weights.error() < 1e-6);
   CHECK(dcorrection.error() < 1e-6);
-  CHECK(weights.device.values() != numbers(policies * stride, 1));
+  CHECK(weights.device.values() != before);
 }

@@ -40,10 +40,7 @@ struct Numbers {
     for (std::size_t i = 0; i < found.size(); ++i) {
       const double error =
           std::abs(double(found[i]) - double(values[i])) / std::max(1.0, std::abs(double(values[i])));
-      const bool both = std::isnan(found[i]) && std::isnan(values[i]);
-      worst = both                ? worst
-              : std::isnan(error) ? std::numeric_limits<double>::infinity()
-                                  : std::max(worst, error);
+      worst = std::isnan(found[i]) && std::isnan(values[i]) ? worst : test::larger(worst, error);
     }
     return worst;
   }

@@ -8,6 +8,7 @@
 
 #include <maa/core/rng.hpp>
 
+#include "larger.hpp"
 #include "supported_isas.hpp"
 
 #include <cmath>
@@ -88,9 +89,9 @@ TEST_CASE("activations: error bounds over the range of float") {
         const double exact = activate(activation, input);
         const double error = std::abs(static_cast<double>(y[i]) - exact);
         const bool normal = std::abs(exact) >= 1e-35;
-        worst = std::max(worst, normal ? error / unit(exact) : error > 1e-40 ? 1e9 : 0.0);
-        worst_slope = std::max(worst_slope,
-                               std::abs(static_cast<double>(slope[i]) - activation_slope(activation, input)));
+        worst = test::larger(worst, normal ? error / unit(exact) : error <= 1e-40 ? 0.0 : 1e9);
+        worst_slope = test::larger(
+            worst_slope, std::abs(static_cast<double>(slope[i]) - activation_slope(activation, input)));
       }
       CHECK(worst <= bound(activation, isa));
       CHECK(worst_slope <= 4e-7);

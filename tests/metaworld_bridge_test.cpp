@@ -22,11 +22,14 @@
 #include <maa/core/rng.hpp>
 
 #include "metaworld.hpp"
+#include "metaworld_interface.hpp"
 #include "skip.hpp"
 #include "temporary_folder.hpp"
 
 namespace {
 
+using test::error_of;
+using test::has;
 using namespace maa::examples;
 using maa::Index;
 
@@ -75,21 +78,6 @@ std::vector<float> record(Environment& environment, const Placement& placement, 
     record.insert(record.end(), observation.begin(), observation.end());
   }
   return record;
-}
-
-// The message of the maa::Error that `call` throws; empty if it throws none.
-template <class Call>
-std::string error_of(Call&& call) {
-  try {
-    call();
-  } catch (const maa::Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 // Our children that run the worker.
@@ -146,7 +134,7 @@ TEST_CASE("metaworld: the tasks and what they have in common") {
   CHECK(environment->observation_size() == 39);
   CHECK(environment->action_size() == 4);
   CHECK(environment->max_episode_steps() == 500);
-  CHECK(environment->symmetry().mirrored_observation == metaworld_symmetry(false).mirrored_observation);
+  CHECK(&simulator().interface() == &metaworld_interface());
 }
 
 TEST_CASE("metaworld: experts succeed on the paper's 19 tasks") {
@@ -297,16 +285,16 @@ TEST_CASE("metaworld: the door's expert does not change what it is asked about")
 
 TEST_CASE("metaworld: wrong input is refused by name and leaves the environment usable") {
   const std::string misspelt = error_of([] { simulator().make_environment("window-opn"); });
-  CHECK(contains(misspelt, "\"window-opn\""));
-  CHECK(contains(misspelt, "window-open, "));
+  CHECK(has(misspelt, "\"window-opn\""));
+  CHECK(has(misspelt, "window-open, "));
 
   Observation observation{};
   {
     const auto fresh = make_metaworld({.venv = venv()})->make_environment("drawer-open");
-    CHECK(contains(error_of([&] { fresh->step(Action{}, observation); }), "before the first reset"));
+    CHECK(has(error_of([&] { fresh->step(Action{}, observation); }), "before the first reset"));
     Action action{};
-    CHECK(contains(error_of([&] { fresh->expert_action(action); }), "before the first reset"));
-    CHECK(contains(error_of([&] { fresh->render(64, 48); }), "before the first reset"));
+    CHECK(has(error_of([&] { fresh->expert_action(action); }), "before the first reset"));
+    CHECK(has(error_of([&] { fresh->render(64, 48); }), "before the first reset"));
   }
 
   const auto environment = simulator().make_environment("box-close");
@@ -319,24 +307,24 @@ TEST_CASE("metaworld: wrong input is refused by name and leaves the environment 
   environment->step(Action{0.1F, 0.2F, 0.3F, 0.4F}, after);
 
   environment->reset(placement, observation);
-  CHECK(contains(error_of([&] { environment->reset({0.1, 0.2}, observation); }), "has 6 numbers, got 2"));
+  CHECK(has(error_of([&] { environment->reset({0.1, 0.2}, observation); }), "has 6 numbers, got 2"));
   Placement wrong = placement;
   wrong[1] = 7.0;
-  CHECK(contains(error_of([&] { environment->reset(wrong, observation); }), "got 7"));
+  CHECK(has(error_of([&] { environment->reset(wrong, observation); }), "got 7"));
   wrong[1] = std::numeric_limits<double>::quiet_NaN();
-  CHECK(contains(error_of([&] { environment->reset(wrong, observation); }), "got nan"));
+  CHECK(has(error_of([&] { environment->reset(wrong, observation); }), "got nan"));
   // The package would look for another pair for ever.
   wrong = {0.0, 0.55, placement[2], 0.0, 0.7, placement[5]};
-  CHECK(contains(error_of([&] { environment->reset(wrong, observation); }), "0.25 apart"));
+  CHECK(has(error_of([&] { environment->reset(wrong, observation); }), "0.25 apart"));
   Action action{};
   action[2] = std::numeric_limits<float>::quiet_NaN();
-  CHECK(contains(error_of([&] { environment->step(action, observation); }), "NaN"));
+  CHECK(has(error_of([&] { environment->step(action, observation); }), "NaN"));
   std::array<float, 3> small{};
-  CHECK(contains(error_of([&] { environment->step(small, observation); }), "expected an action of 4"));
-  CHECK(contains(error_of([&] { environment->step(Action{}, small); }), "got 3"));
-  CHECK(contains(error_of([&] { environment->expert_action(small); }), "got 3"));
-  CHECK(contains(error_of([&] { environment->reset(placement, small); }), "got 3"));
-  CHECK(contains(error_of([&] { environment->render(0, 48); }), "0 x 48"));
+  CHECK(has(error_of([&] { environment->step(small, observation); }), "expected an action of 4"));
+  CHECK(has(error_of([&] { environment->step(Action{}, small); }), "got 3"));
+  CHECK(has(error_of([&] { environment->expert_action(small); }), "got 3"));
+  CHECK(has(error_of([&] { environment->reset(placement, small); }), "got 3"));
+  CHECK(has(error_of([&] { environment->render(0, 48); }), "0 x 48"));
   CHECK(observation == first);
   // The episode goes on as if nothing had been asked.
   environment->step(Action{0.1F, 0.2F, 0.3F, 0.4F}, observation);
@@ -347,28 +335,28 @@ TEST_CASE("metaworld: wrong input is refused by name and leaves the environment 
 TEST_CASE("metaworld: a virtual environment that is missing or another is named, with the way to make it") {
   const auto error_with = [](const std::filesystem::path& folder) {
     const std::string error = error_of([&] { make_metaworld({.venv = folder}); });
-    CHECK(contains(error, "bash examples/metaworld/make_venv.sh"));
+    CHECK(has(error, "bash examples/metaworld/make_venv.sh"));
     return error;
   };
   const test::TemporaryFolder folder;
-  CHECK(contains(error_with(folder / "none"), (folder / "none").string()));
+  CHECK(has(error_with(folder / "none"), (folder / "none").string()));
   std::filesystem::create_directory(folder / "empty");
-  CHECK(contains(error_with(folder / "empty"), "no Python virtual environment"));
+  CHECK(has(error_with(folder / "empty"), "no Python virtual environment"));
   make_false_venv(folder / "newer", "python3.99", {});
-  CHECK(contains(error_with(folder / "newer"), "has python3.99"));
+  CHECK(has(error_with(folder / "newer"), "has python3.99"));
 
   const auto library = std::filesystem::directory_iterator(venv() / "lib")->path().filename().string();
   make_false_venv(folder / "bare", library, {});
-  CHECK(contains(error_with(folder / "bare"), "has no metaworld (expected metaworld 3.1.1)"));
+  CHECK(has(error_with(folder / "bare"), "has no metaworld (expected metaworld 3.1.1)"));
   make_false_venv(folder / "old", library, {{"metaworld", "3.0.0"}});
-  CHECK(contains(error_with(folder / "old"), "expected metaworld 3.1.1, found 3.0.0"));
+  CHECK(has(error_with(folder / "old"), "expected metaworld 3.1.1, found 3.0.0"));
   make_false_venv(folder / "mixed", library, {{"metaworld", "3.1.1"}, {"mujoco", "3.4.0"}});
-  CHECK(contains(error_with(folder / "mixed"), "expected mujoco 3.3.0, found 3.4.0"));
+  CHECK(has(error_with(folder / "mixed"), "expected mujoco 3.3.0, found 3.4.0"));
   make_false_venv(folder / "hollow", library, {{"metaworld", "3.1.1"}, {"mujoco", "3.3.0"}});
-  CHECK(contains(error_of([&] { make_metaworld({.venv = folder / "hollow"}); }), "cannot be imported"));
+  CHECK(has(error_of([&] { make_metaworld({.venv = folder / "hollow"}); }), "cannot be imported"));
 
-  CHECK(contains(error_of([] { make_metaworld({.venv = venv(), .worker = "/no/such/worker"}); }),
-                 "/no/such/worker"));
+  CHECK(has(error_of([] { make_metaworld({.venv = venv(), .worker = "/no/such/worker"}); }),
+            "/no/such/worker"));
 }
 
 TEST_CASE("metaworld: a killed worker is an error, and the next environment works") {
@@ -382,8 +370,8 @@ TEST_CASE("metaworld: a killed worker is an error, and the next environment work
   REQUIRE(started.size() == 1);
   ::kill(started[0], SIGKILL);
   Observation observation{};
-  CHECK(contains(error_of([&] { environment->step(Action{}, observation); }), "signal 9"));
-  CHECK(contains(error_of([&] { environment->reset(placement, observation); }), "signal 9"));
+  CHECK(has(error_of([&] { environment->step(Action{}, observation); }), "signal 9"));
+  CHECK(has(error_of([&] { environment->reset(placement, observation); }), "signal 9"));
   environment = own->make_environment("drawer-open");
   CHECK(record(*environment, placement, 3) == expected);
 }
@@ -399,7 +387,7 @@ TEST_CASE("metaworld: rendering shows the state upright and does not disturb it"
     first = environment->render(96, 72);
   } catch (const maa::Error& error) {
     // A machine without off-screen OpenGL: the error must say what is missing.
-    REQUIRE(contains(error.what(), "rendering needs EGL"));
+    REQUIRE(has(error.what(), "rendering needs EGL"));
     test::skip(error.what());
   }
   CHECK(first.width == 96);

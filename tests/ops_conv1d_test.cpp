@@ -18,8 +18,8 @@ struct Case {
 // Kernel, stride, padding and length in all combinations that give an output; among them outputs that see
 // padding only.
 template <class Body>
-void for_all_cases(Index (ConvShape::*output_length)(Index) const, const Body& body) {
-  const bool transposed = output_length == &ConvShape::transposed_output_length;
+void for_all_cases(bool transposed, const Body& body) {
+  const auto output_length = transposed ? &ConvShape::transposed_output_length : &ConvShape::output_length;
   int count = 0;
   for (Index kernel = 1; kernel <= 4; ++kernel) {
     for (Index stride = 1; stride <= 3; ++stride) {
@@ -109,36 +109,47 @@ std::vector<double> naive_transposed(const Case& c, const std::vector<double>& x
   return y;
 }
 
+// A convolution of a case with random numbers, or the transposed one.
+struct Convolution {
+  Case c;
+  bool transposed;
+  Index length = transposed ? c.shape.transposed_output_length(c.length) : c.shape.output_length(c.length);
+  std::vector<double> weight = random(c.shape.kernel * out * in, 1), bias = random(out, 2);
+  std::vector<double> x = random(batch * c.length * in, 3), dy = random(batch * length * out, 4);
+  std::vector<double> y = poisoned(batch * length * out), dx = poisoned(batch * c.length * in);
+  std::vector<double> dweight = std::vector<double>(weight.size()), dbias = std::vector<double>(bias.size());
+
+  static auto input(std::vector<double>& of, Index length) { return sequence(of, batch, length, in); }
+  static auto output(std::vector<double>& of, Index length) { return sequence(of, batch, length, out); }
+  void forward(const Backend& backend, const std::vector<double>& w) {
+    const auto op = transposed ? &cpu::conv_transpose1d_forward<double> : &cpu::conv1d_forward<double>;
+    op(backend, c.shape, input(x, c.length), w.data(), bias.data(), output(y, length));
+  }
+  void backward(const Backend& backend) {
+    const auto op =
+        transposed ? &cpu::conv_transpose1d_backward_input<double> : &cpu::conv1d_backward_input<double>;
+    op(backend, c.shape, output(dy, length), weight.data(), input(dx, c.length));
+    const auto of_weight =
+        transposed ? &cpu::conv_transpose1d_backward_weight<double> : &cpu::conv1d_backward_weight<double>;
+    of_weight(backend, c.shape, output(dy, length), input(x, c.length), dweight.data(), dbias.data());
+  }
+};
+
 }  // namespace
 
-TEST_CASE("convolution equals its definition for all shapes") {
+TEST_CASE("convolution and transposed convolution equal their definitions for all shapes") {
   const Backend backend(1);
-  for_all_cases(&ConvShape::output_length, [&](const Case& c) {
-    const auto weight = random(out * in * c.shape.kernel, 1);
-    const auto bias = random(out, 2);
-    auto x = random(batch * c.length * in, 3);
-    const Index length = c.shape.output_length(c.length);
-    auto y = poisoned(batch * length * out);
-    cpu::conv1d_forward(backend, c.shape, sequence(x, batch, c.length, in),
-                        taps_first(weight, out, in, c.shape.kernel).data(), bias.data(),
-                        sequence(y, batch, length, out));
-    CHECK(difference(y, naive_conv(c, x, weight, bias)) < 1e-13);
-  });
-}
-
-TEST_CASE("transposed convolution equals its definition for all shapes") {
-  const Backend backend(1);
-  for_all_cases(&ConvShape::transposed_output_length, [&](const Case& c) {
-    const auto weight = random(in * out * c.shape.kernel, 1);
-    const auto bias = random(out, 2);
-    auto x = random(batch * c.length * in, 3);
-    const Index length = c.shape.transposed_output_length(c.length);
-    auto y = poisoned(batch * length * out);
-    cpu::conv_transpose1d_forward(backend, c.shape, sequence(x, batch, c.length, in),
-                                  taps_first(weight, in, out, c.shape.kernel).data(), bias.data(),
-                                  sequence(y, batch, length, out));
-    CHECK(difference(y, naive_transposed(c, x, weight, bias)) < 1e-13);
-  });
+  for (const bool transposed : {false, true}) {
+    CAPTURE(transposed);
+    for_all_cases(transposed, [&](const Case& c) {
+      Convolution op{c, transposed};
+      op.forward(backend, transposed ? taps_first(op.weight, in, out, c.shape.kernel)
+                                     : taps_first(op.weight, out, in, c.shape.kernel));
+      const auto expected = transposed ? naive_transposed(c, op.x, op.weight, op.bias)
+                                       : naive_conv(c, op.x, op.weight, op.bias);
+      CHECK(difference(op.y, expected) < 1e-13);
+    });
+  }
 }
 
 TEST_CASE("the shapes of the denoiser on two positions") {
@@ -161,58 +172,22 @@ TEST_CASE("positions that see only padding hold the bias, or zero without one") 
   CHECK(y == std::vector<double>{0, 0, 10, 0, 0});
 }
 
-TEST_CASE("convolution gradients") {
+TEST_CASE("gradients of convolution and transposed convolution for all shapes") {
   const Backend backend(1);
-  for_all_cases(&ConvShape::output_length, [&](const Case& c) {
-    auto weight = random(c.shape.kernel * out * in, 1);
-    auto bias = random(out, 2);
-    auto x = random(batch * c.length * in, 3);
-    const Index length = c.shape.output_length(c.length);
-    auto dy = random(batch * length * out, 4);
-    auto y = poisoned(batch * length * out);
-    const auto function = [&] {
-      cpu::conv1d_forward(backend, c.shape, sequence(x, batch, c.length, in), weight.data(), bias.data(),
-                          sequence(y, batch, length, out));
-      return dot(y, dy);
-    };
-    auto dx = poisoned(batch * c.length * in);
-    std::vector<double> dweight(weight.size(), 0.0);
-    std::vector<double> dbias(bias.size(), 0.0);
-    cpu::conv1d_backward_input(backend, c.shape, sequence(dy, batch, length, out), weight.data(),
-                               sequence(dx, batch, c.length, in));
-    cpu::conv1d_backward_weight(backend, c.shape, sequence(dy, batch, length, out),
-                                sequence(x, batch, c.length, in), dweight.data(), dbias.data());
-    check_gradient("x", x, dx, function);
-    check_gradient("weight", weight, dweight, function);
-    check_gradient("bias", bias, dbias, function);
-  });
-}
-
-TEST_CASE("transposed convolution gradients") {
-  const Backend backend(1);
-  for_all_cases(&ConvShape::transposed_output_length, [&](const Case& c) {
-    auto weight = random(c.shape.kernel * in * out, 1);
-    auto bias = random(out, 2);
-    auto x = random(batch * c.length * in, 3);
-    const Index length = c.shape.transposed_output_length(c.length);
-    auto dy = random(batch * length * out, 4);
-    auto y = poisoned(batch * length * out);
-    const auto function = [&] {
-      cpu::conv_transpose1d_forward(backend, c.shape, sequence(x, batch, c.length, in), weight.data(),
-                                    bias.data(), sequence(y, batch, length, out));
-      return dot(y, dy);
-    };
-    auto dx = poisoned(batch * c.length * in);
-    std::vector<double> dweight(weight.size(), 0.0);
-    std::vector<double> dbias(bias.size(), 0.0);
-    cpu::conv_transpose1d_backward_input(backend, c.shape, sequence(dy, batch, length, out), weight.data(),
-                                         sequence(dx, batch, c.length, in));
-    cpu::conv_transpose1d_backward_weight(backend, c.shape, sequence(dy, batch, length, out),
-                                          sequence(x, batch, c.length, in), dweight.data(), dbias.data());
-    check_gradient("x", x, dx, function);
-    check_gradient("weight", weight, dweight, function);
-    check_gradient("bias", bias, dbias, function);
-  });
+  for (const bool transposed : {false, true}) {
+    CAPTURE(transposed);
+    for_all_cases(transposed, [&](const Case& c) {
+      Convolution op{c, transposed};
+      const auto function = [&] {
+        op.forward(backend, op.weight);
+        return dot(op.y, op.dy);
+      };
+      op.backward(backend);
+      check_gradient("x", op.x, op.dx, function);
+      check_gradient("weight", op.weight, op.dweight, function);
+      check_gradient("bias", op.bias, op.dbias, function);
+    });
+  }
 }
 
 TEST_CASE("the transposed convolution is the adjoint of the convolution") {

@@ -6,6 +6,9 @@
 #include <maa/backend/cpu.hpp>
 #include <maa/testing/grad_check.hpp>
 
+#include "errors.hpp"
+#include "larger.hpp"
+
 #include <cstring>
 #include <limits>
 #include <string>
@@ -18,6 +21,7 @@ using maa::MatrixView;
 using maa::SequenceView;
 using maa::Workspace;
 using maa::cpu::Backend;
+using test::check_error;
 
 template <class T = double>
 std::vector<T> random(Index size, std::uint64_t seed) {
@@ -59,9 +63,7 @@ double difference(const std::vector<A>& a, const std::vector<B>& b) {
   double worst = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
     const double error = std::abs(double(a[i]) - double(b[i])) / std::max(1.0, std::abs(double(b[i])));
-    if (!(error <= worst)) {
-      worst = maa::is_finite(error) ? error : std::numeric_limits<double>::infinity();
-    }
+    worst = test::larger(worst, error);
   }
   return worst;
 }
@@ -90,19 +92,6 @@ void check_threads(const Run& run) {
     CAPTURE(threads);
     CHECK(std::memcmp(found.data(), expected.data(), expected.size() * sizeof(float)) == 0);
   }
-}
-
-// call() throws maa::Error whose text contains `text`.
-template <class Call>
-void check_error(const std::string& text, const Call& call) {
-  std::string message = "no error";
-  try {
-    call();
-  } catch (const maa::Error& error) {
-    message = error.what();
-  }
-  CAPTURE(message);
-  CHECK(message.find(text) != std::string::npos);
 }
 
 template <class T>

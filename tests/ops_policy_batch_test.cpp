@@ -185,8 +185,8 @@ TEST_CASE("policy batch in float equals that in double for any number of rows") 
         CAPTURE(i);
         double scale = 1, worst = 0;
         for (std::size_t k = 0; k < expected[i].size(); ++k) {
-          scale = std::max(scale, std::abs(expected[i][k]));
-          worst = std::max(worst, std::abs(static_cast<double>(found[i][k]) - expected[i][k]));
+          scale = test::larger(scale, std::abs(expected[i][k]));
+          worst = test::larger(worst, std::abs(static_cast<double>(found[i][k]) - expected[i][k]));
         }
         CHECK(worst < 2e-6 * scale);
       }

@@ -5,6 +5,7 @@
 
 #include <maa/core/rng.hpp>
 
+#include "larger.hpp"
 #include "supported_isas.hpp"
 
 #include <cmath>
@@ -69,7 +70,7 @@ void check_steps(const Backend& backend, double tolerance) {
       for (const auto& [found, expected] :
            {std::pair{state.w[i], exact.w[i]}, std::pair{state.ema[i], exact.ema[i]},
             std::pair{state.m[i], exact.m[i]}, std::pair{state.v[i], exact.v[i]}}) {
-        worst = std::max(worst, std::abs(static_cast<double>(found) - expected));
+        worst = test::larger(worst, std::abs(static_cast<double>(found) - expected));
       }
     }
     CHECK(worst < tolerance);

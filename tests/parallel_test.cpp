@@ -38,7 +38,8 @@ TEST_CASE("loops of a session run every index once, in order of the loops") {
   }
 }
 
-TEST_CASE("loops may be nested, use another pool, be empty, and pause long enough for workers to fall asleep") {
+TEST_CASE(
+    "loops may be nested, use another pool, be empty, and pause long enough for workers to fall asleep") {
   const ThreadPool pool(4), other(2);
   const ThreadPool::Session session(pool);
   std::vector<Index> sums(20);

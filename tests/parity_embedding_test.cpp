@@ -71,17 +71,21 @@ void check_embedder(const std::string& name) {
   const auto saved = Model::forward(backend, w, trajectory.matrix(), success.matrix(), workspace);
   check_close(fixture, name + "h", saved.h().span(), forward_tolerance<T>);
   check_close(fixture, name + "v", saved.v().span(), forward_tolerance<T>);
-  check_close(fixture, name + "logits", saved.logits.span(), forward_tolerance<T>);
+  const auto contrast = Model::contrast(backend, w, saved, workspace);
+  check_close(fixture, name + "logits", contrast.logits.span(), forward_tolerance<T>);
 
   auto targets = fixture.like<T>(name + "logits"), dlogits = fixture.like<T>(name + "logits");
   for (Index i = 0; i < targets.dim(0); ++i) {
     targets.matrix()(i, i) = 1;
   }
-  const double loss = info_nce_loss(backend, saved.logits, targets.matrix(), dlogits.matrix());
+  const double loss = info_nce_loss(backend, contrast.logits, targets.matrix(), dlogits.matrix());
   check_close(name + "loss", loss, fixture.scalar(name + "loss"), forward_tolerance<T>);
   check_close(fixture, name + "dlogits", dlogits, gradient_tolerance<T>);
-  Model::backward(backend, w, saved, MatrixView<const T>(dlogits.matrix()), MatrixView<const T>(),
-                  MatrixView<const T>(), g, workspace);
+  const auto dh = workspace.matrix<T>(saved.h().rows, Model::embedding_size);
+  const auto dv = workspace.matrix<T>(saved.h().rows, Model::embedding_size);
+  Model::contrast_backward(backend, w, saved, contrast, MatrixView<const T>(dlogits.matrix()), g, dh, dv,
+                           workspace);
+  Model::backward(backend, w, saved, MatrixView<const T>(dh), MatrixView<const T>(dv), g, workspace);
   parity::check_parameters<Model>(fixture, name + "gradients.", gradients, gradient_tolerance<T>);
 }
 

@@ -5,6 +5,7 @@
 #include <maa/models/policy.hpp>
 
 #include "count_allocations.hpp"
+#include "larger.hpp"
 #include "supported_isas.hpp"
 #include "temporary_folder.hpp"
 
@@ -87,9 +88,9 @@ void check_act(double tolerance) {
         policy.act(observation, action);
         const auto expected = plain_action(policy, observation);
         for (std::size_t i = 0; i < action_size; ++i) {
-          worst = std::max(worst, std::abs(static_cast<double>(action[i]) - expected[i]));
-          worst_batch = std::max(worst_batch,
-                                 std::abs(static_cast<double>(actions[r * action_size + i]) - expected[i]));
+          worst = test::larger(worst, std::abs(static_cast<double>(action[i]) - expected[i]));
+          worst_batch = test::larger(
+              worst_batch, std::abs(static_cast<double>(actions[r * action_size + i]) - expected[i]));
         }
       }
       CAPTURE(rows);
@@ -135,7 +136,7 @@ TEST_CASE("bf16 storage: actions within 5e-3 of fp32, weights as given") {
       policy.act(observation, a);
       fast.act(observation, b);
       for (std::size_t i = 0; i < 4; ++i) {
-        worst = std::max(worst, static_cast<double>(std::abs(a[i] - b[i])));
+        worst = test::larger(worst, static_cast<double>(std::abs(a[i] - b[i])));
       }
     }
     CHECK(worst < 5e-3);

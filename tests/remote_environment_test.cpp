@@ -16,14 +16,23 @@
 
 #include <maa/core/error.hpp>
 
+#include "errors.hpp"
 #include "remote_environment.hpp"
 
 namespace {
 
+using test::error_of;
+using test::has;
 using namespace maa::examples;
 using maa::Index;
 
 int environments_made = 0;  // in this process
+
+using Policy =
+    maa::MlpPolicy<maa::MlpNetwork<3, 2, maa::HiddenLayers<maa::Hidden<4, maa::Activation::relu>>>>;
+const Interface interface {
+  maa::examples::policy_type<Policy>(), {}, {}
+};
 
 // Adds up its actions. Sizes differ from MetaWorld's; a few values ask for trouble.
 class Counter final : public Environment {
@@ -34,9 +43,6 @@ class Counter final : public Environment {
   Index observation_size() const override { return 3; }
   Index action_size() const override { return 2; }
   Index max_episode_steps() const override { return 17; }
-  Symmetry symmetry() const override {
-    return {.mirrored_observation = {0, 2}, .mirrored_action = {1}, .positions = {0}};
-  }
   // Seeds below 10 are questions about the process.
   Placement draw_placement(std::uint64_t seed) override {
     if (seed == 0) return {static_cast<double>(::getpid())};
@@ -81,6 +87,7 @@ class Counter final : public Environment {
 class Counters final : public Simulator {
  public:
   std::string name() const override { return "counters"; }
+  const Interface& interface() const override { return ::interface; }
   const std::vector<std::string>& task_names() const override { return names_; }
   std::unique_ptr<Environment> make_environment(const std::string& task) override {
     maa::require(task != "nothing", "counters: there is no task \"nothing\"");
@@ -139,25 +146,10 @@ bool comes_true(Condition&& condition) {
   return condition();
 }
 
-// The message of the maa::Error that `call` throws; empty if it throws none.
-template <class Call>
-std::string error_of(Call&& call) {
-  try {
-    call();
-  } catch (const maa::Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 }  // namespace
 
 TEST_CASE("remote environment: everything passes through as it is") {
-  const auto simulator = make_remote_simulator(counters());
+  const auto simulator = make_remote_simulator(counters(), interface);
   CHECK(simulator->name() == "counters");
   CHECK(simulator->task_names() == std::vector<std::string>{"up", "down", "sideways"});
   CHECK(simulator->mirror_task("up") == "down");
@@ -171,9 +163,7 @@ TEST_CASE("remote environment: everything passes through as it is") {
   CHECK(remote->observation_size() == 3);
   CHECK(remote->action_size() == 2);
   CHECK(remote->max_episode_steps() == 17);
-  CHECK(remote->symmetry().mirrored_observation == std::vector<Index>{0, 2});
-  CHECK(remote->symmetry().mirrored_action == std::vector<Index>{1});
-  CHECK(remote->symmetry().positions == std::vector<Index>{0});
+  CHECK(&simulator->interface() == &interface);
   CHECK(process_of(*remote) != ::getpid());
 
   const std::uint64_t seed = 0xFEDCBA9876543210U;
@@ -199,20 +189,20 @@ TEST_CASE("remote environment: everything passes through as it is") {
 }
 
 TEST_CASE("remote environment: errors come back as such and the worker goes on") {
-  const auto simulator = make_remote_simulator(counters());
-  CHECK(contains(error_of([&] { simulator->make_environment("nothing"); }), "no task \"nothing\""));
+  const auto simulator = make_remote_simulator(counters(), interface);
+  CHECK(has(error_of([&] { simulator->make_environment("nothing"); }), "no task \"nothing\""));
   const auto environment = simulator->make_environment("up");
   const pid_t process = process_of(*environment);
   std::array<float, 3> observation{5.0F, 5.0F, 5.0F};
-  CHECK(contains(error_of([&] { environment->reset({1.0}, observation); }), "3 numbers, got 1"));
+  CHECK(has(error_of([&] { environment->reset({1.0}, observation); }), "3 numbers, got 1"));
   CHECK(observation == std::array<float, 3>{5.0F, 5.0F, 5.0F});
   environment->reset({0.0, 0.0, 0.0}, observation);
   const std::array<float, 3> long_action{};
-  CHECK(contains(error_of([&] { environment->step(long_action, observation); }), "2 numbers, got 3"));
+  CHECK(has(error_of([&] { environment->step(long_action, observation); }), "2 numbers, got 3"));
   std::array<float, 2> short_observation{};
-  CHECK(contains(error_of([&] { environment->step({long_action.data(), 2}, short_observation); }), "got 2"));
+  CHECK(has(error_of([&] { environment->step({long_action.data(), 2}, short_observation); }), "got 2"));
   const std::array<float, 2> foreign = {333.0F, 0.0F};
-  CHECK(contains(error_of([&] { environment->step(foreign, observation); }), "not an error of maa"));
+  CHECK(has(error_of([&] { environment->step(foreign, observation); }), "not an error of maa"));
   const std::array<float, 2> action = {0.5F, 0.25F};
   environment->step(action, observation);
   CHECK(observation == std::array<float, 3>{0.5F, 0.25F, 0.0F});
@@ -220,14 +210,14 @@ TEST_CASE("remote environment: errors come back as such and the worker goes on")
 }
 
 TEST_CASE("remote environment: a worker that dies is an error, and another takes its place") {
-  const auto simulator = make_remote_simulator(counters());
+  const auto simulator = make_remote_simulator(counters(), interface);
   auto environment = simulator->make_environment("up");
   const pid_t first = process_of(*environment);
   std::array<float, 3> observation{};
   const std::array<float, 2> deadly = {666.0F, 0.0F};
   const std::string died = error_of([&] { environment->step(deadly, observation); });
-  CHECK(contains(died, "exit code 3"));
-  CHECK(contains(died, "an early line\nthe last line"));
+  CHECK(has(died, "exit code 3"));
+  CHECK(has(died, "an early line\nthe last line"));
   CHECK(error_of([&] { environment->draw_placement(7); }) == died);
   CHECK_FALSE(runs(first));
 
@@ -236,7 +226,7 @@ TEST_CASE("remote environment: a worker that dies is an error, and another takes
   CHECK(second != first);
   ::kill(second, SIGKILL);
   CHECK(comes_true([&] { return !runs(second); }));
-  CHECK(contains(error_of([&] { environment->render(2, 2); }), "signal 9"));
+  CHECK(has(error_of([&] { environment->render(2, 2); }), "signal 9"));
   environment = simulator->make_environment("up");
   CHECK(process_of(*environment) != second);
 
@@ -250,7 +240,7 @@ TEST_CASE("remote environment: a worker that dies is an error, and another takes
 }
 
 TEST_CASE("remote environment: workers are taken again, with the tasks that they have made") {
-  const auto simulator = make_remote_simulator(counters(), 2);
+  const auto simulator = make_remote_simulator(counters(), interface, 2);
   auto up = simulator->make_environment("up");
   const pid_t of_up = process_of(*up);
   auto down = simulator->make_environment("down");
@@ -276,7 +266,7 @@ TEST_CASE("remote environment: workers are taken again, with the tasks that they
 }
 
 TEST_CASE("remote environment: threads use their environments at once") {
-  const auto simulator = make_remote_simulator(counters());
+  const auto simulator = make_remote_simulator(counters(), interface);
   std::array<std::array<float, 3>, 4> sums{};
   {
     std::vector<std::jthread> threads;
@@ -297,7 +287,7 @@ TEST_CASE("remote environment: threads use their environments at once") {
 }
 
 TEST_CASE("remote environment: workers stay at ctrl-C and end with the simulator") {
-  auto simulator = make_remote_simulator(counters());
+  auto simulator = make_remote_simulator(counters(), interface);
   auto environment = simulator->make_environment("up");
   const pid_t used = process_of(*environment);
   pid_t idle = 0;
@@ -320,7 +310,7 @@ TEST_CASE("remote environment: workers end when the program is killed") {
   REQUIRE(::pipe(pipe.data()) == 0);
   const pid_t program = ::fork();
   if (program == 0) {
-    const auto simulator = make_remote_simulator(counters());
+    const auto simulator = make_remote_simulator(counters(), interface);
     const auto environment = simulator->make_environment("up");
     const pid_t worker = process_of(*environment);
     if (::write(pipe[1], &worker, sizeof worker) != sizeof worker) ::_exit(1);
@@ -337,14 +327,14 @@ TEST_CASE("remote environment: workers end when the program is killed") {
 }
 
 TEST_CASE("remote environment: a worker that cannot start says why") {
-  CHECK(contains(error_of([] { make_remote_simulator(start_command({"/no/such/program"})); }),
-                 "/no/such/program cannot be started: No such file"));
+  CHECK(has(error_of([] { make_remote_simulator(start_command({"/no/such/program"}), interface); }),
+            "/no/such/program cannot be started: No such file"));
   const std::string ended = error_of([] {
-    make_remote_simulator(start_command({"/bin/sh", "-c", "echo out; echo broken >&2; exit 4"}));
+    make_remote_simulator(start_command({"/bin/sh", "-c", "echo out; echo broken >&2; exit 4"}), interface);
   });
-  CHECK(contains(ended, "exit code 4"));
-  CHECK(contains(ended, "out\nbroken"));
+  CHECK(has(ended, "exit code 4"));
+  CHECK(has(ended, "out\nbroken"));
   const auto refusing = forked(
       [](int channel) { return refuse_environments("there is no simulator today", channel, channel); });
-  CHECK(error_of([&] { make_remote_simulator(refusing, 3); }) == "there is no simulator today");
+  CHECK(error_of([&] { make_remote_simulator(refusing, interface, 3); }) == "there is no simulator today");
 }

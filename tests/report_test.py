@@ -6,6 +6,7 @@ Usage: report_test.py, or report_test.py --write FOLDER to look at a page made f
 import base64
 import contextlib
 import copy
+import csv
 import html
 import importlib.util
 import io
@@ -630,6 +631,41 @@ class Programs(unittest.TestCase):
         self.assertEqual([line.split(" | ")[0][2:] for line in tables[2:2 + len(SEEN_METAWORLD)]], SEEN_METAWORLD)
         row = dict(zip(METHODS, tables[-1].strip("| ").split(" | ")[1:]))  # the last unseen task
         self.assertEqual((row["generated"], row["zoo (ceiling)"]), ("0.70", "-"))
+
+    def test_table_of_runs(self):
+        data = synthetic_results(SEEN[:2], UNSEEN[:1])
+        data["rows"] = [row for row in data["rows"] if (row["split"], row["method"]) != ("unseen", "zoo (ceiling)")]
+        path, table = self.write("one.json", data), self.folder / "runs.csv"
+
+        def add(*options):
+            self.assertEqual(summarize.main([str(path), "--csv", str(table), *options]), 0)
+            return list(csv.DictReader(table.read_text().splitlines()))
+
+        rows = add("--run", "first", "--command", "bash study.sh --tasks \"a, b\"")
+        self.assertEqual(len(rows), 2 * len(METHODS) - 1)
+        self.assertEqual(tuple(rows[0]), summarize.COLUMNS)
+        mean = next(row for row in data["rows"] if row["task"] == "mean" and row["split"] == "seen")
+        self.assertEqual((rows[0]["run"], rows[0]["command"], rows[0]["split"], rows[0]["method"], rows[0]["policies"]),
+                         ("first", "bash study.sh --tasks \"a, b\"", "seen", "generated", str(mean["prompts"])))
+        self.assertAlmostEqual(float(rows[0]["qualified"]), mean["qualified"], places=3)
+        self.assertAlmostEqual(float(rows[0]["low"]), mean["ci95"][0], places=3)
+        self.assertEqual(next(row for row in rows if row["method"] == "expert")["top5"], "")
+        # Another run joins it, with the command that is on record; the same one takes its own place.
+        data["command"] = "study all"
+        path = self.write("two.json", data)
+        both = add()
+        self.assertEqual((both[:len(rows)], {row["run"] for row in both[len(rows):]}), (rows, {"two"}))
+        self.assertEqual(both[-1]["command"], "study all")
+        self.assertEqual(len(add()), len(both))
+        # Without any command, and with a table of other columns.
+        for text, options in ((table.read_text(), ()), ("run,method\na,b\n", ("--command", "c"))):
+            table.write_text(text)
+            path = self.write("three.json", {key: value for key, value in data.items() if key != "command"})
+            err = io.StringIO()
+            with contextlib.redirect_stderr(err):
+                self.assertEqual(summarize.main([str(path), "--csv", str(table), *options]), 1)
+            self.assertRegex(err.getvalue(), r"^summarize.py: .*: (command|columns): expected .*\n$")
+            self.assertEqual(table.read_text(), text)
 
     def test_summary_of_unlike_runs(self):
         one = self.write("one.json", synthetic_results(SEEN[:1], UNSEEN[:1]))

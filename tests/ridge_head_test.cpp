@@ -6,6 +6,7 @@
 #include <maa/models/ridge_head.hpp>
 #include <maa/testing/grad_check.hpp>
 
+#include "larger.hpp"
 #include "temporary_folder.hpp"
 
 #include <numeric>
@@ -101,7 +102,7 @@ TEST_CASE("the strength follows the number of pairs") {
   const auto distance = [](const Buffer<double>& a, const Buffer<double>& b) {
     double worst = 0;
     for (Index i = 0; i < a.size(); ++i) {
-      worst = std::max(worst, std::abs(a[i] - b[i]));
+      worst = test::larger(worst, std::abs(a[i] - b[i]));
     }
     return worst;
   };
@@ -182,7 +183,7 @@ TEST_CASE("the correction solves the normal equations at every size") {
           }
           sum += feature(row, unit) * error;
         }
-        worst = std::max(worst, std::abs(sum));
+        worst = test::larger(worst, std::abs(sum));
       }
     }
     CHECK(worst <= 1e-10);
@@ -249,14 +250,14 @@ TEST_CASE("both matrices give the same results") {
     twice.backward();
     double worst = std::abs(once.dlog_strength - twice.dlog_strength);
     for (Index i = 0; i < once.correction.size(); ++i) {
-      worst = std::max(worst, std::abs(once.correction[i] - twice.correction[i]));
+      worst = test::larger(worst, std::abs(once.correction[i] - twice.correction[i]));
     }
     for (Index i = 0; i < once.dphi.size(); ++i) {
-      worst = std::max(worst, std::abs(once.dphi[i] - twice.dphi[i] - twice.dphi[i + once.dphi.size()]));
+      worst = test::larger(worst, std::abs(once.dphi[i] - twice.dphi[i] - twice.dphi[i + once.dphi.size()]));
     }
     for (Index i = 0; i < once.dresidual.size(); ++i) {
-      worst = std::max(worst, std::abs(once.dresidual[i] - twice.dresidual[i] -
-                                       twice.dresidual[i + once.dresidual.size()]));
+      worst = test::larger(worst, std::abs(once.dresidual[i] - twice.dresidual[i] -
+                                           twice.dresidual[i + once.dresidual.size()]));
     }
     CHECK(worst <= 1e-10);
   }

@@ -13,12 +13,12 @@
 #include <vector>
 
 #include <maa/core/nearest_names.hpp>
-#include <maa/models/policy.hpp>
 
 #include "data.hpp"
 #include "episodes.hpp"
 #include "evaluate.hpp"
 #include "interrupt.hpp"
+#include "metaworld_interface.hpp"
 #include "stages.hpp"
 #include "temporary_folder.hpp"
 
@@ -67,7 +67,8 @@ class Reach final : public Environment {
 
   const std::string& task() const override { return task_; }
   Index max_episode_steps() const override { return 60; }
-  Symmetry symmetry() const override { return metaworld_symmetry(false); }
+  Index observation_size() const override { return metaworld_observation_size; }
+  Index action_size() const override { return metaworld_action_size; }
   Placement draw_placement(std::uint64_t seed) override {
     maa::Rng rng(seed);
     return {rng.uniform(-0.4, 0.4), rng.uniform(0.4, 0.8), rng.uniform(0, 0.2)};
@@ -124,6 +125,7 @@ class Reach final : public Environment {
 class Reaches final : public Simulator {
  public:
   std::string name() const override { return "reaches"; }
+  const Interface& interface() const override { return metaworld_interface(); }
   const std::vector<std::string>& task_names() const override { return names_; }
   std::unique_ptr<Environment> make_environment(const std::string& task) override {
     const auto found = std::ranges::find(names_, task);
@@ -148,14 +150,13 @@ Options tiny() {
   Options options;
   shrink(options);
   options.tasks = {{"touch", "hover"}, {"above"}, {"over"}, {"high"}};
-  options.symmetry = metaworld_symmetry(false);
-  options.dagger_steps = {20, 10};
-  options.dagger_episodes = 3;
-  options.noisy_episodes = 5;
-  options.prompt_episodes = 4;
-  options.zoo_steps = 40;
-  options.snapshots = 2;
-  options.prompts.per_task = 2;
+  options.data.dagger_steps = {20, 10};
+  options.data.dagger_episodes = 3;
+  options.data.noisy_episodes = 5;
+  options.data.prompt_episodes = 4;
+  options.data.zoo_steps = 40;
+  options.data.snapshots = 2;
+  options.evaluation.prompts = 2;
   options.threads = 2;
   return options;
 }
@@ -163,10 +164,13 @@ Options tiny() {
 Index episodes_of_collection(const Options& options) {
   const auto trained = static_cast<Index>(options.tasks.trained().size());
   const auto validation = static_cast<Index>(options.tasks.validation.size());
-  const auto rounds = static_cast<Index>(options.dagger_steps.size());
-  return (trained + validation) * (options.noisy_episodes + options.prompt_episodes) +
-         trained * rounds * options.dagger_episodes;
+  const auto rounds = static_cast<Index>(options.data.dagger_steps.size());
+  return (trained + validation) * (options.data.noisy_episodes + options.data.prompt_episodes) +
+         trained * rounds * options.data.dagger_episodes;
 }
+
+const PolicyType& policy = metaworld_interface().policy;
+const Index policy_size = policy.parameter_count();
 
 std::string bytes_of(const Dataset& dataset) {
   const TemporaryFolder folder;
@@ -252,7 +256,7 @@ TEST_CASE("study: collection goes on from the shards that are there") {
     std::filesystem::remove(folder / "whole" / "quiet_high.safetensors");
     CHECK(bytes_of(collect(options, simulator, folder / "whole")) == whole);
     CHECK(static_cast<Index>(simulator.recorder.take().size()) ==
-          options.noisy_episodes + options.dagger_episodes + options.prompt_episodes);
+          options.data.noisy_episodes + options.data.dagger_episodes + options.data.prompt_episodes);
   }
   SUBCASE("only one file is left") {
     std::filesystem::create_directories(folder / "part");
@@ -260,7 +264,7 @@ TEST_CASE("study: collection goes on from the shards that are there") {
                                folder / "part" / "clone2_touch.safetensors");
     CHECK(bytes_of(collect(options, simulator, folder / "part")) == whole);
     CHECK(static_cast<Index>(simulator.recorder.take().size()) ==
-          episodes_of_collection(options) - options.dagger_episodes);
+          episodes_of_collection(options) - options.data.dagger_episodes);
   }
   SUBCASE("ctrl-C at several places") {
     Index kept = 0;
@@ -313,18 +317,18 @@ TEST_CASE("study: shards that were made with other options are made anew") {
   const auto original = bytes_of(collect(options, simulator, folder / "used"));
   const std::vector<std::pair<std::string, std::function<void(Options&)>>> changes = {
       {"seed", [](Options& o) { o.seed = 1; }},
-      {"noisy episodes", [](Options& o) { o.noisy_episodes = 6; }},
-      {"quiet episodes", [](Options& o) { o.prompt_episodes = 3; }},
+      {"noisy episodes", [](Options& o) { o.data.noisy_episodes = 6; }},
+      {"quiet episodes", [](Options& o) { o.data.prompt_episodes = 3; }},
       {"steps",
        [](Options& o) {
-         o.dagger_steps = {20, 11};
+         o.data.dagger_steps = {20, 11};
        }},
-      {"rounds", [](Options& o) { o.dagger_steps = {20}; }},
-      {"clones' episodes", [](Options& o) { o.dagger_episodes = 2; }},
-      {"batch", [](Options& o) { o.batch = 32; }},
-      {"learning rate", [](Options& o) { o.learning_rate = 2e-3; }},
-      {"placements", [](Options& o) { o.placement_per_run = true; }},
-      {"runs", [](Options& o) { o.placement_per_run = true, o.runs = 3; }},
+      {"rounds", [](Options& o) { o.data.dagger_steps = {20}; }},
+      {"clones' episodes", [](Options& o) { o.data.dagger_episodes = 2; }},
+      {"batch", [](Options& o) { o.data.batch = 32; }},
+      {"learning rate", [](Options& o) { o.data.learning_rate = 2e-3; }},
+      {"placements", [](Options& o) { o.data.placement_per_run = true; }},
+      {"runs", [](Options& o) { o.data.placement_per_run = true, o.data.runs = 3; }},
       {"tasks", [](Options& o) { o.tasks.extra = {}; }},
       {"validation tasks", [](Options& o) { o.tasks.validation = {"top"}; }}};
   int number = 0;
@@ -348,22 +352,22 @@ TEST_CASE("study: a placement per run, and no run on both sides of a split") {
   const TemporaryFolder folder;
   Reaches simulator;
   auto options = tiny();
-  options.placement_per_run = true;
-  options.runs = 3;
-  options.noisy_episodes = 7;  // no multiple of the runs
+  options.data.placement_per_run = true;
+  options.data.runs = 3;
+  options.data.noisy_episodes = 7;  // no multiple of the runs
   auto dataset = collect(options, simulator, folder / "shards");
   TrainingLog log;
-  add_zoo(options, dataset, log);
+  add_zoo(options, policy, dataset, log);
 
   std::map<std::pair<Index, std::int64_t>, std::set<Goal>> goals;
   std::set<Goal> all;
   for (const auto& trajectory : dataset.trajectories) {
     CHECK(trajectory.run >= 0);
-    CHECK(trajectory.run < options.runs);
+    CHECK(trajectory.run < options.data.runs);
     goals[{dataset.task_index(trajectory.task), trajectory.run}].insert(goal_of(trajectory));
     all.insert(goal_of(trajectory));
   }
-  CHECK(static_cast<Index>(goals.size()) == static_cast<Index>(dataset.tasks.size()) * options.runs);
+  CHECK(static_cast<Index>(goals.size()) == static_cast<Index>(dataset.tasks.size()) * options.data.runs);
   for (const auto& [run, own] : goals) {
     CHECK(own.size() == 1);
   }
@@ -400,8 +404,8 @@ TEST_CASE("study: with a placement per run, a run of the zoo learns from its own
   const TemporaryFolder folder;
   Reaches simulator;
   auto options = tiny();
-  options.placement_per_run = true;
-  options.runs = 2;
+  options.data.placement_per_run = true;
+  options.data.runs = 2;
   auto dataset = collect(options, simulator, folder / "shards");
   auto changed = dataset;
   for (auto& trajectory : changed.trajectories) {
@@ -411,9 +415,9 @@ TEST_CASE("study: with a placement per run, a run of the zoo learns from its own
     }
   }
   TrainingLog log;
-  add_zoo(options, dataset, log);
-  add_zoo(options, changed, log);
-  REQUIRE(dataset.policy_count() == 3 * 2 * options.snapshots);
+  add_zoo(options, policy, dataset, log);
+  add_zoo(options, policy, changed, log);
+  REQUIRE(dataset.policy_count() == 3 * 2 * options.data.snapshots);
   for (Index i = 0; i < dataset.policy_count(); ++i) {
     const auto& record = dataset.policies[static_cast<std::size_t>(i)];
     const bool same =
@@ -428,7 +432,7 @@ TEST_CASE("study: nothing that policies are measured by was trained on") {
     const TemporaryFolder folder;
     Reaches simulator;
     auto options = tiny();
-    options.placement_per_run = placement_per_run;
+    options.data.placement_per_run = placement_per_run;
     const auto dataset = collect(options, simulator, folder / "shards");
     const auto trained = simulator.recorder.take();
     const auto test = test_prompts(options, simulator);
@@ -440,9 +444,9 @@ TEST_CASE("study: nothing that policies are measured by was trained on") {
 
     // Each placement is used once, by one of the four, but for those of a run.
     const auto tasks = static_cast<Index>(options.tasks.reported().size());
-    const auto prompts = tasks * options.prompts.per_task;
+    const auto prompts = tasks * options.evaluation.prompts;
     CHECK(static_cast<Index>(prompted.size()) >= prompts * demonstrations_per_prompt);
-    CHECK(static_cast<Index>(tried.size()) == prompts * options.scenes);
+    CHECK(static_cast<Index>(tried.size()) == prompts * options.evaluation.scenes);
     CHECK(selected.size() == tried.size());
     std::set<Placement> known;
     for (const auto* placements : {&prompted, &tried, &selected}) {
@@ -454,7 +458,7 @@ TEST_CASE("study: nothing that policies are measured by was trained on") {
     CHECK(disjoint(training, known));
     const auto learned = static_cast<Index>(dataset.tasks.size());
     CHECK(static_cast<Index>(training.size()) ==
-          (placement_per_run ? learned * options.runs : episodes_of_collection(options)));
+          (placement_per_run ? learned * options.data.runs : episodes_of_collection(options)));
 
     CHECK(disjoint(numbers_of(dataset.trajectories), numbers_of(test.demonstrations)));
     CHECK(numbers_of(test.demonstrations).size() == test.demonstrations.size());
@@ -463,7 +467,8 @@ TEST_CASE("study: nothing that policies are measured by was trained on") {
     REQUIRE(static_cast<Index>(test.demonstrations.size()) == prompts * demonstrations_per_prompt);
     for (Index i = 0; i < prompts; ++i) {
       const auto& prompt = test.prompts[static_cast<std::size_t>(i)];
-      CHECK(prompt.task == options.tasks.reported()[static_cast<std::size_t>(i / options.prompts.per_task)]);
+      CHECK(prompt.task ==
+            options.tasks.reported()[static_cast<std::size_t>(i / options.evaluation.prompts)]);
       CHECK(prompt.success_step);
       CHECK(prompt.run == -1);
       CHECK(numbers(prompt) ==
@@ -503,8 +508,9 @@ TEST_CASE("study: validation and unseen tasks have no part in what is trained") 
     }
     CHECK(rest == std::set<std::string>(held_out.begin(), held_out.end()));
     TrainingLog log;
-    add_zoo(*each, dataset, log);
-    CHECK(dataset.policy_count() == static_cast<Index>(trained.size()) * each->runs * each->snapshots);
+    add_zoo(*each, policy, dataset, log);
+    CHECK(dataset.policy_count() ==
+          static_cast<Index>(trained.size()) * each->data.runs * each->data.snapshots);
     for (const auto& record : dataset.policies) {
       CHECK(contains(trained, dataset.tasks[static_cast<std::size_t>(record.task)]));
     }
@@ -537,13 +543,13 @@ TEST_CASE("study: seeds of prompts and of scenes") {
   CHECK(look(options) == std::pair(prompts, scenes));
 
   auto other = options;
-  other.prompts.seed = 1;
+  other.evaluation.prompt_seed = 1;
   const auto [other_prompts, same_scenes] = look(other);
   CHECK(disjoint(prompts, other_prompts));
   CHECK(scenes == same_scenes);
 
   other = options;
-  other.scene_seed = 1;
+  other.evaluation.scene_seed = 1;
   const auto [same_prompts, other_scenes] = look(other);
   CHECK(prompts == same_prompts);
   CHECK(disjoint(scenes, other_scenes));
@@ -556,10 +562,10 @@ TEST_CASE("study: seeds of prompts and of scenes") {
 
   // More prompts and scenes keep the first ones; what is trained has no say in either.
   other = options;
-  other.prompts.per_task = 1;
-  other.scenes = 1;
+  other.evaluation.prompts = 1;
+  other.evaluation.scenes = 1;
   other.tasks.validation = {};
-  other.zoo_steps = 7;
+  other.data.zoo_steps = 7;
   const auto [fewer_prompts, fewer_scenes] = look(other);
   CHECK(std::ranges::includes(prompts, fewer_prompts));
   CHECK(std::ranges::includes(scenes, fewer_scenes));
@@ -568,7 +574,7 @@ TEST_CASE("study: seeds of prompts and of scenes") {
 TEST_CASE("study: prompts take the noise of the options in turn") {
   Reaches simulator;
   auto options = tiny();
-  options.prompts.noise = {0.0, 0.3};
+  options.evaluation.prompt_noise = {0.0, 0.3};
   const auto test = test_prompts(options, simulator);
   Index noisy = 0;
   for (const auto& demonstration : test.demonstrations) {
@@ -604,13 +610,13 @@ void proportional_controller(double height, float gain, std::span<float> weights
 TEST_CASE("study: evaluation tries each policy in its prompt's scenes, with any number of threads") {
   Reaches simulator;
   auto options = tiny();
-  options.scenes = 3;
+  options.evaluation.scenes = 3;
   const auto tasks = options.tasks.reported();
-  const auto count = static_cast<Index>(tasks.size()) * options.prompts.per_task;
+  const auto count = static_cast<Index>(tasks.size()) * options.evaluation.prompts;
   maa::Buffer<float> weights(count * policy_size);
   for (Index i = 0; i < count; ++i) {
-    const auto task = static_cast<std::size_t>(i / options.prompts.per_task);
-    const bool weak = i % options.prompts.per_task == 0;  // too slow for goals that are far away
+    const auto task = static_cast<std::size_t>(i / options.evaluation.prompts);
+    const bool weak = i % options.evaluation.prompts == 0;  // too slow for goals that are far away
     proportional_controller(simulator.height(tasks[task]), weak ? 1.4f : 4.0f,
                             weights.span().subspan(static_cast<std::size_t>(i * policy_size), policy_size));
   }
@@ -624,24 +630,22 @@ TEST_CASE("study: evaluation tries each policy in its prompt's scenes, with any 
   // By hand.
   Index successes = 0;
   for (Index i = 0; i < count; ++i) {
-    const auto task = i / options.prompts.per_task, prompt = i % options.prompts.per_task;
+    const auto task = i / options.evaluation.prompts, prompt = i % options.evaluation.prompts;
     const auto environment = simulator.make_environment(tasks[static_cast<std::size_t>(task)]);
-    const maa::MetaWorldPolicy policy(
+    const maa::MetaWorldPolicy own(
         weights.span().subspan(static_cast<std::size_t>(i * policy_size), policy_size));
-    for (Index scene = 0; scene < options.scenes; ++scene) {
+    for (Index scene = 0; scene < options.evaluation.scenes; ++scene) {
       const auto found = outcome[static_cast<std::size_t>(task)][static_cast<std::size_t>(prompt)];
       const auto expected = run_episode(
           *environment, scene_placement(options, simulator, *environment, Purpose::scenes, prompt, scene),
-          [&](std::span<const float> observation, std::span<float> action) {
-            policy.act(observation, action);
-          });
+          [&](std::span<const float> observation, std::span<float> action) { own.act(observation, action); });
       CHECK(found[static_cast<std::size_t>(scene)] == (expected ? *expected : -1));
       successes += expected ? 1 : 0;
     }
   }
-  MESSAGE("successes: " << successes << " of " << count * options.scenes);
+  MESSAGE("successes: " << successes << " of " << count * options.evaluation.scenes);
   CHECK(successes > 0);
-  CHECK(successes < count * options.scenes);
+  CHECK(successes < count * options.evaluation.scenes);
 
   // The expert, and a method for seen tasks only.
   for (const auto& policies : evaluate(options, simulator, "expert", {}, false, Purpose::scenes)) {

@@ -14,6 +14,9 @@
 #include <maa/core/error.hpp>
 #include <maa/core/rng.hpp>
 
+#include "errors.hpp"
+#include "larger.hpp"
+#include "metaworld_interface.hpp"
 #include "skip.hpp"
 #include "tabletop.hpp"
 
@@ -23,6 +26,8 @@ using maa::Index;
 using maa::examples::Environment;
 using maa::examples::Image;
 using maa::examples::Placement;
+using test::error_of;
+using test::has;
 namespace tabletop = maa::examples::tabletop;
 
 using Observation = std::array<float, 39>;
@@ -48,21 +53,6 @@ Episode expert_episode(Environment& environment, std::uint64_t seed, double nois
     episode.observations.push_back(observation);
   }
   return episode;
-}
-
-// The message of the maa::Error that `call` throws; empty if it throws none.
-template <class Call>
-std::string error_of(Call&& call) {
-  try {
-    call();
-  } catch (const maa::Error& error) {
-    return error.what();
-  }
-  return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 }  // namespace
@@ -160,7 +150,7 @@ TEST_CASE("tabletop: reflected actions in the reflected scene give reflected obs
     CHECK(tabletop::mirror_task(mirror_name) == name);
     const auto environment = tabletop::make_environment(name);
     const auto reflected = tabletop::make_environment(mirror_name);
-    const auto symmetry = environment->symmetry();
+    const auto symmetry = maa::examples::metaworld_interface(true).symmetry;
     double worst = 0.0;
     double worst_action = 0.0;
     for (std::uint64_t seed = 0; seed < 5; ++seed) {
@@ -179,10 +169,11 @@ TEST_CASE("tabletop: reflected actions in the reflected scene give reflected obs
         reflected->expert_action(image_action);
         mirror(symmetry, image, image_action);
         for (std::size_t i = 0; i < 39; ++i) {
-          worst = std::max(worst, static_cast<double>(std::abs(observation[i] - image[i])));
+          worst = test::larger(worst, static_cast<double>(std::abs(observation[i] - image[i])));
         }
         for (std::size_t i = 0; i < 4; ++i) {
-          worst_action = std::max(worst_action, static_cast<double>(std::abs(action[i] - image_action[i])));
+          worst_action =
+              test::larger(worst_action, static_cast<double>(std::abs(action[i] - image_action[i])));
         }
         for (float& value : action) value += static_cast<float>(0.1 * random.normal());
         image_action = action;
@@ -197,12 +188,12 @@ TEST_CASE("tabletop: reflected actions in the reflected scene give reflected obs
     CHECK(worst_action < 0.05);
   }
   CHECK(mirrored_tasks >= 8);
-  CHECK(contains(error_of([] { tabletop::mirror_placement("door-open", {}); }), "door-open"));
+  CHECK(has(error_of([] { tabletop::mirror_placement("door-open", {}); }), "door-open"));
 }
 
 TEST_CASE("symmetry: mirror and translate keep absent objects at zero") {
   const auto environment = tabletop::make_environment("drawer-open");
-  const auto symmetry = environment->symmetry();
+  const auto symmetry = maa::examples::metaworld_interface(true).symmetry;
   Observation original{};
   environment->reset(environment->draw_placement(3), original);
   Observation observation = original;
@@ -228,43 +219,43 @@ TEST_CASE("symmetry: mirror and translate keep absent objects at zero") {
   CHECK(observation[7] == original[7]);
 
   std::array<float, 10> narrow{};
-  CHECK(contains(error_of([&] { mirror(symmetry, narrow, action); }), "10"));
-  CHECK(contains(error_of([&] { translate(symmetry, offset, narrow); }), "10"));
-  CHECK(maa::examples::metaworld_symmetry(false).mirrored_observation ==
+  CHECK(has(error_of([&] { mirror(symmetry, narrow, action); }), "10"));
+  CHECK(has(error_of([&] { translate(symmetry, offset, narrow); }), "10"));
+  CHECK(maa::examples::metaworld_interface().symmetry.mirrored_observation ==
         std::vector<Index>{0, 4, 11, 18, 22, 29, 36});
 }
 
 TEST_CASE("tabletop: wrong input is refused by name and leaves the environment usable") {
   const std::string misspelt = error_of([] { tabletop::make_environment("drawer-opn"); });
-  CHECK(contains(misspelt, "\"drawer-opn\""));
-  CHECK(contains(misspelt, "drawer-open"));
-  CHECK(contains(misspelt, "door-open"));
+  CHECK(has(misspelt, "\"drawer-opn\""));
+  CHECK(has(misspelt, "drawer-open"));
+  CHECK(has(misspelt, "door-open"));
 
   const auto environment = tabletop::make_environment("drawer-open");
   Observation observation{};
   Action action{};
-  CHECK(contains(error_of([&] { environment->step(action, observation); }), "reset"));
-  CHECK(contains(error_of([&] { environment->expert_action(action); }), "reset"));
-  CHECK(contains(error_of([&] { environment->render(64, 48); }), "reset"));
+  CHECK(has(error_of([&] { environment->step(action, observation); }), "reset"));
+  CHECK(has(error_of([&] { environment->expert_action(action); }), "reset"));
+  CHECK(has(error_of([&] { environment->render(64, 48); }), "reset"));
 
   Placement placement = environment->draw_placement(1);
   environment->reset(placement, observation);
   const Observation first = observation;
-  CHECK(contains(error_of([&] { environment->reset({0.1, 0.2}, observation); }), "2"));
+  CHECK(has(error_of([&] { environment->reset({0.1, 0.2}, observation); }), "2"));
   placement[0] = 7.0;
   const std::string outside = error_of([&] { environment->reset(placement, observation); });
-  CHECK(contains(outside, "drawer-open expects x"));
-  CHECK(contains(outside, "7"));
+  CHECK(has(outside, "drawer-open expects x"));
+  CHECK(has(outside, "7"));
   placement[0] = std::numeric_limits<double>::quiet_NaN();
-  CHECK_FALSE(error_of([&] { environment->reset(placement, observation); }).empty());
+  CHECK(error_of([&] { environment->reset(placement, observation); }) != "no error");
   CHECK(observation == first);
 
   action[2] = std::numeric_limits<float>::quiet_NaN();
-  CHECK(contains(error_of([&] { environment->step(action, observation); }), "NaN"));
+  CHECK(has(error_of([&] { environment->step(action, observation); }), "NaN"));
   std::array<float, 3> short_action{};
-  CHECK(contains(error_of([&] { environment->step(short_action, observation); }), "expected an action of 4"));
-  CHECK(contains(error_of([&] { environment->expert_action(short_action); }), "got 3"));
-  CHECK(contains(error_of([&] { environment->step(Action{}, short_action); }), "got 3"));
+  CHECK(has(error_of([&] { environment->step(short_action, observation); }), "expected an action of 4"));
+  CHECK(has(error_of([&] { environment->expert_action(short_action); }), "got 3"));
+  CHECK(has(error_of([&] { environment->step(Action{}, short_action); }), "got 3"));
 
   environment->expert_action(action);
   Observation next{};
@@ -293,7 +284,7 @@ TEST_CASE("tabletop: rendering shows the state and does not disturb it") {
     first = environment->render(96, 72);
   } catch (const maa::Error& error) {
     // A machine or a build without off-screen OpenGL: the error must say what is missing.
-    REQUIRE(contains(error.what(), "render"));
+    REQUIRE(has(error.what(), "render"));
     test::skip(error.what());
   }
   CHECK(first.width == 96);
@@ -318,6 +309,6 @@ TEST_CASE("tabletop: rendering shows the state and does not disturb it") {
     REQUIRE(observation == expected);
   }
   CHECK(environment->render(96, 72).pixels != first.pixels);
-  CHECK(contains(error_of([&] { environment->render(0, 48); }), "0 x 48"));
-  CHECK(contains(error_of([&] { environment->render(64, 4000); }), "4000"));
+  CHECK(has(error_of([&] { environment->render(0, 48); }), "0 x 48"));
+  CHECK(has(error_of([&] { environment->render(64, 4000); }), "4000"));
 }

@@ -1,7 +1,7 @@
 // A folder of its own for a test that writes files, and a few lines to look into files.
 #pragma once
 
-#include <maa/core/error.hpp>
+#include "errors.hpp"
 
 #include <cstdlib>
 #include <filesystem>
@@ -51,21 +51,6 @@ inline void write_bytes(const std::filesystem::path& path, const std::string& by
   file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   file.close();
   maa::require(!file.fail(), "cannot write ", path.string());
-}
-
-// The message of the maa::Error that `action` throws; "no error" if it returns.
-template <class Action>
-std::string error_of(const Action& action) {
-  try {
-    action();
-  } catch (const maa::Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-inline bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != text.npos;
 }
 
 inline std::filesystem::path fixture(const std::string& name) {

@@ -20,26 +20,6 @@ void flip(std::span<float> values, const std::vector<Index>& columns, const char
 
 }  // namespace
 
-Symmetry metaworld_symmetry(bool with_quaternions) {
-  Symmetry symmetry;
-  for (Index frame : {Index{0}, metaworld_frame_size}) {
-    for (Index position : {0, 4, 11}) {
-      symmetry.positions.push_back(frame + position);
-      symmetry.mirrored_observation.push_back(frame + position);
-    }
-    if (!with_quaternions) continue;
-    for (Index quaternion : {7, 14}) {  // (w, x, y, z) reflected in the plane x = 0 is (w, x, -y, -z)
-      symmetry.mirrored_observation.push_back(frame + quaternion + 2);
-      symmetry.mirrored_observation.push_back(frame + quaternion + 3);
-    }
-  }
-  symmetry.positions.push_back(2 * metaworld_frame_size);
-  symmetry.mirrored_observation.push_back(2 * metaworld_frame_size);
-  std::ranges::sort(symmetry.mirrored_observation);
-  symmetry.mirrored_action = {0};
-  return symmetry;
-}
-
 void mirror(const Symmetry& symmetry, std::span<float> observation, std::span<float> action) {
   flip(observation, symmetry.mirrored_observation, "observation");
   flip(action, symmetry.mirrored_action, "action");

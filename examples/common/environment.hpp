@@ -6,6 +6,7 @@
 // changes, so several threads may run one each; a single environment is not thread-safe.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -18,15 +19,6 @@
 #include <maa/core/error.hpp>
 
 namespace maa::examples {
-
-// MetaWorld's interface, which the tabletop family shares.
-//   observation: columns 0..17 now, 18..35 the same one step earlier, 36..38 the goal's xyz. Within a frame:
-//                hand xyz (0), gripper opening (3), object 1 xyz (4) and quaternion wxyz (7), object 2 xyz
-//                (11) and quaternion (14); an object that the task has not is zeros.
-//   action:      xyz displacement and gripper (+1 closes), each in [-1, 1]; larger values are clipped.
-inline constexpr Index metaworld_observation_size = 39;
-inline constexpr Index metaworld_frame_size = 18;
-inline constexpr Index metaworld_action_size = 4;
 
 // The numbers that pin a scene: the whole randomness of an episode. What they mean depends on the task.
 using Placement = std::vector<double>;
@@ -51,12 +43,9 @@ struct Symmetry {
   // First columns of the xyz blocks that a translation moves together. A block that is all zeros (an object
   // that the task has not) stays zero.
   std::vector<Index> positions;
+  // Deviations of the translations that training draws.
+  std::array<double, 3> translation = {0.05, 0.05, 0.02};
 };
-
-// The symmetry of MetaWorld's observation. In a frame the reflection flips x of every position.
-//   with_quaternions: also flip y and z of the quaternions, as a reflection does; exact for the tabletop
-//                     family, whose quaternions are true orientations.
-Symmetry metaworld_symmetry(bool with_quaternions);
 
 // Reflects in place. Zeros stay (positive) zeros. Throws maa::Error if a column of the symmetry lies outside
 // a span.
@@ -75,10 +64,9 @@ class Environment {
   Environment& operator=(const Environment&) = delete;
 
   virtual const std::string& task() const = 0;
-  virtual Index observation_size() const { return metaworld_observation_size; }
-  virtual Index action_size() const { return metaworld_action_size; }
+  virtual Index observation_size() const = 0;
+  virtual Index action_size() const = 0;
   virtual Index max_episode_steps() const = 0;
-  virtual Symmetry symmetry() const = 0;
 
   // A random placement, a pure function of the task and the seed. Does not touch the state.
   virtual Placement draw_placement(std::uint64_t seed) = 0;
@@ -99,6 +87,8 @@ class Environment {
   virtual Image render(Index width, Index height) = 0;
 };
 
+struct Interface;  // interface.hpp
+
 // A family of tasks with one interface: what a study (study/) is run on.
 class Simulator {
  public:
@@ -106,6 +96,8 @@ class Simulator {
 
   // The name in reports.
   virtual std::string name() const = 0;
+  // Lives as long as the program.
+  virtual const Interface& interface() const = 0;
   // All tasks, in a fixed order.
   virtual const std::vector<std::string>& task_names() const = 0;
   // An environment of the task. Error naming the nearest tasks if the name is unknown. Threads may call this

@@ -34,7 +34,7 @@ namespace {
 enum class Kind : std::uint32_t {
   // Requests.
   hello,  // -> name, tasks, the mirror task of each, versions
-  make,   // task -> sizes, most steps, symmetry; what follows is about this task
+  make,   // task -> sizes, most steps; what follows is about this task
   draw,
   reset,
   step,
@@ -171,7 +171,6 @@ struct TaskFacts {
   Index observation_size = 0;
   Index action_size = 0;
   Index max_episode_steps = 0;
-  Symmetry symmetry;
 };
 
 // One worker process. Used by one thread at a time.
@@ -303,9 +302,6 @@ TaskFacts make_task(Worker& worker, const std::string& task) {
   facts.observation_size = answer.get<Index>();
   facts.action_size = answer.get<Index>();
   facts.max_episode_steps = answer.get<Index>();
-  answer.get(facts.symmetry.mirrored_observation);
-  answer.get(facts.symmetry.mirrored_action);
-  answer.get(facts.symmetry.positions);
   return facts;
 }
 
@@ -349,18 +345,14 @@ class Pool {
 class RemoteEnvironment final : public Environment {
  public:
   RemoteEnvironment(std::shared_ptr<Pool> pool, std::unique_ptr<Worker> worker, std::string task,
-                    TaskFacts facts)
-      : pool_(std::move(pool)),
-        worker_(std::move(worker)),
-        task_(std::move(task)),
-        facts_(std::move(facts)) {}
+                    const TaskFacts& facts)
+      : pool_(std::move(pool)), worker_(std::move(worker)), task_(std::move(task)), facts_(facts) {}
   ~RemoteEnvironment() override { pool_->give_back(std::move(worker_)); }
 
   const std::string& task() const override { return task_; }
   Index observation_size() const override { return facts_.observation_size; }
   Index action_size() const override { return facts_.action_size; }
   Index max_episode_steps() const override { return facts_.max_episode_steps; }
-  Symmetry symmetry() const override { return facts_.symmetry; }
 
   Placement draw_placement(std::uint64_t seed) override {
     worker_->request(Kind::draw).put(seed);
@@ -408,7 +400,8 @@ class RemoteEnvironment final : public Environment {
 
 class RemoteSimulator final : public Simulator {
  public:
-  RemoteSimulator(StartWorker start, int workers) : pool_(std::make_shared<Pool>(std::move(start))) {
+  RemoteSimulator(StartWorker start, const Interface& interface, int workers)
+      : pool_(std::make_shared<Pool>(std::move(start))), interface_(interface) {
     std::vector<std::unique_ptr<Worker>> started;
     for (int i = 0; i < std::max(1, workers); ++i) {
       started.push_back(pool_->start());
@@ -423,6 +416,7 @@ class RemoteSimulator final : public Simulator {
   ~RemoteSimulator() override { pool_->close(); }
 
   std::string name() const override { return family_.name; }
+  const Interface& interface() const override { return interface_; }
   const std::vector<std::string>& task_names() const override { return family_.tasks; }
   std::map<std::string, std::string> versions() const override { return family_.versions; }
   std::string mirror_task(const std::string& task) const override {
@@ -437,8 +431,8 @@ class RemoteSimulator final : public Simulator {
       const bool was_idle = worker != nullptr;
       if (!was_idle) worker = pool_->start();
       try {
-        TaskFacts facts = make_task(*worker, task);
-        return std::make_unique<RemoteEnvironment>(pool_, std::move(worker), task, std::move(facts));
+        const auto facts = make_task(*worker, task);
+        return std::make_unique<RemoteEnvironment>(pool_, std::move(worker), task, facts);
       } catch (const Error&) {
         const bool died_idle = was_idle && worker->dead();  // perhaps long ago
         pool_->give_back(std::move(worker));
@@ -449,6 +443,7 @@ class RemoteSimulator final : public Simulator {
 
  private:
   std::shared_ptr<Pool> pool_;
+  const Interface& interface_;
   Family family_;
 };
 
@@ -536,10 +531,6 @@ class Server {
     answer_.put(environment_->observation_size());
     answer_.put(environment_->action_size());
     answer_.put(environment_->max_episode_steps());
-    const Symmetry symmetry = environment_->symmetry();
-    answer_.put(std::span(symmetry.mirrored_observation));
-    answer_.put(std::span(symmetry.mirrored_action));
-    answer_.put(std::span(symmetry.positions));
   }
 
   Simulator* simulator_;
@@ -586,8 +577,8 @@ StartWorker start_command(std::vector<std::string> command) {
   };
 }
 
-std::unique_ptr<Simulator> make_remote_simulator(StartWorker start, int workers) {
-  return std::make_unique<RemoteSimulator>(std::move(start), workers);
+std::unique_ptr<Simulator> make_remote_simulator(StartWorker start, const Interface& interface, int workers) {
+  return std::make_unique<RemoteSimulator>(std::move(start), interface, workers);
 }
 
 int serve_environments(Simulator& simulator, int in, int out) {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "environment.hpp"
+#include "interface.hpp"
 
 namespace maa::examples {
 
@@ -25,12 +25,13 @@ inline constexpr int worker_channel = 3;
 // Runs a program, with its arguments, as the worker. Errors name the program.
 StartWorker start_command(std::vector<std::string> command);
 
-// A simulator served by workers. The first is started here, for errors to come early, and `workers` in all;
-// more are started where more environments live at once. Workers end with the simulator or with this
-// process; ctrl-C does not reach them. Errors of the worker's simulator arrive as the same maa::Error; where
-// a worker ended, each call says so, with the end of what it wrote to standard error, and the next
-// environment has another worker. Environments may outlive the simulator.
-std::unique_ptr<Simulator> make_remote_simulator(StartWorker start, int workers = 1);
+// A simulator with this interface, served by workers. The first is started here, for errors to come early,
+// and `workers` in all; more are started where more environments live at once. Workers end with the simulator
+// or with this process; ctrl-C does not reach them. Errors of the worker's simulator arrive as the same
+// maa::Error; where a worker ended, each call says so, with the end of what it wrote to standard error, and
+// the next environment has another worker. Environments may outlive the simulator.
+std::unique_ptr<Simulator> make_remote_simulator(StartWorker start, const Interface& interface,
+                                                 int workers = 1);
 
 // The worker's side: answers on the descriptors until the other end closes. Returns the process's exit code.
 int serve_environments(Simulator& simulator, int in, int out);

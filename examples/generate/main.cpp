@@ -15,7 +15,7 @@ template <class Backend>
 std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generator_path,
                                            const std::vector<maa::Trajectory>& trajectories, bool together,
                                            const maa::GenerateOptions& options, Backend backend) {
-  using Generator = maa::Generator<maa::MetaWorldPolicy, maa::FixedConfig, Backend>;
+  using Generator = maa::Generator<maa::MetaWorldPolicy, maa::DefaultConfig, Backend>;
   const auto generator = Generator::load(generator_path, std::move(backend));
   for (const double novelty : generator.novelty(trajectories)) {
     if (std::isfinite(novelty)) {  // the generator's file may be too old to tell

@@ -1,37 +1,27 @@
-#include "ablation_models.hpp"
-
-#include <map>
+#include <maa/generator/paper_training.hpp>
 
 #include "model_of.hpp"
+#include "models.hpp"
 
 namespace maa::examples {
 namespace {
 
-struct WithoutHead : FixedConfig {
-  static constexpr HeadCorrection head_correction = HeadCorrection::none;
+struct WithoutHead : DefaultConfig {
+  static constexpr bool ridge_head = false;
 };
-struct WithFirstSteps : FixedConfig {
+struct WithFirstSteps : DefaultConfig {
   static constexpr PromptShape prompt{.from = PromptSteps::first};
 };
-struct WithRandomStart : FixedConfig {
+struct WithRandomStart : DefaultConfig {
   static constexpr Start decoder_start = Start::random;
 };
 
 }  // namespace
 
-const std::vector<std::string>& ingredients_of_models() {
-  static const std::vector<std::string> names = {"head", "whole-prompts", "decoder-start"};
-  return names;
-}
-
-const study::ModelFactory& models_without(const std::string& ingredient) {
-  static const std::map<std::string, study::ModelFactory> factories = {
-      {"head", study::fixed_factory<cpu::Backend, WithoutHead>},
-      {"whole-prompts", study::fixed_factory<cpu::Backend, WithFirstSteps>},
-      {"decoder-start", study::fixed_factory<cpu::Backend, WithRandomStart>}};
-  const auto found = factories.find(ingredient);
-  require(found != factories.end(), "metaworld: expected an ingredient of the models, found ", ingredient);
-  return found->second;
-}
+const study::ModelFactory models_of_weights =
+    study::model_factory<MetaWorldPolicy, DefaultConfig, &study::weights_recipe>;
+const study::ModelFactory models_without_head = study::model_factory<MetaWorldPolicy, WithoutHead>;
+const study::ModelFactory models_of_first_steps = study::model_factory<MetaWorldPolicy, WithFirstSteps>;
+const study::ModelFactory models_of_random_start = study::model_factory<MetaWorldPolicy, WithRandomStart>;
 
 }  // namespace maa::examples

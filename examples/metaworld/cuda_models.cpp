@@ -1,9 +1,10 @@
-#include "cuda_models.hpp"
+#include "models.hpp"
 
 #if MAA_EXAMPLES_CUDA
 #include <maa/cuda.hpp>
+#include <maa/generator/paper_training.hpp>
 
-#include "paper_factory.hpp"
+#include "model_of.hpp"
 
 namespace maa::examples {
 namespace study {
@@ -16,10 +17,13 @@ cuda::Backend open_backend<cuda::Backend>(const Options&) {
 }  // namespace study
 
 const study::ModelFactory& cuda_models(const std::string& preset) {
-  static constexpr auto paper = paper_factory<PaperConfig, &FitOptions::paper, cuda::Backend>;
-  static constexpr auto reference = paper_factory<ReferenceConfig, &FitOptions::reference, cuda::Backend>;
-  static constexpr auto fixed = study::fixed_factory<cuda::Backend>;
-  return preset == "paper" ? paper : preset == "reference" ? reference : fixed;
+  static constexpr auto paper =
+      study::model_factory<MetaWorldPolicy, PaperConfig, &study::paper_recipe, cuda::Backend>;
+  static constexpr auto reference =
+      study::model_factory<MetaWorldPolicy, ReferenceConfig, &study::reference_recipe, cuda::Backend>;
+  static constexpr auto standard =
+      study::model_factory<MetaWorldPolicy, DefaultConfig, &study::default_recipe, cuda::Backend>;
+  return preset == "paper" ? paper : preset == "reference" ? reference : standard;
 }
 
 }  // namespace maa::examples

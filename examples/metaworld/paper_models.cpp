@@ -1,11 +1,13 @@
-#include "paper_models.hpp"
+#include <maa/generator/paper_training.hpp>
 
-#include "paper_factory.hpp"
+#include "model_of.hpp"
+#include "models.hpp"
 
 namespace maa::examples {
 
-const study::ModelFactory paper_models = paper_factory<PaperConfig, &FitOptions::paper, cpu::Backend>;
+const study::ModelFactory paper_models =
+    study::model_factory<MetaWorldPolicy, PaperConfig, &study::paper_recipe>;
 const study::ModelFactory reference_models =
-    paper_factory<ReferenceConfig, &FitOptions::reference, cpu::Backend>;
+    study::model_factory<MetaWorldPolicy, ReferenceConfig, &study::reference_recipe>;
 
 }  // namespace maa::examples

@@ -4,9 +4,7 @@
 
 #include <maa/core/nearest_names.hpp>
 
-#include "ablation_models.hpp"
-#include "cuda_models.hpp"
-#include "paper_models.hpp"
+#include "models.hpp"
 
 namespace maa::examples {
 namespace {
@@ -28,10 +26,6 @@ const std::vector<std::string> extra = {
     "hammer",    "peg-insert-side", "peg-unplug-side", "pick-out-of-hole", "pick-place",  "pick-place-wall",
     "push-wall", "shelf-place",     "stick-pull",      "stick-push"};
 
-bool part_of_models(const std::string& ingredient) {
-  return std::ranges::find(ingredients_of_models(), ingredient) != ingredients_of_models().end();
-}
-
 }  // namespace
 
 const std::vector<std::string>& metaworld_presets() {
@@ -44,32 +38,31 @@ study::Options metaworld_options(const std::string& preset) {
           "metaworld: there is no preset \"", preset, "\"; the nearest are ",
           nearest_names(preset, metaworld_presets()));
   study::Options options;
-  options.symmetry = metaworld_symmetry(false);
   options.tasks = {seen, unseen, {}, validation};
-  options.zoo_steps = 2500;
-  options.snapshots = 50;
-  options.dagger_steps = {700, 400, 400};
-  options.prompts.per_task = 20;
-  options.unconditioned_rival = true;
-  options.clip_width = 320;
-  options.clip_height = 240;
-  options.clip_stride = 4;
+  options.data.zoo_steps = 2500;
+  options.data.snapshots = 50;
+  options.data.dagger_steps = {700, 400, 400};
+  options.evaluation.prompts = 20;
+  options.methods.baseline = true;
+  options.clips.width = 320;
+  options.clips.height = 240;
+  options.clips.stride = 4;
   if (preset == "best") {
     options.tasks.extra = extra;
-    options.zoo_steps = 1600;
-    options.snapshots = 20;
-    options.behavior_steps = 1200;
-    options.demonstrations = {1, 3};
-    options.huber_width = 0.1;
-    options.restoring_pairs = true;
+    options.data.zoo_steps = 1600;
+    options.data.snapshots = 20;
+    options.training.behavior_steps = 1200;
+    options.training.demonstrations = {1, 3};
+    options.training.huber_width = 0.1;
+    options.training.corrective = true;
   }
   if (preset == "paper" || preset == "reference") {
     // One placement per run, and many policies; no head and no choice, and training validates by runs.
     options.tasks.validation = {};
-    options.placement_per_run = true;
-    options.runs = 8;
-    options.snapshots = 190;  // about the paper's 1,500 policies of each task
-    options.unconditioned_rival = false;
+    options.data.placement_per_run = true;
+    options.data.runs = 8;
+    options.data.snapshots = 190;  // about the paper's 1,500 policies of each task
+    options.methods.baseline = false;
   }
   if (preset == "smoke") {
     options.tasks = {
@@ -80,60 +73,77 @@ study::Options metaworld_options(const std::string& preset) {
   return options;
 }
 
-const std::vector<std::string>& metaworld_ingredients() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all = {"reflections",     "translations",           "validation",
-                                    "extra-tasks",     "several-demonstrations", "huber",
-                                    "restoring-pairs", "shared-start",           "behavior-loss"};
-    all.insert(all.end(), ingredients_of_models().begin(), ingredients_of_models().end());
-    return all;
-  }();
-  return names;
+const std::vector<Ingredient>& metaworld_ingredients() {
+  using study::Options;
+  static const std::vector<Ingredient> all = {
+      {"reflections", "of demonstrations in the generator's training",
+       [](Options& o) { o.training.reflections = false; }},
+      {"translations", "the same", [](Options& o) { o.training.translations = false; }},
+      {"validation", "tasks that no policy is trained on; without them there is no fallback policy",
+       [](Options& o) { o.tasks.validation = {}; }},
+      {"extra-tasks", "training tasks that are not reported", [](Options& o) { o.tasks.extra = {}; }},
+      {"several-demonstrations", "prompts of more than one demonstration in training",
+       [](Options& o) { o.training.demonstrations = {1}; }},
+      {"huber", "the loss that small errors weigh more in; the square takes its place",
+       [](Options& o) { o.training.huber_width = 0; }},
+      {"corrective-augmentation", "pairs that heads are fitted to beside a prompt's own",
+       [](Options& o) { o.training.corrective = false; }},
+      {"shared-start", "of the zoo's runs; each has an initialisation of its own",
+       [](Options& o) { o.data.shared_start = false; }},
+      {"behavior-loss", "autoencoder and denoiser learn the zoo's weights instead, and nothing else", nullptr,
+       &models_of_weights},
+      {"head", "the closed-form correction of the last layer, in training too", nullptr,
+       &models_without_head},
+      {"whole-prompts", "the first 60 steps of a demonstration take their place", nullptr,
+       &models_of_first_steps},
+      {"decoder-start", "at zero, so that all policies are the zoo's mean at first; starts at random",
+       nullptr, &models_of_random_start}};
+  return all;
 }
 
-void remove_ingredient(study::Options& options, const std::string& ingredient) {
-  if (ingredient == "reflections") {
-    options.symmetry.mirrored_observation = options.symmetry.mirrored_action = {};
-  } else if (ingredient == "translations") {
-    options.symmetry.positions = {};
-  } else if (ingredient == "validation") {
-    options.tasks.validation = {};
-  } else if (ingredient == "extra-tasks") {
-    options.tasks.extra = {};
-  } else if (ingredient == "several-demonstrations") {
-    options.demonstrations = {1};
-  } else if (ingredient == "huber") {
-    options.huber_width = 0;
-  } else if (ingredient == "restoring-pairs") {
-    options.restoring_pairs = false;
-  } else if (ingredient == "shared-start") {
-    options.shared_start = false;
-  } else if (ingredient == "behavior-loss") {
-    options.autoencoder_steps = 2000;
-    options.denoiser_steps = 3000;
-    options.behavior_steps = 0;
-  } else if (part_of_models(ingredient)) {
-    require(std::ranges::none_of(options.without, part_of_models), "metaworld: expected one of ",
-            "head, whole-prompts and decoder-start at a time, found ", ingredient, " as another");
-  } else {
-    fail("metaworld: there is no ingredient \"", ingredient, "\"; the nearest are ",
-         nearest_names(ingredient, metaworld_ingredients()));
+namespace {
+
+const Ingredient& find_ingredient(const std::string& name) {
+  std::vector<std::string> names;
+  for (const auto& ingredient : metaworld_ingredients()) {
+    if (ingredient.name == name) {
+      return ingredient;
+    }
+    names.emplace_back(ingredient.name);
   }
-  options.without.push_back(ingredient);
+  fail("metaworld: there is no ingredient \"", name, "\"; the nearest are ", nearest_names(name, names));
 }
 
-const study::ModelFactory& metaworld_models(const std::string& preset, const std::string& device,
-                                            const study::Options& options) {
-  const auto taken = std::ranges::find_if(options.without, part_of_models);
-  if (taken != options.without.end()) {
+bool part_of_models(const std::string& name) {
+  return find_ingredient(name).models != nullptr;
+}
+
+}  // namespace
+
+void remove_ingredients(study::Options& options) {
+  const auto& without = options.training.without;
+  require(std::ranges::count_if(without, part_of_models) <= 1,
+          "metaworld: expected one ingredient of the models at a time, found several");
+  for (const auto& name : without) {
+    if (const auto remove = find_ingredient(name).remove) {
+      remove(options);
+    }
+  }
+}
+
+const study::ModelFactory& preset_models(const std::string& preset, const std::string& device,
+                                         const study::Options& options) {
+  const auto& without = options.training.without;
+  const auto taken = std::ranges::find_if(without, part_of_models);
+  if (taken != without.end()) {
     require(device == "cpu" && preset != "paper" && preset != "reference", "metaworld: models without ",
             *taken, " are for the cpu and the library's default configuration");
-    return models_without(*taken);
+    return *find_ingredient(*taken).models;
   }
   if (device == "cuda") {
     return cuda_models(preset);
   }
-  return preset == "paper" ? paper_models : preset == "reference" ? reference_models : study::fixed_models;
+  return preset == "paper" ? paper_models : preset == "reference" ? reference_models : metaworld_models;
 }
 
 }  // namespace maa::examples

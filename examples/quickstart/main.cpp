@@ -3,7 +3,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include "flags.hpp"
 #include "interrupt.hpp"
+#include "models.hpp"
 #include "study.hpp"
 #include "tabletop.hpp"
 
@@ -23,29 +25,30 @@ study::Options quickstart_options() {
                         "push",         "button-press-side",    "plate-slide-side"};
   options.tasks.unseen = {"button-press-wall", "door-close",       "drawer-close",
                           "faucet-open",       "plate-slide-back", "window-close"};
-  options.symmetry = metaworld_symmetry(true);
   return options;
 }
+
+const study::Flag flags[] = {
+    {"--seed", "seed", "seed of everything random"},
+    {"--smoke", "smoke", "tiny sizes: shows that everything works, its numbers mean nothing"},
+    {"--no-render", "clips.render", "leave the clips out"}};
 
 // Reads the command line; prints and returns an exit code if that is all there is to do.
 std::optional<int> parse(int argc, char** argv, study::Options& options) {
   options.threads = study::all_threads();
   CLI::App app("From scripted experts to policies generated from trajectories, measured in MuJoCo.");
-  bool no_render = false;
-  app.add_option("--seed", options.seed, "seed of everything random")->capture_default_str();
   app.add_option("--out", options.out, "folder for results")->capture_default_str();
   app.add_flag("--resume", options.resume, "go on where an earlier run into the same folder stopped");
-  app.add_flag("--smoke", options.smoke, "tiny sizes: shows that everything works, its numbers mean nothing");
   app.add_option("--threads", options.threads, "threads; results do not depend on it")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app.add_flag("--no-render", no_render, "leave the clips out");
+  study::add_flags(app, options, flags);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error);
   }
-  options.render = !no_render;
+  options.command = study::command_line("quickstart", argc, argv);
   if (options.smoke) {
     options.tasks.seen = {"button-press", "button-press-topdown", "drawer-open", "reach", "window-open"};
     options.tasks.unseen = {"drawer-close", "window-close"};
@@ -65,7 +68,7 @@ int main(int argc, char** argv) {
   }
   return run_interruptibly(options.out, [&] {
     const auto simulator = tabletop::make_simulator();
-    study::Study study(options, *simulator);
+    study::Study study(options, *simulator, metaworld_models);
     study.begin();
     study.collect();
     study.train();

@@ -1,10 +1,10 @@
 // Episodes: scripted experts with execution noise, then clones corrected by the experts (DAgger).
 #include <atomic>
 
-#include <maa/models/policy.hpp>
-
 #include "data.hpp"
 #include "episodes.hpp"
+#include "interface.hpp"
+#include "interrupt.hpp"
 #include "parallel.hpp"
 
 namespace maa::examples::study {
@@ -94,11 +94,11 @@ Index task_number(const Simulator& simulator, const std::string& task) {
 
 // The run of a task's episode, and the placement that it acts in.
 std::int64_t run_of(const Options& options, Index number) {
-  return options.placement_per_run ? number % options.runs : -1;
+  return options.data.placement_per_run ? number % options.data.runs : -1;
 }
 Placement placement_of(const Options& options, const Simulator& simulator, Environment& environment,
                        std::uint64_t seed, Index number) {
-  return environment.draw_placement(options.placement_per_run
+  return environment.draw_placement(options.data.placement_per_run
                                         ? seed_for(options, Purpose::run_placements,
                                                    task_number(simulator, environment.task()),
                                                    run_of(options, number))
@@ -111,9 +111,9 @@ Rng episode_rng(const Options& options, const Simulator& simulator, const std::s
 }
 
 // Trains one clone per trained task on all its episodes, going on from `weights` [tasks, P].
-void train_clones(const Options& options, const ExampleTable& table, const Normalizer& normalizer,
-                  const std::vector<Trajectory>& episodes, Index round, MatrixView<float> weights) {
-  const cpu::Backend backend(options.threads);
+void train_clones(const Options& options, const PolicyType& policy, const ExampleTable& table,
+                  const Normalizer& normalizer, const std::vector<Trajectory>& episodes, Index round,
+                  MatrixView<float> weights) {
   CloningExamples examples{table.observation_matrix(), table.action_matrix(), {}};
   for (const auto& task : options.tasks.trained()) {
     auto& rows = examples.rows.emplace_back();
@@ -124,18 +124,15 @@ void train_clones(const Options& options, const ExampleTable& table, const Norma
     }
   }
   CloningOptions cloning;
-  cloning.steps = options.dagger_steps[static_cast<std::size_t>(round)];
-  cloning.batch = options.batch;
-  cloning.learning_rate.base = options.learning_rate;
+  cloning.steps = options.data.dagger_steps[static_cast<std::size_t>(round)];
+  cloning.batch = options.data.batch;
+  cloning.learning_rate.base = options.data.learning_rate;
   cloning.seed = seed_for(options, Purpose::dagger_training, round);
-  BehaviorCloner<MetaWorldNetwork> cloner(backend, normalizer, weights, cloning);
   Progress progress("clones, round " + std::to_string(round + 1), cloning.steps);
-  while (cloner.step_count() < cloning.steps) {
-    stop_if_interrupted();
-    const double loss = cloner.step(examples);
-    progress.update(cloner.step_count(), concatenate("loss ", loss));
-  }
-  cloner.export_weights(weights);
+  clone(policy, options.threads, normalizer, examples, cloning, weights,
+        [&](const BehaviorCloner& cloner, double loss) {
+          progress.update(cloner.step_count(), concatenate("loss ", loss));
+        });
 }
 
 // Episodes of each task's clone with the expert's actions as labels.
@@ -143,18 +140,18 @@ std::vector<Trajectory> clone_episodes(const Options& options, Simulator& simula
                                        Index round, MatrixView<const float> weights) {
   const auto tasks = options.tasks.trained();
   return shards.episodes(
-      "their episodes", tasks, options.dagger_episodes, [&](const std::string& task, Index number) {
+      "their episodes", tasks, options.data.dagger_episodes, [&](const std::string& task, Index number) {
         const auto environment = simulator.make_environment(task);
         const Index position = std::ranges::find(tasks, task) - tasks.begin();
-        const MetaWorldPolicy policy(weights.row_span(position));
+        const auto policy = simulator.interface().policy.make(weights.row_span(position));
         const auto seed =
             seed_for(options, Purpose::dagger_episodes, task_number(simulator, task), round, number);
         auto episode = record_episode(
             *environment, placement_of(options, simulator, *environment, seed, number),
             [&](std::span<const float> observation, std::span<float> action) {
-              policy.act(observation, action);
+              policy->act(observation, action);
             },
-            {}, Rng(seed), options.recorded_steps);
+            {}, Rng(seed), options.data.recorded_steps);
         episode.run = run_of(options, number);
         return episode;
       });
@@ -191,9 +188,10 @@ Normalizer observation_normalizer(const ExampleTable& table) {
   return Normalizer::standard(table.observation_matrix(), 1e-3, 0.03);
 }
 
-void initial_weights(const Normalizer& normalizer, std::uint64_t seed, std::span<float> weights) {
-  initialize_policy<MetaWorldNetwork>(weights, Rng(seed), 0);
-  fold_normalizer<MetaWorldNetwork>(normalizer, weights);
+void initial_weights(const NetworkType& network, const Normalizer& normalizer, std::uint64_t seed,
+                     std::span<float> weights) {
+  initialize_policy(network, weights, Rng(seed), 0);
+  network.fold(normalizer, weights);
 }
 
 Placement episode_placement(const Options& options, Simulator& simulator, const std::string& task,
@@ -217,7 +215,7 @@ Trajectory expert_episode(const Options& options, Simulator& simulator, const st
     execution.burst_length = 4 + rng.below(10);
   }
   auto episode = record_episode(*environment, placement, expert_of(*environment), execution, rng.fork(1),
-                                options.recorded_steps);
+                                options.data.recorded_steps);
   episode.run = episodes.purpose == Purpose::test_prompts ? -1 : run_of(options, number);
   return episode;
 }
@@ -226,8 +224,8 @@ Dataset collect(const Options& options, Simulator& simulator, const std::filesys
   auto tasks = options.tasks.trained();
   const auto trained = tasks;
   tasks.insert(tasks.end(), options.tasks.validation.begin(), options.tasks.validation.end());
-  Dataset dataset(MetaWorldNetwork::observation_size, MetaWorldNetwork::action_size,
-                  parameter_count<MetaWorldNetwork>, tasks);
+  const auto& policy = simulator.interface().policy;
+  Dataset dataset(policy.observation_size(), policy.action_size(), policy.parameter_count(), tasks);
   dataset.provenance["simulator"] = simulator.name();
   for (const auto& [name, version] : simulator.versions()) {
     dataset.provenance["version." + name] = version;
@@ -245,30 +243,30 @@ Dataset collect(const Options& options, Simulator& simulator, const std::filesys
                          {"count", episodes.count},
                          {"noise", episodes.noise},
                          {"burst_share", episodes.burst_share},
-                         {"recorded_steps", options.recorded_steps},
-                         {"runs", options.placement_per_run ? options.runs : 0}});
+                         {"recorded_steps", options.data.recorded_steps},
+                         {"runs", options.data.placement_per_run ? options.data.runs : 0}});
     add(shards.episodes(episodes.label, of, episodes.count, [&](const std::string& task, Index number) {
       return expert_episode(options, simulator, task, episodes, number);
     }));
   };
-  const ExpertEpisodes noisy_ones{"noisy experts", Purpose::noisy_episodes, options.noisy_episodes, noisy,
-                                  0.5};
-  const ExpertEpisodes quiet_ones{"quieter experts", Purpose::prompt_episodes, options.prompt_episodes, quiet,
-                                  0};
+  const ExpertEpisodes noisy_ones{"noisy experts", Purpose::noisy_episodes, options.data.noisy_episodes,
+                                  noisy, 0.5};
+  const ExpertEpisodes quiet_ones{"quieter experts", Purpose::prompt_episodes, options.data.prompt_episodes,
+                                  quiet, 0};
   experts("noisy", trained, noisy_ones);
   experts("quiet", trained, quiet_ones);
 
   const auto clones = static_cast<Index>(trained.size());
   Buffer<float> storage(clones * dataset.parameter_count);
   const MatrixView<float> weights(storage.data(), clones, dataset.parameter_count);
-  for (Index round = 0; round < static_cast<Index>(options.dagger_steps.size()); ++round) {
+  for (Index round = 0; round < static_cast<Index>(options.data.dagger_steps.size()); ++round) {
     const ExampleTable table(dataset.trajectories);
     const auto normalizer = observation_normalizer(table);
     for (Index i = 0; round == 0 && i < clones; ++i) {
-      initial_weights(normalizer, seed_for(options, Purpose::initialisation), weights.row_span(i));
+      initial_weights(policy, normalizer, seed_for(options, Purpose::initialisation), weights.row_span(i));
     }
-    train_clones(options, table, normalizer, dataset.trajectories, round, weights);
-    auto origin = describe_data(options);
+    train_clones(options, policy, table, normalizer, dataset.trajectories, round, weights);
+    auto origin = depends_on(options, "data");
     origin["versions"] = simulator.versions();
     const Shards shards(options, folder, concatenate("clone", round + 1), origin);
     add(clone_episodes(options, simulator, shards, round, weights));

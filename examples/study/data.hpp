@@ -2,15 +2,12 @@
 #pragma once
 
 #include <maa/data/dataset.hpp>
-#include <maa/data/normalizer.hpp>
-#include <maa/train/behavior_cloning.hpp>
 
+#include "cloning.hpp"
 #include "options.hpp"
 #include "stages.hpp"
 
 namespace maa::examples::study {
-
-inline constexpr Index policy_size = parameter_count<MetaWorldNetwork>;  // P
 
 // What all cloning shares: one table of the episodes' observations and expert actions.
 struct ExampleTable {
@@ -27,6 +24,14 @@ struct ExampleTable {
   Buffer<float> actions;
   std::vector<Index> first;  // row of each episode, and the number of all rows
 };
+
+// Policies one after the other, as rows.
+inline MatrixView<float> as_rows(Buffer<float>& weights, Index size) {
+  return {weights.data(), weights.size() / size, size};
+}
+inline MatrixView<const float> as_rows(const Buffer<float>& weights, Index size) {
+  return {weights.data(), weights.size() / size, size};
+}
 
 // The one normaliser of everything that learns from these episodes.
 Normalizer observation_normalizer(const ExampleTable& table);
@@ -58,9 +63,10 @@ Dataset collect(const Options& options, Simulator& simulator, const std::filesys
 std::span<const Trajectory> trained_episodes(const Options& options, const Dataset& dataset);
 
 // Adds the zoo's policies to the collected data.
-void add_zoo(const Options& options, Dataset& dataset, TrainingLog& log);
+void add_zoo(const Options& options, const PolicyType& policy, Dataset& dataset, TrainingLog& log);
 
 // One common initialisation, and the policy it is before any training.
-void initial_weights(const Normalizer& normalizer, std::uint64_t seed, std::span<float> weights);
+void initial_weights(const NetworkType& network, const Normalizer& normalizer, std::uint64_t seed,
+                     std::span<float> weights);
 
 }  // namespace maa::examples::study

@@ -1,16 +1,20 @@
 #include "evaluate.hpp"
 
-#include <maa/models/policy.hpp>
-
 #include "data.hpp"
 #include "episodes.hpp"
+#include "interface.hpp"
 #include "parallel.hpp"
 
 namespace maa::examples::study {
 namespace {
 
 ExpertEpisodes prompt_episodes(const Options& options) {
-  return {"test prompts", Purpose::test_prompts, 0, options.prompts.noise, 0, options.prompts.seed};
+  return {"test prompts",
+          Purpose::test_prompts,
+          0,
+          options.evaluation.prompt_noise,
+          0,
+          options.evaluation.prompt_seed};
 }
 
 }  // namespace
@@ -27,7 +31,7 @@ PlacedPrompt first_prompt(const Options& options, Simulator& simulator, const st
 
 TestPrompts test_prompts(const Options& options, Simulator& simulator) {
   const auto tasks = options.tasks.reported();
-  const Index wanted = options.prompts.per_task * demonstrations_per_prompt;
+  const Index wanted = options.evaluation.prompts * demonstrations_per_prompt;
   const auto kind = prompt_episodes(options);
   // Noise makes an expert miss now and then: as many are drawn as are missing, up to ten times over.
   std::vector<std::vector<Trajectory>> kept(tasks.size());
@@ -72,14 +76,15 @@ Placement scene_placement(const Options& options, const Simulator& simulator, En
   const auto& names = simulator.task_names();
   const Index number = std::ranges::find(names, environment.task()) - names.begin();
   return environment.draw_placement(
-      Rng(seed_for(options, scenes, number, prompt, scene)).fork(options.scene_seed).next_u64());
+      Rng(seed_for(options, scenes, number, prompt, scene)).fork(options.evaluation.scene_seed).next_u64());
 }
 
 Outcome evaluate(const Options& options, Simulator& simulator, const std::string& label,
                  const Buffer<float>& weights, bool seen_only, Purpose scenes) {
+  const auto& type = simulator.interface().policy;
   const auto tasks = options.tasks.reported();
   const auto count = static_cast<Index>(seen_only ? options.tasks.seen.size() : tasks.size());
-  const Index prompts = options.prompts.per_task;
+  const Index prompts = options.evaluation.prompts;
   Outcome outcome(tasks.size());
   for (Index t = 0; t < count; ++t) {
     outcome[static_cast<std::size_t>(t)].resize(static_cast<std::size_t>(prompts));
@@ -88,12 +93,12 @@ Outcome evaluate(const Options& options, Simulator& simulator, const std::string
     const Index prompt = i % prompts;
     const auto task = static_cast<std::size_t>(i / prompts);
     const auto environment = simulator.make_environment(tasks[task]);
-    std::optional<MetaWorldPolicy> policy;
+    std::unique_ptr<Actor> policy;
     if (!weights.empty()) {
-      policy.emplace(weights.span().subspan(static_cast<std::size_t>(i * policy_size), policy_size));
+      policy = type.make(as_rows(weights, type.parameter_count()).row_span(i));
     }
     auto& episodes = outcome[task][static_cast<std::size_t>(prompt)];
-    for (Index scene = 0; scene < options.scenes; ++scene) {
+    for (Index scene = 0; scene < options.evaluation.scenes; ++scene) {
       const auto placement = scene_placement(options, simulator, *environment, scenes, prompt, scene);
       const auto success = run_episode(
           *environment, placement, [&](std::span<const float> observation, std::span<float> action) {

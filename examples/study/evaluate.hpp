@@ -39,10 +39,11 @@ struct PlacedPrompt {
 };
 PlacedPrompt first_prompt(const Options& options, Simulator& simulator, const std::string& task);
 
-// The generator and its rivals, in the order of the report. What they are made from must outlive them.
-// `unconditioned` is a generator trained without prompts, and may be missing.
-std::vector<Method> make_methods(const Options& options, const Dataset& dataset, const Model& model,
-                                 const Model* unconditioned, const TestPrompts& test);
+// The generator and its baselines, in the order of the report. What they are made from must outlive them.
+// `symmetry` is the one that training reflects by; `unconditioned` is a generator trained without prompts,
+// and may be missing.
+std::vector<Method> make_methods(const Options& options, const Symmetry& symmetry, const Dataset& dataset,
+                                 const Model& model, const Model* unconditioned, const TestPrompts& test);
 
 // The placement of a prompt's scene, the same for every method.
 Placement scene_placement(const Options& options, const Simulator& simulator, Environment& environment,

@@ -1,13 +1,9 @@
-// The generator's policies for the test prompts, and those of its rivals.
+// The generator's policies for the test prompts, and those of its baselines.
 #include <memory>
 #include <numeric>
 
-#include <maa/core/describe.hpp>
-#include <maa/models/policy.hpp>
-
 #include "data.hpp"
 #include "evaluate.hpp"
-#include "interrupt.hpp"
 #include "multi_task.hpp"
 #include "parallel.hpp"
 #include "progress.hpp"
@@ -17,10 +13,6 @@ namespace {
 
 constexpr Index neighbours = 5;
 constexpr double noise_share = 0.1;  // of each tensor's deviation across the zoo
-
-MatrixView<float> as_matrix(Buffer<float>& weights) {
-  return {weights.data(), weights.size() / policy_size, policy_size};
-}
 
 // Which policy of the zoo stands for a training prompt that belongs to no run: the prompts of a task go round
 // its runs, and through their snapshots from the last backwards.
@@ -82,7 +74,7 @@ class Library {
 };
 
 std::vector<double> zoo_mean(const Dataset& dataset) {
-  std::vector<double> mean(static_cast<std::size_t>(policy_size));
+  std::vector<double> mean(static_cast<std::size_t>(dataset.parameter_count));
   for (Index i = 0; i < dataset.policy_count(); ++i) {
     const auto row = dataset.weight_matrix().row_span(i);
     for (std::size_t j = 0; j < mean.size(); ++j) {
@@ -93,9 +85,10 @@ std::vector<double> zoo_mean(const Dataset& dataset) {
 }
 
 // Per tensor of the network, how much the zoo's policies differ from their mean.
-std::vector<double> tensor_deviations(const Dataset& dataset, const std::vector<double>& mean) {
+std::vector<double> tensor_deviations(const NetworkType& network, const Dataset& dataset,
+                                      const std::vector<double>& mean) {
   std::vector<double> result;
-  for (const auto& tensor : tensors_of<MetaWorldNetwork>()) {
+  for (const auto& tensor : network.tensors) {
     double squares = 0;
     for (Index i = 0; i < dataset.policy_count(); ++i) {
       const auto* row = dataset.weight_matrix().row(i);
@@ -109,15 +102,16 @@ std::vector<double> tensor_deviations(const Dataset& dataset, const std::vector<
   return result;
 }
 
-Buffer<float> with_noise(const Options& options, const Buffer<float>& policies,
+Buffer<float> with_noise(const Options& options, const NetworkType& network, const Buffer<float>& policies,
                          const std::vector<double>& deviations) {
   auto result = policies;
-  const auto tensors = tensors_of<MetaWorldNetwork>();
-  for (Index i = 0; i < result.size() / policy_size; ++i) {
+  const auto& tensors = network.tensors;
+  const auto rows = as_rows(result, network.parameter_count());
+  for (Index i = 0; i < rows.rows; ++i) {
     Rng rng(seed_for(options, Purpose::weight_noise, i));
     for (std::size_t t = 0; t < tensors.size(); ++t) {
       for (Index j = tensors[t].offset; j < tensors[t].offset + tensors[t].size; ++j) {
-        result[i * policy_size + j] += static_cast<float>(noise_share * deviations[t] * rng.normal());
+        rows(i, j) += static_cast<float>(noise_share * deviations[t] * rng.normal());
       }
     }
   }
@@ -127,17 +121,18 @@ Buffer<float> with_noise(const Options& options, const Buffer<float>& policies,
 // Clones the executed actions of all steps of every prompt, one policy per prompt of `share` demonstrations;
 // `start` holds one policy for all or one for each. A few policies at a time, so that their weights and
 // moments stay in the processor's cache.
-Buffer<float> cloned(const Options& options, const char* label, const Normalizer& normalizer,
-                     const std::vector<Trajectory>& demonstrations, Index share, const Buffer<float>& start,
-                     Index steps, Purpose purpose) {
+Buffer<float> cloned(const Options& options, const NetworkType& network, const char* label,
+                     const Normalizer& normalizer, const std::vector<Trajectory>& demonstrations, Index share,
+                     const Buffer<float>& start, Index steps, Purpose purpose) {
   constexpr Index at_once = 16;
   const auto count = static_cast<Index>(demonstrations.size()) / share;
-  const cpu::Backend backend(options.threads);
+  const Index size = network.parameter_count();
   CloningOptions cloning;
   cloning.steps = steps;
-  cloning.batch = options.clone_batch;
-  cloning.learning_rate.base = options.learning_rate;
-  Buffer<float> weights(count * policy_size);
+  cloning.batch = options.evaluation.clone_batch;
+  cloning.learning_rate.base = options.data.learning_rate;
+  Buffer<float> weights(count * size);
+  const auto policies = as_rows(weights, size);
   Progress progress(label, count * steps);
   for (Index first = 0; first < count; first += at_once) {
     const Index last = std::min(count, first + at_once);
@@ -147,7 +142,7 @@ Buffer<float> cloned(const Options& options, const char* label, const Normalizer
       demonstration.set_target_actions(std::as_const(demonstration).actions());
     }
     for (Index i = first; i < last; ++i) {
-      std::copy_n(start.data() + i * policy_size % start.size(), policy_size, as_matrix(weights).row(i));
+      std::copy_n(start.data() + i * size % start.size(), size, policies.row(i));
     }
     const ExampleTable table(part);
     CloningExamples examples{table.observation_matrix(), table.action_matrix(), {}};
@@ -160,15 +155,12 @@ Buffer<float> cloned(const Options& options, const char* label, const Normalizer
         }
       }
     }
-    const auto own = as_matrix(weights).row_range(first, last - first);
+    const auto own = policies.row_range(first, last - first);
     cloning.seed = seed_for(options, purpose, first);
-    BehaviorCloner<MetaWorldNetwork> cloner(backend, normalizer, own, cloning);
-    while (cloner.step_count() < steps) {
-      stop_if_interrupted();
-      const double loss = cloner.step(examples);
-      progress.update(first * steps + cloner.step_count() * own.rows, concatenate("loss ", loss));
-    }
-    cloner.export_weights(own);
+    clone(network, options.threads, normalizer, examples, cloning, own,
+          [&](const BehaviorCloner& cloner, double loss) {
+            progress.update(first * steps + cloner.step_count() * own.rows, concatenate("loss ", loss));
+          });
   }
   return weights;
 }
@@ -176,7 +168,7 @@ Buffer<float> cloned(const Options& options, const char* label, const Normalizer
 // Random snapshots of each task's own runs.
 Buffer<float> zoo_policies(const Options& options, const Dataset& dataset) {
   const auto seen = static_cast<Index>(options.tasks.seen.size());
-  Buffer<float> weights(seen * options.prompts.per_task * policy_size);
+  Buffer<float> weights(seen * options.evaluation.prompts * dataset.parameter_count);
   for (Index task = 0; task < seen; ++task) {
     std::vector<Index> own;
     for (Index i = 0; i < dataset.policy_count(); ++i) {
@@ -185,10 +177,10 @@ Buffer<float> zoo_policies(const Options& options, const Dataset& dataset) {
       }
     }
     Rng rng(seed_for(options, Purpose::zoo_choice, task));
-    for (Index k = 0; k < options.prompts.per_task; ++k) {
+    for (Index k = 0; k < options.evaluation.prompts; ++k) {
       const auto chosen = own[static_cast<std::size_t>(rng.below(static_cast<Index>(own.size())))];
-      std::copy_n(dataset.weight_matrix().row(chosen), policy_size,
-                  weights.data() + (task * options.prompts.per_task + k) * policy_size);
+      std::ranges::copy(dataset.weight_matrix().row_span(chosen),
+                        as_rows(weights, dataset.parameter_count).row(task * options.evaluation.prompts + k));
     }
   }
   return weights;
@@ -196,18 +188,18 @@ Buffer<float> zoo_policies(const Options& options, const Dataset& dataset) {
 
 // For each prompt, the policy of the zoo whose actions at the prompt's observations are nearest to the
 // prompt's in the mean square.
-Buffer<float> nearest_by_action(const Options& options, const Dataset& dataset,
+Buffer<float> nearest_by_action(const Options& options, const PolicyType& type, const Dataset& dataset,
                                 const std::vector<Trajectory>& prompts) {
   const auto count = static_cast<Index>(prompts.size());
   std::vector<double> error(static_cast<std::size_t>(dataset.policy_count() * count));
   run_parallel("zoo on prompts", options.threads, dataset.policy_count(), [&](Index p) {
-    const MetaWorldPolicy policy(dataset.weight_matrix().row_span(p));
+    const auto policy = type.make(dataset.weight_matrix().row_span(p));
     std::vector<float> actions;
     for (Index i = 0; i < count; ++i) {
       const auto& prompt = prompts[static_cast<std::size_t>(i)];
       const auto wanted = prompt.actions();
       actions.resize(static_cast<std::size_t>(wanted.size()));
-      policy.act_batch(prompt.observations().span(), actions);
+      policy->act_batch(prompt.observations().span(), actions);
       double sum = 0;
       for (std::size_t j = 0; j < actions.size(); ++j) {
         const double difference = static_cast<double>(actions[j]) - static_cast<double>(wanted.data[j]);
@@ -216,7 +208,7 @@ Buffer<float> nearest_by_action(const Options& options, const Dataset& dataset,
       error[static_cast<std::size_t>(p * count + i)] = sum;
     }
   });
-  Buffer<float> weights(count * policy_size);
+  Buffer<float> weights(count * dataset.parameter_count);
   for (Index i = 0; i < count; ++i) {
     Index best = 0;
     for (Index p = 1; p < dataset.policy_count(); ++p) {
@@ -225,18 +217,20 @@ Buffer<float> nearest_by_action(const Options& options, const Dataset& dataset,
               ? p
               : best;
     }
-    std::copy_n(dataset.weight_matrix().row(best), policy_size, weights.data() + i * policy_size);
+    std::ranges::copy(dataset.weight_matrix().row_span(best),
+                      as_rows(weights, dataset.parameter_count).row(i));
   }
   return weights;
 }
 
 // What the methods share, made when it is first asked for.
-class Rivals {
+class Baselines {
  public:
-  Rivals(const Options& options, const Dataset& dataset, const Model& model, const TestPrompts& test)
+  Baselines(const Options& options, const Dataset& dataset, const Model& model, const TestPrompts& test)
       : options_(options),
         dataset_(dataset),
         model_(model),
+        type_(model.policy()),
         test_(test),
         count_(static_cast<Index>(test.prompts.size())),
         normalizer_(observation_normalizer(ExampleTable(trained_episodes(options, dataset)))),
@@ -246,35 +240,35 @@ class Rivals {
 
   Buffer<float> nearest() { return copies_of_nearest(1); }
   Buffer<float> mean_of_nearest() { return copies_of_nearest(neighbours); }
-  Buffer<float> nearest_acting() { return nearest_by_action(options_, dataset_, test_.prompts); }
+  Buffer<float> nearest_acting() { return nearest_by_action(options_, type_, dataset_, test_.prompts); }
   Buffer<float> with_noise_on(const Buffer<float>& policies) {
-    return with_noise(options_, policies, tensor_deviations(dataset_, mean_));
+    return with_noise(options_, type_, policies, tensor_deviations(type_, dataset_, mean_));
   }
   Buffer<float> zoo_mean_policies() const {
-    Buffer<float> policies(count_ * policy_size);
+    Buffer<float> policies(count_ * type_.parameter_count());
     for (Index i = 0; i < count_; ++i) {
-      std::ranges::transform(mean_, as_matrix(policies).row(i),
+      std::ranges::transform(mean_, as_rows(policies, type_.parameter_count()).row(i),
                              [](double w) { return static_cast<float>(w); });
     }
     return policies;
   }
   Buffer<float> random_start() const {
-    Buffer<float> start(policy_size);
-    initial_weights(normalizer_, seed_for(options_, Purpose::clone_random), start.span());
+    Buffer<float> start(type_.parameter_count());
+    initial_weights(type_, normalizer_, seed_for(options_, Purpose::clone_random), start.span());
     return start;
   }
   Buffer<float> untrained() const {
-    Buffer<float> policies(count_ * policy_size);
+    Buffer<float> policies(count_ * type_.parameter_count());
     for (Index i = 0; i < count_; ++i) {
-      initial_weights(normalizer_, seed_for(options_, Purpose::untrained, i),
-                      as_matrix(policies).row_span(i));
+      initial_weights(type_, normalizer_, seed_for(options_, Purpose::untrained, i),
+                      as_rows(policies, type_.parameter_count()).row_span(i));
     }
     return policies;
   }
   Buffer<float> clone(const char* label, const std::vector<Trajectory>& demonstrations,
                       const Buffer<float>& from, Index steps, Purpose purpose) const {
     const auto share = static_cast<Index>(demonstrations.size()) / count_;
-    return cloned(options_, label, normalizer_, demonstrations, share, from, steps, purpose);
+    return cloned(options_, type_, label, normalizer_, demonstrations, share, from, steps, purpose);
   }
   Buffer<float> generate(const std::vector<Trajectory>& demonstrations,
                          const Model::Ablation& ablation = {}) const {
@@ -290,14 +284,14 @@ class Rivals {
       embeddings_ = model_.embed(test_.prompts);
     }
     const auto size = static_cast<std::size_t>(embeddings_.size() / count_);
-    Buffer<float> policies(count_ * policy_size);
+    Buffer<float> policies(count_ * dataset_.parameter_count);
     for (Index i = 0; i < count_; ++i) {
       const auto found = library_->nearest(
           embeddings_.span().subspan(static_cast<std::size_t>(i) * size, size), neighbours_wanted);
       for (const auto policy : found) {
         const auto* row = dataset_.weight_matrix().row(policy);
-        for (Index j = 0; j < policy_size; ++j) {
-          policies[i * policy_size + j] += row[j] / static_cast<float>(found.size());
+        for (Index j = 0; j < dataset_.parameter_count; ++j) {
+          policies[i * dataset_.parameter_count + j] += row[j] / static_cast<float>(found.size());
         }
       }
     }
@@ -307,6 +301,7 @@ class Rivals {
   const Options& options_;
   const Dataset& dataset_;
   const Model& model_;
+  const PolicyType& type_;
   const TestPrompts& test_;
   Index count_;
   Normalizer normalizer_;
@@ -317,9 +312,9 @@ class Rivals {
 
 }  // namespace
 
-std::vector<Method> make_methods(const Options& options, const Dataset& dataset, const Model& model,
-                                 const Model* unconditioned, const TestPrompts& test) {
-  const auto rivals = std::make_shared<Rivals>(options, dataset, model, test);
+std::vector<Method> make_methods(const Options& options, const Symmetry& symmetry, const Dataset& dataset,
+                                 const Model& model, const Model* unconditioned, const TestPrompts& test) {
+  const auto baselines = std::make_shared<Baselines>(options, dataset, model, test);
   const auto* one = &test.prompts;
   const auto* three = &test.demonstrations;
   static_assert(demonstrations_per_prompt == 3);  // which the names say
@@ -332,45 +327,49 @@ std::vector<Method> make_methods(const Options& options, const Dataset& dataset,
       add(std::move(name), std::move(weights));
     }
   };
-  add("generated", [=] { return rivals->generate(*one); }).selection = options.selection;
-  add("nearest training policy", [=] { return rivals->nearest(); });
-  add("nearest by action", [=] { return rivals->nearest_acting(); });
-  add_with_head("nearest + head", [=, &model] { return model.adapt(rivals->nearest(), *one); });
-  add("mean of 5 nearest", [=] { return rivals->mean_of_nearest(); });
-  add("nearest + noise", [=] { return rivals->with_noise_on(rivals->nearest()); });
-  add_with_head("zoo mean + head", [=, &model] { return model.adapt(rivals->zoo_mean_policies(), *one); });
-  add_with_head("generated, no choice", [=] { return rivals->generate(*one, {true, 1}); });
-  add_with_head("generated, always choosing", [=] { return rivals->generate(*one, {true, {}, false}); });
-  add_with_head("no condition + head", [=] { return rivals->generate(*one, {true, 0}); });
+  add("generated", [=] { return baselines->generate(*one); }).selection = options.evaluation.selection;
+  add("nearest training policy", [=] { return baselines->nearest(); });
+  add("nearest by action", [=] { return baselines->nearest_acting(); });
+  add_with_head("nearest + head", [=, &model] { return model.fit_heads(baselines->nearest(), *one); });
+  add("mean of 5 nearest", [=] { return baselines->mean_of_nearest(); });
+  add("nearest + noise", [=] { return baselines->with_noise_on(baselines->nearest()); });
+  add_with_head("zoo mean + head",
+                [=, &model] { return model.fit_heads(baselines->zoo_mean_policies(), *one); });
+  add_with_head("generated, no choice", [=] { return baselines->generate(*one, {true, 1}); });
+  add_with_head("generated, always choosing", [=] { return baselines->generate(*one, {true, {}, false}); });
+  add_with_head("no condition + head", [=] { return baselines->generate(*one, {true, 0}); });
   if (unconditioned != nullptr) {
     add("one network + head", [=, &options] {
       return unconditioned->generate(*one, 1, seed_for(options, Purpose::generation), {true, 0});
     });
   }
-  add_with_head("generated without head", [=] { return rivals->generate(*one, {false, 1}); });
-  add("multi-task cloning",
-      [=, &options, &dataset, &model] { return multi_task_policies(options, dataset, model, *one); });
+  add_with_head("generated without head", [=] { return baselines->generate(*one, {false, 1}); });
+  add("multi-task cloning", [=, &options, &dataset, &model] {
+    return multi_task_policies(options, symmetry, dataset, model, *one);
+  });
   add("cloned from random start", [=, &options] {
-    return rivals->clone("cloning, random start", *one, rivals->random_start(), options.clone_steps,
-                         Purpose::clone_random);
+    return baselines->clone("cloning, random start", *one, baselines->random_start(),
+                            options.evaluation.clone_steps, Purpose::clone_random);
   });
   add("cloned from zoo mean", [=, &options] {
-    return rivals->clone("cloning, zoo's mean", *one, rivals->zoo_mean_policies(), options.clone_steps_zoo,
-                         Purpose::clone_zoo);
+    return baselines->clone("cloning, zoo's mean", *one, baselines->zoo_mean_policies(),
+                            options.evaluation.clone_steps_zoo, Purpose::clone_zoo);
   });
   add("generated, then cloned", [=, &options] {
-    return rivals->clone("cloning, generated", *one, rivals->generate(*one), options.clone_steps_zoo,
-                         Purpose::clone_generated);
+    return baselines->clone("cloning, generated", *one, baselines->generate(*one),
+                            options.evaluation.clone_steps_zoo, Purpose::clone_generated);
   });
-  add("generated, 3 demonstrations", [=] { return rivals->generate(*three); });
-  add_with_head("no condition + head, 3 demonstrations", [=] { return rivals->generate(*three, {true, 0}); });
+  add("generated, 3 demonstrations", [=] { return baselines->generate(*three); });
+  add_with_head("no condition + head, 3 demonstrations", [=] {
+    return baselines->generate(*three, {true, 0});
+  });
   add_with_head("zoo mean + head, 3 demonstrations",
-                [=, &model] { return model.adapt(rivals->zoo_mean_policies(), *three); });
+                [=, &model] { return model.fit_heads(baselines->zoo_mean_policies(), *three); });
   add("cloned from zoo mean, 3 demonstrations", [=, &options] {
-    return rivals->clone("cloning, 3 demonstrations", *three, rivals->zoo_mean_policies(),
-                         options.clone_steps_zoo, Purpose::clone_zoo);
+    return baselines->clone("cloning, 3 demonstrations", *three, baselines->zoo_mean_policies(),
+                            options.evaluation.clone_steps_zoo, Purpose::clone_zoo);
   });
-  add("untrained policy", [=] { return rivals->untrained(); });
+  add("untrained policy", [=] { return baselines->untrained(); });
   add("zoo (ceiling)", [&options, &dataset] { return zoo_policies(options, dataset); }).seen_only = true;
   methods.push_back({"expert", {}});
   return methods;

@@ -1,12 +1,11 @@
-// A model of one configuration. Including this compiles the library's training code.
+// A model of one policy type and one configuration. Including this compiles the library's training code.
 #pragma once
 
 #include <maa/generator.hpp>
 
-#include "augmentation.hpp"
 #include "interrupt.hpp"
-#include "model.hpp"
 #include "progress.hpp"
+#include "recipe.hpp"
 
 namespace maa::examples::study {
 
@@ -16,35 +15,30 @@ Backend open_backend(const Options& options) {
   return Backend(options.threads);
 }
 
-template <class Config, class Backend = cpu::Backend>
+// The network with `more` observations.
+template <class Network, Index more>
+struct WithInputs;
+template <Index observations, Index actions, class Layers, Heads heads, Squash squash, Tokens tokens,
+          Index more>
+struct WithInputs<MlpNetwork<observations, actions, Layers, heads, squash, tokens>, more> {
+  using Network = MlpNetwork<observations + more, actions, Layers, heads, squash, tokens>;
+};
+
+template <class Policy, class Config, class Backend>
 class ModelOf final : public Model {
  public:
-  using GeneratorType = Generator<MetaWorldPolicy, Config, Backend>;
+  using GeneratorType = Generator<Policy, Config, Backend>;
   static_assert(prompt_steps == Config::prompt.steps);
 
   explicit ModelOf(GeneratorType generator) : generator_(std::move(generator)) {}
 
-  // `settings` are the library's; seed, augmentation and what validates come from `options`.
-  static std::unique_ptr<Model> fit(const Options& options, FitOptions settings, const Dataset& dataset,
-                                    bool conditioned, const std::filesystem::path& checkpoint,
-                                    TrainingLog& log) {
-    settings.seed = seed_for(options, Purpose::fit);
-    settings.checkpoint = checkpoint;
-    settings.condition = options.condition;
-    settings.behavior.augmentation = reflect_and_translate(options.symmetry);
-    settings.behavior.demonstrations = options.demonstrations;
-    settings.behavior.huber_width = options.huber_width;
-    if (options.restoring_pairs) {
-      settings.behavior.restoring_pairs = metaworld_restoring_pairs();
-    }
-    settings.behavior.validation_tasks = options.tasks.validation;
-    if (!conditioned) {
-      settings.behavior.condition_dropout = settings.denoiser.condition_dropout = 1;
-    }
-    GeneratorType generator{open_backend<Backend>(options)};
+  template <class Recipe>
+  static std::unique_ptr<Model> fit(const Recipe& recipe, const TrainingRun& run, TrainingLog& log) {
+    log.recipe = fields_of(recipe);
+    GeneratorType generator{open_backend<Backend>(run.options)};
     std::unique_ptr<Progress> progress;
     std::string stage;
-    const bool finished = generator.fit(dataset, settings, [&](const TrainProgress& now) {
+    const bool finished = generator.fit(run.dataset, recipe, [&](const TrainProgress& now) {
       if (stage != now.stage) {
         stage = now.stage;
         progress = std::make_unique<Progress>(stage, now.steps);
@@ -64,6 +58,13 @@ class ModelOf final : public Model {
     return std::make_unique<ModelOf>(GeneratorType::load(path, open_backend<Backend>(options)));
   }
 
+  const PolicyType& policy() const override { return policy_type<Policy>(); }
+  const NetworkType& conditioned_network() const override {
+    static const auto network = network_type<
+        typename WithInputs<typename Policy::Network, GeneratorType::Model::condition_size>::Network>();
+    return network;
+  }
+
   void save(const std::filesystem::path& path) const override { generator_.save(path); }
   Index condition_size() const override { return GeneratorType::Model::condition_size; }
   bool has_head() const override { return GeneratorType::Model::has_head; }
@@ -73,19 +74,19 @@ class ModelOf final : public Model {
     GenerateOptions options;
     options.demonstrations_per_prompt = share;
     options.seed = seed;
-    options.correct_head = ablation.correct_head;
+    options.ridge_head = ablation.ridge_head;
     options.trust_known = ablation.trust_known;
     if (ablation.guidance) {
       options.guidance = {*ablation.guidance};
     }
     return flat(generator_.generate_each(demonstrations, options));
   }
-  Buffer<float> adapt(const Buffer<float>& policies,
-                      std::span<const Trajectory> demonstrations) const override {
+  Buffer<float> fit_heads(const Buffer<float>& policies,
+                          std::span<const Trajectory> demonstrations) const override {
     if constexpr (GeneratorType::Model::has_head) {
-      return flat(generator_.adapt(as_policies(policies.span()), demonstrations));
+      return flat(generator_.fit_heads(as_policies(policies.span()), demonstrations));
     } else {
-      fail("adapt: expected a model with a head correction, found one without");
+      fail("fit_heads: expected a model with a ridge head, found one without");
     }
   }
   Buffer<float> embed(std::span<const Trajectory> prompts) const override {
@@ -96,17 +97,17 @@ class ModelOf final : public Model {
   }
 
  private:
-  static Buffer<float> flat(const std::vector<MetaWorldPolicy>& policies) {
-    Buffer<float> weights(static_cast<Index>(policies.size()) * MetaWorldPolicy::parameter_size);
+  static Buffer<float> flat(const std::vector<Policy>& policies) {
+    Buffer<float> weights(static_cast<Index>(policies.size()) * Policy::parameter_size);
     auto* next = weights.data();
     for (const auto& policy : policies) {
       next = std::copy(policy.weights().begin(), policy.weights().end(), next);
     }
     return weights;
   }
-  static std::vector<MetaWorldPolicy> as_policies(std::span<const float> weights) {
-    constexpr auto size = static_cast<std::size_t>(MetaWorldPolicy::parameter_size);
-    std::vector<MetaWorldPolicy> policies;
+  static std::vector<Policy> as_policies(std::span<const float> weights) {
+    constexpr auto size = static_cast<std::size_t>(Policy::parameter_size);
+    std::vector<Policy> policies;
     for (std::size_t first = 0; first < weights.size(); first += size) {
       policies.emplace_back(weights.subspan(first, size));
     }
@@ -116,16 +117,13 @@ class ModelOf final : public Model {
   GeneratorType generator_;
 };
 
-// For the library's default configuration, as the study's options say.
-FitOptions fixed_options(const Options& options);
-
-template <class Backend, class Config = FixedConfig>
-constexpr ModelFactory fixed_factory{[](const Options& options, const Dataset& dataset, bool conditioned,
-                                        const std::filesystem::path& checkpoint, TrainingLog& log) {
-                                       return ModelOf<Config, Backend>::fit(options, fixed_options(options),
-                                                                            dataset, conditioned, checkpoint,
-                                                                            log);
+// recipe_for(run): one of recipe.hpp.
+template <class Policy, class Config = DefaultConfig, auto recipe_for = &default_recipe,
+          class Backend = cpu::Backend>
+constexpr ModelFactory model_factory{[](const TrainingRun& run, TrainingLog& log) {
+                                       return ModelOf<Policy, Config, Backend>::fit(recipe_for(run), run,
+                                                                                    log);
                                      },
-                                     &ModelOf<Config, Backend>::load};
+                                     &ModelOf<Policy, Config, Backend>::load, &policy_type<Policy>};
 
 }  // namespace maa::examples::study

@@ -1,21 +1,11 @@
 #include "multi_task.hpp"
 
-#include "augmentation.hpp"
-#include "interrupt.hpp"
 #include "progress.hpp"
 
 namespace maa::examples::study {
 namespace {
 
-constexpr Index observations = MetaWorldNetwork::observation_size;
-constexpr Index actions = MetaWorldNetwork::action_size;
-constexpr Index hidden = MetaWorldNetwork::hidden_sizes[0];
 constexpr Index cloning_batch = 512;
-
-template <Index Condition>
-using ConditionedNetwork =
-    MlpNetwork<observations + Condition, actions,
-               HiddenLayers<Hidden<128, Activation::elu>, Hidden<128, Activation::relu>>>;
 
 Trajectory reflected(const Symmetry& symmetry, Trajectory trajectory) {
   for (Index step = 0; step < trajectory.length(); ++step) {
@@ -27,14 +17,16 @@ Trajectory reflected(const Symmetry& symmetry, Trajectory trajectory) {
 // Rows of [observation, embedding of a random prompt of the task] and the expert's action; each episode as it
 // is and reflected.
 struct ConditionedTable {
-  ConditionedTable(const Options& options, const Dataset& dataset, const Model& model)
-      : inputs(observations + model.condition_size()) {
+  ConditionedTable(const Options& options, const Symmetry& symmetry, const Dataset& dataset,
+                   const Model& model)
+      : inputs(model.conditioned_network().observation_size()) {
+    const Index observations = dataset.observation_size;
+    const Index actions = dataset.action_size;
     const auto episodes = trained_episodes(options, dataset);
     const ExampleTable table(episodes);
     rows = 2 * table.first.back();
     seen = Buffer<float>(rows * inputs);
     wanted = Buffer<float>(rows * actions);
-    const auto& symmetry = options.symmetry;
     Rng rng(seed_for(options, Purpose::multi_task));
     Index row = 0;
     for (const bool mirrored : {false, true}) {
@@ -72,83 +64,64 @@ struct ConditionedTable {
   Buffer<float> wanted;
 };
 
-// The policy that `conditioned` is under a constant embedding.
-void fold_embedding(std::span<const float> conditioned, std::span<const float> embedding, float* policy) {
-  const Index inputs = observations + static_cast<Index>(embedding.size());
-  const float* weight = conditioned.data();
-  const float* bias = weight + hidden * inputs;
-  for (Index unit = 0; unit < hidden; ++unit) {
-    const float* row = weight + unit * inputs;
-    policy = std::copy_n(row, observations, policy);
+// The policy that `conditioned`, whose first layer is `first`, is under a constant embedding.
+void fold_embedding(const MlpLayout::Linear& first, std::span<const float> conditioned,
+                    std::span<const float> embedding, float* policy) {
+  const auto observations = first.in - static_cast<Index>(embedding.size());
+  for (Index unit = 0; unit < first.out; ++unit) {
+    policy = std::copy_n(conditioned.data() + unit * first.in, observations, policy);
   }
-  for (Index unit = 0; unit < hidden; ++unit) {
-    const float* row = weight + unit * inputs + observations;
+  const float* bias = conditioned.data() + first.bias_offset;
+  for (Index unit = 0; unit < first.out; ++unit) {
+    const float* row = conditioned.data() + unit * first.in + observations;
     double sum = static_cast<double>(bias[unit]);
     for (std::size_t j = 0; j < embedding.size(); ++j) {
       sum += static_cast<double>(row[j]) * static_cast<double>(embedding[j]);
     }
     *policy++ = static_cast<float>(sum);
   }
-  std::copy(bias + hidden, conditioned.data() + conditioned.size(), policy);
-}
-
-template <Index Condition>
-Buffer<float> policies_for(const Options& options, const Dataset& dataset, const Model& model,
-                           const std::vector<Trajectory>& prompts) {
-  using Network = ConditionedNetwork<Condition>;
-  constexpr Index inputs = observations + Condition;
-  const ConditionedTable table(options, dataset, model);
-  const auto own = observation_normalizer(ExampleTable(trained_episodes(options, dataset)));
-  Normalizer normalizer(inputs);
-  std::copy_n(own.offset.data(), observations, normalizer.offset.data());
-  std::copy_n(own.scale.data(), observations, normalizer.scale.data());
-
-  const cpu::Backend backend(options.threads);
-  Buffer<float> conditioned(parameter_count<Network>);
-  const MatrixView<float> weights(conditioned.data(), 1, parameter_count<Network>);
-  initialize_policy<Network>(conditioned.span(), Rng(seed_for(options, Purpose::multi_task, 1)));
-  fold_normalizer<Network>(normalizer, conditioned.span());
-  CloningExamples examples{
-      {table.seen.data(), table.rows, inputs}, {table.wanted.data(), table.rows, actions}, {{}}};
-  for (Index row = 0; row < table.rows; ++row) {
-    examples.rows.front().push_back(row);
-  }
-  CloningOptions cloning;
-  cloning.steps = options.multi_task_steps;
-  cloning.batch = cloning_batch;
-  cloning.learning_rate = {.kind = LearningRateKind::cosine, .base = options.learning_rate};
-  cloning.seed = seed_for(options, Purpose::multi_task, 2);
-  BehaviorCloner<Network> cloner(backend, normalizer, weights, cloning);
-  Progress progress("multi-task cloning", cloning.steps);
-  while (cloner.step_count() < cloning.steps) {
-    stop_if_interrupted();
-    const double loss = cloner.step(examples);
-    progress.update(cloner.step_count(), concatenate("loss ", loss));
-  }
-  cloner.export_weights(weights);
-
-  const auto embeddings = model.embed(prompts);
-  Buffer<float> policies(static_cast<Index>(prompts.size()) * policy_size);
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    const auto number = static_cast<Index>(i);
-    fold_embedding(conditioned.span(), {embeddings.data() + number * Condition, Condition},
-                   policies.data() + number * policy_size);
-  }
-  return policies;
+  std::copy(bias + first.out, conditioned.data() + conditioned.size(), policy);
 }
 
 }  // namespace
 
-Buffer<float> multi_task_policies(const Options& options, const Dataset& dataset, const Model& model,
-                                  const std::vector<Trajectory>& prompts) {
-  switch (model.condition_size()) {
-    case 128:
-      return policies_for<128>(options, dataset, model, prompts);
-    case 256:
-      return policies_for<256>(options, dataset, model, prompts);
-    default:
-      fail("multi-task cloning: expected a condition of 128 or 256 numbers, found ", model.condition_size());
+Buffer<float> multi_task_policies(const Options& options, const Symmetry& symmetry, const Dataset& dataset,
+                                  const Model& model, const std::vector<Trajectory>& prompts) {
+  const auto& network = model.conditioned_network();
+  const ConditionedTable table(options, symmetry, dataset, model);
+  const auto own = observation_normalizer(ExampleTable(trained_episodes(options, dataset)));
+  Normalizer normalizer(table.inputs);
+  std::ranges::copy(own.offset, normalizer.offset.data());
+  std::ranges::copy(own.scale, normalizer.scale.data());
+
+  Buffer<float> conditioned(network.parameter_count());
+  initialize_policy(network, conditioned.span(), Rng(seed_for(options, Purpose::multi_task, 1)));
+  network.fold(normalizer, conditioned.span());
+  CloningExamples examples{{table.seen.data(), table.rows, table.inputs},
+                           {table.wanted.data(), table.rows, network.action_size()},
+                           {{}}};
+  for (Index row = 0; row < table.rows; ++row) {
+    examples.rows.front().push_back(row);
   }
+  CloningOptions cloning;
+  cloning.steps = options.evaluation.multi_task_steps;
+  cloning.batch = cloning_batch;
+  cloning.learning_rate = {.kind = LearningRateKind::cosine, .base = options.data.learning_rate};
+  cloning.seed = seed_for(options, Purpose::multi_task, 2);
+  Progress progress("multi-task cloning", cloning.steps);
+  clone(network, options.threads, normalizer, examples, cloning, as_rows(conditioned, conditioned.size()),
+        [&](const BehaviorCloner& cloner, double loss) {
+          progress.update(cloner.step_count(), concatenate("loss ", loss));
+        });
+
+  const auto embeddings = model.embed(prompts);
+  const auto embedding_rows = as_rows(embeddings, model.condition_size());
+  Buffer<float> policies(static_cast<Index>(prompts.size()) * dataset.parameter_count);
+  for (Index i = 0; i < embedding_rows.rows; ++i) {
+    fold_embedding(network.layout.hidden.front(), conditioned.span(), embedding_rows.row_span(i),
+                   as_rows(policies, dataset.parameter_count).row(i));
+  }
+  return policies;
 }
 
 }  // namespace maa::examples::study

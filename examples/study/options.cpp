@@ -19,11 +19,6 @@ std::vector<std::string> joined(const Lists&... lists) {
   return result;
 }
 
-Json with(Json base, const Json& more) {
-  base.update(more);
-  return base;
-}
-
 }  // namespace
 
 std::vector<std::string> Tasks::trained() const {
@@ -58,23 +53,25 @@ void Tasks::hold_out(const std::vector<std::string>& names) {
 }
 
 void shrink(Options& options) {
-  options.noisy_episodes = 6;
-  options.prompt_episodes = 4;
-  options.dagger_steps = {60};
-  options.dagger_episodes = 2;
-  options.runs = 2;
-  options.zoo_steps = 120;
-  options.snapshots = 6;
-  options.batch = 64;
-  options.autoencoder_steps = options.embedder_steps = options.denoiser_steps = options.behavior_steps = 10;
-  options.prompts.per_task = 3;
-  options.scenes = 2;
-  options.clone_steps = 20;
-  options.clone_steps_zoo = 10;
-  options.multi_task_steps = 20;
-  options.clip_width = 120;
-  options.clip_height = 90;
-  options.clip_stride = 8;
+  auto& data = options.data;
+  data.noisy_episodes = 6;
+  data.prompt_episodes = 4;
+  data.dagger_steps = {60};
+  data.dagger_episodes = 2;
+  data.runs = 2;
+  data.zoo_steps = 120;
+  data.snapshots = 6;
+  data.batch = 64;
+  options.training.embedder_steps = options.training.behavior_steps = 10;
+  auto& evaluation = options.evaluation;
+  evaluation.prompts = 3;
+  evaluation.scenes = 2;
+  evaluation.clone_steps = 20;
+  evaluation.clone_steps_zoo = 10;
+  evaluation.multi_task_steps = 20;
+  options.clips.width = 120;
+  options.clips.height = 90;
+  options.clips.stride = 8;
 }
 
 void check_tasks(const Tasks& tasks, Simulator& simulator) {
@@ -91,63 +88,34 @@ int all_threads() {
   return static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
 }
 
-const char* condition_name(ConditionParts parts) {
-  return parts == ConditionParts::h ? "h" : parts == ConditionParts::v ? "v" : "both";
+std::string command_line(const std::string& program, int argc, const char* const* argv) {
+  std::string line = program;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const bool plain = argument.find_first_of(" '\"\\$*?") == std::string::npos && !argument.empty();
+    line += plain ? concatenate(" ", argument) : concatenate(" '", argument, "'");
+  }
+  return line;
 }
 
-Json describe_data(const Options& o) {
-  return {{"version", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)},
-          {"seed", o.seed},
-          {"smoke", o.smoke},
-          {"seen", o.tasks.seen},
-          {"extra", o.tasks.extra},
-          {"validation", o.tasks.validation},
-          {"noisy_episodes", o.noisy_episodes},
-          {"prompt_episodes", o.prompt_episodes},
-          {"dagger_steps", o.dagger_steps},
-          {"dagger_episodes", o.dagger_episodes},
-          {"recorded_steps", o.recorded_steps},
-          {"placement_per_run", o.placement_per_run},
-          {"runs", o.runs},
-          {"run_share", o.run_share},
-          {"shared_start", o.shared_start},
-          {"zoo_steps", o.zoo_steps},
-          {"snapshots", o.snapshots},
-          {"batch", o.batch},
-          {"learning_rate", o.learning_rate}};
+Json to_json(const Fields& fields) {
+  Json json = Json::object();
+  for (const auto& field : fields) {
+    json[field.name] = field.text;
+  }
+  return json;
 }
 
-Json describe_training(const Options& o) {
-  return with(
-      describe_data(o),
-      {{"generator_steps", {o.autoencoder_steps, o.embedder_steps, o.denoiser_steps, o.behavior_steps}},
-       {"demonstrations", o.demonstrations},
-       {"condition", condition_name(o.condition)},
-       {"reflections", !o.symmetry.mirrored_observation.empty()},
-       {"translations", !o.symmetry.positions.empty()},
-       {"huber_width", o.huber_width},
-       {"restoring_pairs", o.restoring_pairs},
-       {"epoch_share", o.epoch_share},
-       {"without", o.without}});
-}
-
-Json describe_evaluation(const Options& o) {
-  return with(describe_training(o), {{"unseen", o.tasks.unseen},
-                                     {"prompts_per_task", o.prompts.per_task},
-                                     {"prompt_noise", o.prompts.noise},
-                                     {"prompt_seed", o.prompts.seed},
-                                     {"scenes_per_policy", o.scenes},
-                                     {"scene_seed", o.scene_seed},
-                                     {"selection", o.selection},
-                                     {"clone_steps", o.clone_steps},
-                                     {"clone_steps_zoo", o.clone_steps_zoo},
-                                     {"clone_batch", o.clone_batch},
-                                     {"multi_task_steps", o.multi_task_steps}});
-}
-
-Json describe_clips(const Options& o) {
-  return with(describe_evaluation(o),
-              {{"render", o.render}, {"clip", {o.clip_width, o.clip_height, o.clip_stride, o.clip_steps}}});
+Json depends_on(const Options& options, std::string_view part) {
+  auto fields = fields_of(options);
+  const auto last = std::ranges::find_if(fields.rbegin(), fields.rend(), [&](const Field& field) {
+    return field.name.starts_with(concatenate(part, "."));
+  });
+  require(last != fields.rend(), "study: there are no options of \"", part, "\"");
+  fields.erase(last.base(), fields.end());
+  fields.push_back(
+      {"version", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)});
+  return to_json(fields);
 }
 
 std::uint64_t seed_for(const Options& options, Purpose purpose, Index a, Index b, Index c) {

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <maa/core/options.hpp>
 #include <maa/data/prompt_features.hpp>
 
 #include "environment.hpp"
@@ -30,26 +31,11 @@ struct Tasks {
   void hold_out(const std::vector<std::string>& names);
 };
 
-// How the demonstrations that policies are generated from differ from what was trained on.
-struct PromptOptions {
-  Index per_task = 16;  // policies per task and method
-  // Standard deviations of the demonstrator's action noise, in turn.
-  std::vector<double> noise = {0.0, 0.1, 0.2, 0.3};
-  std::uint64_t seed = 0;  // added to the study's
-};
-
-struct Options {
-  std::filesystem::path out;
-  std::uint64_t seed = 0;
-  bool resume = false;
-  bool smoke = false;
-  int threads = 2;
-
-  Tasks tasks;
-  Symmetry symmetry;  // that training reflects and translates by
-  // Data, per trained task: expert episodes with execution noise, some of them with bursts of a random
-  // action; expert episodes with less noise; then rounds of episodes driven by clones and labelled by the
-  // expert. Validation tasks have the first two.
+// Data, per trained task: expert episodes with execution noise, some of them with bursts of a random action;
+// expert episodes with less noise; then rounds of episodes driven by clones and labelled by the expert.
+// Validation tasks have the first two. The zoo: runs per task, each on its own random share of the episodes;
+// snapshots are spread over the second half of training.
+struct DataOptions {
   Index noisy_episodes = 40;
   Index prompt_episodes = 20;
   std::vector<Index> dagger_steps = {600, 300, 300};  // of cloning before each round
@@ -57,8 +43,6 @@ struct Options {
   Index recorded_steps = 200;  // the longest episode that is kept
   // The paper's setting: each run has one placement, which all of its episodes share.
   bool placement_per_run = false;
-  // Zoo: runs per task, each on its own random share of the episodes;
-  // snapshots are spread over the second half of training.
   Index runs = 4;
   double run_share = 0.6;
   bool shared_start = true;  // otherwise each run has an initialisation of its own
@@ -66,34 +50,142 @@ struct Options {
   Index snapshots = 30;
   Index batch = 128;
   double learning_rate = 1e-3;
-  // Generator: steps of its four stages of training. By default nothing learns from the zoo's weights
-  // themselves, only their mean and deviations count.
-  Index autoencoder_steps = 0;
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("noisy_episodes", at_least(1), self.noisy_episodes);
+    visit("prompt_episodes", at_least(1), self.prompt_episodes);
+    visit("dagger_steps", at_least(1), self.dagger_steps);
+    visit("dagger_episodes", at_least(1), self.dagger_episodes);
+    visit("recorded_steps", at_least(1), self.recorded_steps);
+    visit("placement_per_run", self.placement_per_run);
+    visit("runs", at_least(1), self.runs);
+    visit("run_share", share(), self.run_share);
+    visit("shared_start", self.shared_start);
+    visit("zoo_steps", at_least(1), self.zoo_steps);
+    visit("snapshots", at_least(1), self.snapshots);
+    visit("batch", at_least(1), self.batch);
+    visit("learning_rate", positive(), self.learning_rate);
+  }
+};
+
+// The generator's training, as far as it is not the library's default; recipe.hpp makes the library's options
+// of it.
+struct TrainingOptions {
   Index embedder_steps = 300;
-  Index denoiser_steps = 0;
   Index behavior_steps = 800;
   std::vector<Index> demonstrations = {1};  // per prompt in the last stage, one of these in each step
   ConditionParts condition = ConditionParts::both;
-  bool restoring_pairs = false;      // heads are fitted to metaworld_restoring_pairs() too
+  bool reflections = true;           // of demonstrations, by the simulator's symmetry
+  bool translations = true;          // the same
+  bool corrective = false;           // heads are fitted to the simulator's corrective augmentation too
   double huber_width = 0;            // of the last stage's loss; 0: squared error
-  double epoch_share = 1;            // how much of the paper's epochs its presets train, in (0, 1]
-  std::vector<std::string> without;  // ingredients that were taken away, for the record
-  bool unconditioned_rival = false;  // trains a generator that never sees a prompt, too
-  // Evaluation.
-  PromptOptions prompts;
-  Index scenes = 5;  // fresh random placements of each prompt
+  double epoch_share = 1;            // how much of the paper's epochs its presets train
+  std::vector<std::string> without;  // ingredients that were taken away
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("embedder_steps", at_least(0), self.embedder_steps);
+    visit("behavior_steps", at_least(0), self.behavior_steps);
+    visit("demonstrations", at_least(1), self.demonstrations);
+    visit("condition", self.condition);
+    visit("reflections", self.reflections);
+    visit("translations", self.translations);
+    visit("corrective", self.corrective);
+    visit("huber_width", not_negative(), self.huber_width);
+    visit("epoch_share", between(1e-6, 1), self.epoch_share);
+    visit("without", self.without);
+  }
+};
+
+struct EvaluationOptions {
+  Index prompts = 16;  // of each task, and so policies per task and method
+  // Standard deviations of the demonstrator's action noise, in turn.
+  std::vector<double> prompt_noise = {0.0, 0.1, 0.2, 0.3};
+  std::uint64_t prompt_seed = 0;  // another one means other prompts
+  Index scenes = 5;               // fresh random placements of each prompt
   std::uint64_t scene_seed = 0;
-  std::vector<std::string> methods;  // those to measure; all if empty
-  bool selection = true;             // also selects the best policies, in scenes of their own
-  Index clone_steps = 500;           // on the prompt, from a random start
-  Index clone_steps_zoo = 100;       // from the zoo's mean
+  bool selection = true;        // also selects the best policies, in scenes of their own
+  Index clone_steps = 500;      // on the prompt, from a random start
+  Index clone_steps_zoo = 100;  // from the zoo's mean
   Index clone_batch = 32;
   Index multi_task_steps = 4000;
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("prompts", at_least(1), self.prompts);
+    visit("prompt_noise", not_negative(), self.prompt_noise);
+    visit("prompt_seed", self.prompt_seed);
+    visit("scenes", at_least(1), self.scenes);
+    visit("scene_seed", self.scene_seed);
+    visit("selection", self.selection);
+    visit("clone_steps", at_least(1), self.clone_steps);
+    visit("clone_steps_zoo", at_least(1), self.clone_steps_zoo);
+    visit("clone_batch", at_least(1), self.clone_batch);
+    visit("multi_task_steps", at_least(1), self.multi_task_steps);
+  }
+};
+
+// Which methods are measured; what one comes to does not depend on the others.
+struct MethodOptions {
+  std::vector<std::string> only;  // all if empty
+  bool baseline = false;          // trains the baseline that takes a training of its own: one network
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("only", self.only);
+    visit("baseline", self.baseline);
+  }
+};
+
+struct ClipOptions {
   bool render = true;
-  Index clip_width = 240;
-  Index clip_height = 180;
-  Index clip_stride = 3;  // steps per frame
-  Index clip_steps = 200;
+  Index width = 240;
+  Index height = 180;
+  Index stride = 3;   // steps per frame
+  Index steps = 200;  // at most
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("render", self.render);
+    visit("width", at_least(1), self.width);
+    visit("height", at_least(1), self.height);
+    visit("stride", at_least(1), self.stride);
+    visit("steps", at_least(1), self.steps);
+  }
+};
+
+struct Options {
+  // These change no result.
+  std::filesystem::path out;
+  std::string command;  // that was typed, for the record
+  bool resume = false;
+  int threads = 2;
+
+  std::uint64_t seed = 0;
+  bool smoke = false;
+  Tasks tasks;
+  DataOptions data;
+  TrainingOptions training;
+  EvaluationOptions evaluation;
+  MethodOptions methods;
+  ClipOptions clips;
+
+  // In the order in which stages depend on them.
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("seed", self.seed);
+    visit("smoke", self.smoke);
+    visit("tasks.seen", self.tasks.seen);
+    visit("tasks.extra", self.tasks.extra);
+    visit("tasks.validation", self.tasks.validation);
+    visit("data", self.data);
+    visit("training", self.training);
+    visit("tasks.unseen", self.tasks.unseen);
+    visit("evaluation", self.evaluation);
+    visit("methods", self.methods);
+    visit("clips", self.clips);
+  }
 };
 
 // All but the tasks tiny: shows that everything works.
@@ -104,15 +196,15 @@ void check_tasks(const Tasks& tasks, Simulator& simulator);
 
 // As many threads as this machine runs at once.
 int all_threads();
+// The program's arguments as a command for a shell.
+std::string command_line(const std::string& program, int argc, const char* const* argv);
 
-// "h", "v" or "both".
-const char* condition_name(ConditionParts parts);
-
-// What each stage depends on; a finished stage is used again as long as this is the same.
-nlohmann::ordered_json describe_data(const Options& options);
-nlohmann::ordered_json describe_training(const Options& options);
-nlohmann::ordered_json describe_evaluation(const Options& options);
-nlohmann::ordered_json describe_clips(const Options& options);
+// What a stage that ends with this part of the options ("data", "training", "evaluation", "methods" or
+// "clips") depends on: the version and all fields up to the last one of that part. A finished stage is used
+// again as long as this is the same.
+nlohmann::ordered_json depends_on(const Options& options, std::string_view part);
+// Fields by name.
+nlohmann::ordered_json to_json(const Fields& fields);
 
 // What random numbers are for; each purpose has its own.
 enum class Purpose : std::uint64_t {

@@ -3,11 +3,11 @@
 #include <cstdio>
 
 #include <maa/io/npz.hpp>
-#include <maa/io/policy_file.hpp>
 #include <nlohmann/json.hpp>
 
 #include "data.hpp"
 #include "episodes.hpp"
+#include "interface.hpp"
 #include "parallel.hpp"
 
 namespace maa::examples::study {
@@ -57,14 +57,14 @@ template <class Act>
 Clip film(const Options& options, Environment& environment, const Placement& placement, const Act& act) {
   Clip clip;
   const auto shoot = [&] {
-    const auto image = environment.render(options.clip_width, options.clip_height);
+    const auto image = environment.render(options.clips.width, options.clips.height);
     clip.pixels.insert(clip.pixels.end(), image.pixels.begin(), image.pixels.end());
     ++clip.frames;
   };
   Index step = 0;
   const auto success =
       run_episode(environment, placement, [&](std::span<const float> observation, std::span<float> action) {
-        if (step++ % options.clip_stride == 0 && step <= options.clip_steps) {
+        if (step++ % options.clips.stride == 0 && step <= options.clips.steps) {
           shoot();
         }
         act(observation, action);
@@ -76,22 +76,21 @@ Clip film(const Options& options, Environment& environment, const Placement& pla
 
 }  // namespace
 
-void write_policies(const Options& options, const Buffer<float>& generated) {
+void write_policies(const Options& options, const PolicyType& type, const Buffer<float>& generated) {
   const auto tasks = options.tasks.reported();
   std::filesystem::remove_all(options.out / "policies");
   std::filesystem::create_directories(options.out / "policies");
-  for (Index i = 0; i < generated.size() / policy_size; ++i) {
-    const MetaWorldPolicy policy(
-        generated.span().subspan(static_cast<std::size_t>(i * policy_size), policy_size));
-    save_policy(policy_path(options, tasks[static_cast<std::size_t>(i / options.prompts.per_task)],
-                            i % options.prompts.per_task),
-                policy);
+  const auto policies = as_rows(generated, type.parameter_count());
+  const Index prompts = options.evaluation.prompts;
+  for (Index i = 0; i < policies.rows; ++i) {
+    type.save(policy_path(options, tasks[static_cast<std::size_t>(i / prompts)], i % prompts),
+              policies.row_span(i));
   }
 }
 
 void write_prompts(const Options& options, const std::vector<Trajectory>& prompts) {
   std::filesystem::create_directories(options.out / "prompts");
-  for (std::size_t i = 0; i < prompts.size(); i += static_cast<std::size_t>(options.prompts.per_task)) {
+  for (std::size_t i = 0; i < prompts.size(); i += static_cast<std::size_t>(options.evaluation.prompts)) {
     save_trajectory(options.out / "prompts" / (prompts[i].task + ".npz"), prompts[i]);
   }
 }
@@ -125,14 +124,15 @@ void write_map(const Options& options, const Dataset& dataset, const Model& mode
   weights.insert(weights.end(), generated.begin(), generated.end());
   shown.insert(shown.end(), prompts.begin(), prompts.end());
   for (Index i = 0; i < static_cast<Index>(prompts.size()); ++i) {
-    const auto task = i / options.prompts.per_task;
+    const auto task = i / options.evaluation.prompts;
     latent_task.push_back(task);
     latent_kind.push_back(1);
     embedding_task.push_back(task);
     embedding_split.push_back(task < seen ? 1 : 2);
   }
   NpzWriter writer;
-  const MatrixView<const float> policies(weights.data(), static_cast<Index>(latent_task.size()), policy_size);
+  const MatrixView<const float> policies(weights.data(), static_cast<Index>(latent_task.size()),
+                                         dataset.parameter_count);
   add_points(writer, "latent", "kind", model.latents(policies), latent_task, latent_kind);
   add_points(writer, "embedding", "split", model.embed(shown), embedding_task, embedding_split);
   writer.write(options.out / "map.npz");
@@ -142,7 +142,7 @@ void write_map(const Options& options, const Dataset& dataset, const Model& mode
 bool write_clips(const Options& options, Simulator& simulator) {
   const auto tasks = options.tasks.reported();
   std::filesystem::remove_all(options.out / "clips");
-  if (!options.render) {
+  if (!options.clips.render) {
     std::fprintf(stderr, "  Clips are left out, as asked.\n");
     return false;
   }
@@ -150,7 +150,7 @@ bool write_clips(const Options& options, Simulator& simulator) {
     const auto environment = simulator.make_environment(tasks.front());
     std::vector<float> observation(static_cast<std::size_t>(environment->observation_size()));
     environment->reset(environment->draw_placement(0), observation);
-    environment->render(options.clip_width, options.clip_height);
+    environment->render(options.clips.width, options.clips.height);
   } catch (const Error& error) {
     std::fprintf(stderr, "  Clips are left out: %s\n", error.what());
     return false;
@@ -158,13 +158,13 @@ bool write_clips(const Options& options, Simulator& simulator) {
   std::filesystem::create_directories(options.out / "clips");
   run_parallel("clips", options.threads, static_cast<Index>(tasks.size()), [&](Index i) {
     const auto& task = tasks[static_cast<std::size_t>(i)];
-    const auto policy = load_policy<MetaWorldPolicy>(policy_path(options, task, 0));
+    const auto policy = simulator.interface().policy.load(policy_path(options, task, 0));
     const auto environment = simulator.make_environment(task);
     const auto placement = scene_placement(options, simulator, *environment, Purpose::scenes, 0, 0);
     const auto expert = film(options, *environment, placement, expert_of(*environment));
     const auto generated = film(options, *environment, placement,
                                 [&](std::span<const float> observation, std::span<float> action) {
-                                  policy.act(observation, action);
+                                  policy->act(observation, action);
                                 });
     const auto prompt = first_prompt(options, simulator, task);
     Index step = 0;
@@ -175,8 +175,8 @@ bool write_clips(const Options& options, Simulator& simulator) {
         });
     NpzWriter writer;
     const auto add = [&](const std::string& who, const Clip& clip) {
-      const std::vector<std::size_t> shape{clip.frames, static_cast<std::size_t>(options.clip_height),
-                                           static_cast<std::size_t>(options.clip_width), 3};
+      const std::vector<std::size_t> shape{clip.frames, static_cast<std::size_t>(options.clips.height),
+                                           static_cast<std::size_t>(options.clips.width), 3};
       writer.add("frames_" + who, as_xtensor(std::span<const std::uint8_t>(clip.pixels), shape));
       writer.add("success_" + who, as_xtensor(std::span<const std::int64_t>(&clip.success, 1), {1}));
     };

@@ -8,7 +8,7 @@
 namespace maa::examples::study {
 
 // policies/<task>_<prompt>.safetensors
-void write_policies(const Options& options, const Buffer<float>& generated);
+void write_policies(const Options& options, const PolicyType& type, const Buffer<float>& generated);
 
 // prompts/<task>.npz: the first prompt of each task, something to try examples/generate on.
 void write_prompts(const Options& options, const std::vector<Trajectory>& prompts);

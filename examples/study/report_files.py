@@ -68,6 +68,8 @@ class Results:
              self.protocol.get("success"))
         self.simulator = self.protocol.get("simulator")
         need(isinstance(self.simulator, str) and self.simulator, path, "protocol.simulator", "a name", self.simulator)
+        self.command = data.get("command", "")
+        need(isinstance(self.command, str), path, "command", "text", self.command)
         self.wall_seconds = data["wall_seconds"]
         for stage, seconds in self.wall_seconds.items():
             need(is_number(seconds) and seconds >= 0, path, f"wall_seconds.{stage}", "seconds", seconds)

@@ -17,7 +17,7 @@ Json row(const std::string& task, const std::string& split, const std::string& m
           {"split", split},
           {"method", method},
           {"prompts", policies},
-          {"scenes", options.scenes},
+          {"scenes", options.evaluation.scenes},
           {"qualified", rate},
           {"ci95", {std::min(interval.low, rate), std::min(1.0, std::max(interval.high, rate))}}};
 }
@@ -108,7 +108,7 @@ void print_table(const Options& options, const Json& rows) {
   std::printf(
       "\nShare of policies that succeed in all of %td fresh scenes, one policy per prompt, no selection [95 "
       "%%]\n",
-      options.scenes);
+      options.evaluation.scenes);
   std::printf("   %-38s %-20s %-20s\n", "method", "seen tasks", "unseen tasks");
   char letter = 'a';  // stands for the method in the table by task
   for (const auto& method : methods) {

@@ -54,6 +54,9 @@ class TrainingLog {
            const double* validation = nullptr);
   void write(const std::filesystem::path& path) const;
 
+  // The library's options that training was called with.
+  Fields recipe;
+
  private:
   std::string lines_;
 };

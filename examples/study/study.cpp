@@ -10,6 +10,7 @@
 
 #include "interrupt.hpp"
 #include "outputs.hpp"
+#include "recipe.hpp"
 #include "results.hpp"
 
 namespace maa::examples::study {
@@ -55,7 +56,15 @@ Study::Study(const Options& options, Simulator& simulator, const ModelFactory& m
     : options_(options),
       simulator_(simulator),
       models_(models),
-      stages_(options.out, {{"simulator", simulator.name()}, {"versions", simulator.versions()}}) {}
+      stages_(options.out, {{"simulator", simulator.name()}, {"versions", simulator.versions()}}) {
+  check_fields(options, "study");
+  const auto& wanted = simulator.interface().policy;
+  const auto& found = models.policy();
+  require(&found == &wanted, "study: expected models of ", simulator.name(), "'s policies, ",
+          wanted.observation_size(), " observations to ", wanted.action_size(), " actions with ",
+          wanted.parameter_count(), " weights, found ", found.observation_size(), " to ", found.action_size(),
+          " with ", found.parameter_count());
+}
 
 Dataset& Study::data() {
   return dataset_ ? *dataset_ : dataset_.emplace(Dataset::load(stages_.file("zoo.safetensors")));
@@ -75,14 +84,14 @@ Model& Study::model(bool conditioned) {
 
 void Study::collect() {
   const auto episodes_path = stages_.file("episodes.safetensors");
-  stages_.run("collect", describe_data(options_), [&] {
+  stages_.run("collect", depends_on(options_, "data"), [&] {
     dataset_ = study::collect(options_, simulator_, options_.out / "episodes");
     dataset_->save(episodes_path);
   });
-  stages_.run("zoo", describe_data(options_), [&] {
+  stages_.run("zoo", depends_on(options_, "data"), [&] {
     TrainingLog log;
     auto& dataset = dataset_ ? *dataset_ : dataset_.emplace(Dataset::load(episodes_path));
-    add_zoo(options_, dataset, log);
+    add_zoo(options_, simulator_.interface().policy, dataset, log);
     dataset.save(stages_.file("zoo.safetensors"));
     log.write(stages_.file("zoo.jsonl"));
   });
@@ -90,7 +99,7 @@ void Study::collect() {
 
 void Study::fit(bool conditioned) {
   const std::string name = conditioned ? "fit" : "fit_unconditioned";
-  stages_.run(name, describe_training(options_), [&] {
+  stages_.run(name, depends_on(options_, "training"), [&] {
     const auto checkpoint = stages_.file(name + ".checkpoint");
     const auto log_path = stages_.file(name + ".jsonl");
     TrainingLog log;
@@ -99,19 +108,20 @@ void Study::fit(bool conditioned) {
     }
     auto& model = conditioned ? generator_ : unconditioned_;
     try {
-      model = models_.fit(options_, data(), conditioned, checkpoint, log);
+      model = models_.fit({options_, simulator_.interface(), data(), conditioned, checkpoint}, log);
     } catch (const Interrupted&) {
       log.write(log_path);
       throw;
     }
     model->save(generator_path(conditioned));
+    write_file_atomically(stages_.file(name + ".recipe.json"), to_json(log.recipe).dump());
     log.write(log_path);
   });
 }
 
 void Study::train() {
   fit(true);
-  if (options_.unconditioned_rival) {
+  if (options_.methods.baseline) {
     fit(false);
   }
   write_file_atomically(options_.out / "training.jsonl",
@@ -119,10 +129,10 @@ void Study::train() {
 }
 
 void Study::require_collected(const std::string& command) {
-  stages_.require_finished("zoo", describe_data(options_), command);
+  stages_.require_finished("zoo", depends_on(options_, "data"), command);
 }
 void Study::require_trained(const std::string& command) {
-  stages_.require_finished("fit", describe_training(options_), command);
+  stages_.require_finished("fit", depends_on(options_, "training"), command);
 }
 
 // The outcome of a method, from its file if it was measured before in the same way.
@@ -149,38 +159,41 @@ Measured Study::measure(const Method& method, const Json& depends_on) {
 }
 
 void Study::evaluate() {
-  auto depends_on = describe_evaluation(options_);
-  depends_on["generator"] = fingerprint(generator_path(true));
+  // A method's outcome is used again as long as this is the same.
+  auto measured_by = depends_on(options_, "evaluation");
+  measured_by["generator"] = fingerprint(generator_path(true));
   const auto rows_path = stages_.file("rows.json");
   std::filesystem::create_directories(stages_.file("outcomes"));
-  auto with_methods = depends_on;
-  with_methods["methods"] = options_.methods;
+  auto with_methods = depends_on(options_, "methods");
+  with_methods["generator"] = measured_by["generator"];
   stages_.run("evaluate", with_methods, [&] {
     const auto test = test_prompts(options_, simulator_);
-    const auto* unconditioned = options_.unconditioned_rival ? &model(false) : nullptr;
-    const auto methods = make_methods(options_, data(), model(true), unconditioned, test);
+    const auto* unconditioned = options_.methods.baseline ? &model(false) : nullptr;
+    const auto& interface = simulator_.interface();
+    const auto methods =
+        make_methods(options_, symmetry_of(options_, interface), data(), model(true), unconditioned, test);
     std::vector<std::string> names;
     std::ranges::transform(methods, std::back_inserter(names), &Method::name);
-    for (const auto& wanted : options_.methods) {
+    for (const auto& wanted : options_.methods.only) {
       require(std::ranges::find(names, wanted) != names.end(), "evaluate: there is no method \"", wanted,
               "\"; the nearest are ", nearest_names(wanted, names));
     }
     const auto generated = methods.front().weights();
-    write_policies(options_, generated);
+    write_policies(options_, interface.policy, generated);
     write_prompts(options_, test.prompts);
     write_map(options_, data(), model(true), test.prompts, generated);
     std::vector<Measured> measured;
     for (const auto& method : methods) {
-      if (options_.methods.empty() ||
-          std::ranges::find(options_.methods, method.name) != options_.methods.end()) {
-        measured.push_back(measure(method, depends_on));
+      if (options_.methods.only.empty() ||
+          std::ranges::find(options_.methods.only, method.name) != options_.methods.only.end()) {
+        measured.push_back(measure(method, measured_by));
       }
     }
     write_file_atomically(rows_path, result_rows(options_, measured).dump());
   });
-  stages_.run("render", describe_clips(options_), [&] { write_clips(options_, simulator_); });
+  stages_.run("render", depends_on(options_, "clips"), [&] { write_clips(options_, simulator_); });
   const auto rows = Json::parse(read_text(rows_path));
-  write_file_atomically(options_.out / "results.json", results(rows).dump(1) + '\n');
+  write_results(rows);
   print_table(options_, rows);
   std::printf("\nSeconds:");
   for (const auto& [stage, seconds] : stages_.seconds()) {
@@ -193,7 +206,7 @@ void Study::study_noise(const std::vector<double>& levels) {
   Json rows = Json::array();
   for (const double level : levels) {
     auto options = options_;
-    options.prompts.noise = {level};
+    options.evaluation.prompt_noise = {level};
     const auto test = test_prompts(options, simulator_);
     for (const Index share : {Index{1}, demonstrations_per_prompt}) {
       const auto& shown = share == 1 ? test.prompts : test.demonstrations;
@@ -215,46 +228,52 @@ void Study::study_noise(const std::vector<double>& levels) {
   }
   const Json table{
       {"title", "Noise in the prompt"},
-      {"note", concatenate("Share of generated policies that succeed in all of ", options_.scenes,
+      {"note", concatenate("Share of generated policies that succeed in all of ", options_.evaluation.scenes,
                            " scenes, by the deviation of the action noise in their prompts; ",
-                           options_.prompts.per_task, " prompts a task, 95 % intervals.")},
+                           options_.evaluation.prompts, " prompts a task, 95 % intervals.")},
       {"columns", {"noise", "demonstrations", "seen tasks", "unseen tasks"}},
       {"rows", rows}};
   write_file_atomically(options_.out / "noise.json", table.dump(1) + '\n');
 }
 
-Json Study::results(const Json& rows) const {
+void Study::write_results(const Json& rows) const {
   const auto environment = simulator_.make_environment(options_.tasks.seen.front());
-  Json protocol{
+  const auto& evaluation = options_.evaluation;
+  const Json protocol{
       {"simulator", simulator_.name()},
-      {"prompts_per_task", options_.prompts.per_task},
+      {"prompts_per_task", evaluation.prompts},
       {"prompts", "demonstrations of a scripted expert with action noise, on placements never trained on"},
-      {"prompt_noise", options_.prompts.noise},
-      {"scenes_per_policy", options_.scenes},
+      {"prompt_noise", evaluation.prompt_noise},
+      {"scenes_per_policy", evaluation.scenes},
       {"scenes", "fresh random placements per prompt, the same for every method"},
       {"episode_steps", environment->max_episode_steps()},
       {"success", "any step, joint over all scenes"},
-      {"selection", "none: one policy per prompt (top5 and top10: by other scenes than those reported)"}};
-  protocol["options"] = describe_clips(options_);
+      {"selection", "none: one policy per prompt (top5 and top10: by other scenes than those reported)"},
+      {"options", depends_on(options_, "clips")},
+      // What fit was called with.
+      {"training", Json::parse(read_text(stages_.file("fit.recipe.json")))}};
   Json versions{{"maa", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)}};
   for (const auto& [name, version] : simulator_.versions()) {
     versions[name] = version;
   }
   versions["compiler"] = compiler();
-  return {{"protocol", protocol},
-          {"seeds",
-           {{"seed", options_.seed},
-            {"prompt_seed", options_.prompts.seed},
-            {"scene_seed", options_.scene_seed}}},
-          {"versions", versions},
-          {"wall_seconds", stages_.seconds()},
-          {"tasks",
-           {{"seen", options_.tasks.seen},
-            {"unseen", options_.tasks.unseen},
-            {"extra", options_.tasks.extra},
-            {"validation", options_.tasks.validation},
-            {"mirror_images", options_.tasks.mirror_images(simulator_)}}},
-          {"rows", rows}};
+  const auto& tasks = options_.tasks;
+  const Json results{{"command", options_.command},
+                     {"protocol", protocol},
+                     {"seeds",
+                      {{"seed", options_.seed},
+                       {"prompt_seed", evaluation.prompt_seed},
+                       {"scene_seed", evaluation.scene_seed}}},
+                     {"versions", versions},
+                     {"wall_seconds", stages_.seconds()},
+                     {"tasks",
+                      {{"seen", tasks.seen},
+                       {"unseen", tasks.unseen},
+                       {"extra", tasks.extra},
+                       {"validation", tasks.validation},
+                       {"mirror_images", tasks.mirror_images(simulator_)}}},
+                     {"rows", rows}};
+  write_file_atomically(options_.out / "results.json", results.dump(1) + '\n');
 }
 
 }  // namespace maa::examples::study

@@ -1,6 +1,6 @@
 // A study: scripted experts -> episodes -> a zoo of policies -> a generator -> generated policies, measured
-// beside their rivals. All results are files in Options::out; a stage that was finished with the same options
-// is not run again, and an interrupted one goes on where it stopped.
+// beside their baselines. All results are files in Options::out; a stage that was finished with the same
+// options is not run again, and an interrupted one goes on where it stopped.
 #pragma once
 
 #include <optional>
@@ -17,7 +17,8 @@ namespace maa::examples::study {
 class Study {
  public:
   // All must outlive the study.
-  Study(const Options& options, Simulator& simulator, const ModelFactory& models = fixed_models);
+  // Error if the models are not of the simulator's policy type.
+  Study(const Options& options, Simulator& simulator, const ModelFactory& models);
 
   // A run of several stages into one folder: begins anew unless asked to resume or the last was interrupted.
   void begin() { stages_.begin(options_.resume); }
@@ -39,7 +40,7 @@ class Study {
   std::filesystem::path generator_path(bool conditioned) const;
   void fit(bool conditioned);
   Measured measure(const Method& method, const nlohmann::ordered_json& depends_on);
-  nlohmann::ordered_json results(const nlohmann::ordered_json& rows) const;
+  void write_results(const nlohmann::ordered_json& rows) const;
 
   const Options& options_;
   Simulator& simulator_;

@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Prints a markdown table over several runs of one study with different seeds: each method's share of policies that
-succeed in all their scenes, as the mean over the runs and the lowest and highest run."""
+succeed in all their scenes, as the mean over the runs and the lowest and highest run. With --csv, puts the rows of one
+run into a table of many runs instead, in place of those that it has of that run."""
 import argparse
+import csv
+import io
 import json
 import os
 import pathlib
 import sys
 
 sys.dont_write_bytecode = True
-from report_files import ReportError, Results, need
+from report_files import SPLITS, ReportError, Results, need
 
 WITHOUT = "unseen_without_mirror_images"
 TITLES = {"seen": "seen tasks", "unseen": "unseen tasks", WITHOUT: "unseen, without mirror images"}
@@ -60,12 +63,44 @@ def task_tables(runs):
         yield ""
 
 
+def replace_file(path, text):
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
 def write_json(path, runs, methods):
     data = {"simulator": runs[0].simulator, "tasks": runs[0].tasks, "mirror_images": runs[0].mirror_images,
             "runs": [{"seeds": run.seeds, "versions": run.versions} for run in runs], "qualified": methods}
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    replace_file(path, json.dumps(data, indent=1) + "\n")
+
+
+FIGURES = ("qualified", "low", "high", "mean_success", "top5", "top10", "steps_to_success")
+COLUMNS = ("run", "command", "split", "method", "policies", "scenes", *FIGURES)
+
+
+def csv_rows(run, name, command):
+    """A row for each method and split: means over tasks, with the 95 % interval of `qualified`."""
+    for method in run.methods:
+        for split in SPLITS:
+            found = run.row("mean", split, method)
+            if found:
+                figures = {**found, "low": found["ci95"][0], "high": found["ci95"][1],
+                           "steps_to_success": run.figure("mean", split, method, "steps_to_success")}
+                yield {"run": name, "command": command, "split": split, "method": method, "policies": found["prompts"],
+                       "scenes": found["scenes"],
+                       **{key: "" if figures.get(key) is None else f"{figures[key]:.4g}" for key in FIGURES}}
+
+
+def write_csv(path, run, name, command):
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    need(not rows or tuple(rows[0]) == COLUMNS, path, "columns", ",".join(COLUMNS), ",".join(rows[0] if rows else ()))
+    rows = [row for row in rows if row["run"] != name] + list(csv_rows(run, name, command))
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    replace_file(path, lines.getvalue())
 
 
 def main(arguments):
@@ -74,13 +109,23 @@ def main(arguments):
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE",
                         help="also write means, lowest and highest values there")
     parser.add_argument("--tasks", action="store_true", help="also print tables of every task, means over the runs")
+    parser.add_argument("--csv", type=pathlib.Path, metavar="FILE", help="the table of many runs; takes one RESULTS_JSON")
+    parser.add_argument("--run", metavar="NAME", help="the run's name there (default: the file's)")
+    parser.add_argument("--command", help="the command that made the run (default: the one recorded in RESULTS_JSON)")
     arguments = parser.parse_args(arguments)
+    if arguments.csv and len(arguments.results) != 1:
+        parser.error("--csv takes one RESULTS_JSON")
     try:
         runs = [Results(path) for path in arguments.results]
         for path, run in zip(arguments.results, runs):
             for name in ("simulator", "tasks"):
                 need(getattr(run, name) == getattr(runs[0], name), path, name, f"those of {arguments.results[0]}",
                      getattr(run, name))
+        if arguments.csv:
+            path, command = arguments.results[0], arguments.command or runs[0].command
+            need(command, path, "command", "the command that made the run, here or with --command", "none")
+            write_csv(arguments.csv, runs[0], arguments.run or path.stem, command)
+            return 0
         methods = summary(runs)
         if arguments.json:
             write_json(arguments.json, runs, methods)

@@ -8,6 +8,7 @@
 #include <maa/core/rng.hpp>
 
 #include "experts.hpp"
+#include "metaworld_interface.hpp"
 #include "model.hpp"
 #include "render.hpp"
 #include "tasks.hpp"
@@ -71,8 +72,9 @@ class TabletopEnvironment final : public Environment {
   }
 
   const std::string& task() const override { return name_; }
+  Index observation_size() const override { return metaworld_observation_size; }
+  Index action_size() const override { return metaworld_action_size; }
   Index max_episode_steps() const override { return episode_steps; }
-  Symmetry symmetry() const override { return metaworld_symmetry(true); }
 
   Placement draw_placement(std::uint64_t seed) override {
     // One stream per task: the same seed gives unrelated scenes of different tasks.
@@ -232,6 +234,7 @@ class TabletopEnvironment final : public Environment {
 class Tabletop final : public Simulator {
  public:
   std::string name() const override { return "tabletop"; }
+  const Interface& interface() const override { return metaworld_interface(true); }
   const std::vector<std::string>& task_names() const override { return tabletop::task_names(); }
   std::unique_ptr<Environment> make_environment(const std::string& task) override {
     return tabletop::make_environment(task);

@@ -2,12 +2,16 @@
 
 #include <iostream>
 
+// 17 observations, 6 actions, two hidden layers of 256 with ReLU; tanh squashes the actions.
+using Layer = maa::Hidden<256, maa::Activation::relu>;
+using Policy = maa::MlpPolicy<maa::MlpNetwork<17, 6, maa::HiddenLayers<Layer, Layer>>>;
+
 int main() {
   auto dataset = maa::Dataset::load("dataset.safetensors");  // policies, and trajectories of what they do
-  auto options = maa::FitOptions::fixed();
-  options.checkpoint = "training.safetensors";  // a rerun goes on from here, to the same bits
-  maa::Generator<maa::MetaWorldPolicy> generator;
-  const bool finished = generator.fit(dataset, options, [](const maa::TrainProgress& progress) {
+  maa::BehaviorRecipe recipe;
+  recipe.checkpoint = "training.safetensors";  // a rerun goes on from here, to the same bits
+  maa::Generator<Policy> generator;
+  const bool finished = generator.fit(dataset, recipe, [](const maa::TrainProgress& progress) {
     std::cout << progress.stage << ' ' << progress.step << '/' << progress.steps << ' ' << progress.loss
               << '\n';
     return true;  // false stops

@@ -7,8 +7,8 @@
 
 #include <maa/backend/cpu.hpp>
 #include <maa/compiled/cpu_instances.hpp>
+#include <maa/generator/behavior_training.hpp>
 #include <maa/generator/file.hpp>
-#include <maa/generator/fitting.hpp>
 #include <maa/generator/generation.hpp>
 #include <maa/io/policy_file.hpp>
 #include <maa/models/policy.hpp>
@@ -17,7 +17,7 @@ MAA_NAMESPACE_BEGIN
 
 // A movable value. Const members may be called from several threads at once. A member that throws, and a fit
 // that is stopped, leave the generator as it was.
-template <class PolicyT, class Config = FixedConfig, class Backend = cpu::Backend>
+template <class PolicyT, class Config = DefaultConfig, class Backend = cpu::Backend>
 class Generator {
  public:
   using Policy = PolicyT;
@@ -44,18 +44,27 @@ class Generator {
   }
   void save(const std::filesystem::path& path) const { detail::save_generator(path, trained_state()); }
 
-  // Trains autoencoder, embedder and denoiser in order, then all of them on behaviour (options.behavior).
-  // Returns false if the callback stopped it.
-  bool fit(const Dataset& dataset, const FitOptions& options = FitOptions::fixed(),
-           const TrainCallback& callback = {}) {
-    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, options, callback);
-    if (!fitting.run()) {
+  // Trains a generator by a recipe: BehaviorRecipe, the default, or one whose header is included beside this
+  // one (generator/paper_training.hpp). Returns false if the callback stopped it. Error for data that does
+  // not suit the policy type or the recipe, for options out of range, and if a loss is not finite.
+  template <class Recipe = BehaviorRecipe>
+  bool fit(const Dataset& dataset, const Recipe& recipe = Recipe(), const TrainCallback& callback = {}) {
+    check_fields(recipe, "fit");
+    require(recipe.checkpoint_every > 0, "fit: expected a positive checkpoint_every, found ",
+            recipe.checkpoint_every);
+    auto fields = fields_of(recipe, "recipe.");
+    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_scaling(),
+                                                      fields, callback);
+    if (!train_stages(fitting, recipe)) {
       return false;
     }
-    auto state = std::make_unique<State>(fitting.take_state());
+    fitting.run().finish();
+    auto state = std::make_unique<State>(std::move(fitting.state()));
     state->provenance = {{"policies", concatenate(dataset.policy_count())},
-                         {"trajectories", concatenate(dataset.trajectories.size())},
-                         {"seed", concatenate(options.seed)}};
+                         {"trajectories", concatenate(dataset.trajectories.size())}};
+    for (auto& [name, text] : fields) {
+      state->provenance[std::move(name)] = std::move(text);
+    }
     for (std::size_t i = 0; i < dataset.tasks.size(); ++i) {
       state->provenance["task." + concatenate(i)] = dataset.tasks[i];
     }
@@ -84,22 +93,35 @@ class Generator {
   // or options.demonstrations_per_prompt in a row.
   std::vector<Policy> generate_each(std::span<const Trajectory> demonstrations,
                                     const GenerateOptions& options = {}) const {
+    check_fields(options, "generate");
+    if (options.sampling) {
+      check_fields(*options.sampling, "generate", "sampling.");
+    }
     const Index share = options.demonstrations_per_prompt;
     const auto total = static_cast<Index>(demonstrations.size());
-    require(share > 0 && total % share == 0, "generate: expected demonstrations in groups of ", share,
-            ", found ", total);
-    const auto session = session_of_trained();
+    require(total % share == 0, "generate: expected demonstrations in groups of ", share, ", found ", total);
+    const auto& state = trained_state();
+    const auto session = backend_.session();
     auto& workspace = session.workspace();
-    const auto each = embed_in(demonstrations, workspace);
-    const auto conditions = workspace.template matrix<Real>(total / share, Model::condition_size);
-    mean_of_groups(backend_, each, conditions);
-    return from_conditions(conditions, demonstrations, options, workspace);
+    const auto prompts = embed_in(demonstrations, total / share, workspace);
+    const Index count = prompts.rows * options.count;
+    const auto condition = workspace.template matrix<Real>(count, Model::condition_size);
+    for (Index i = 0; i < options.count; ++i) {  // the i-th policies of all prompts
+      copy_matrix(
+          backend_, prompts,
+          MatrixView<Real>(condition.row(i), prompts.rows, condition.cols, options.count * condition.stride));
+    }
+    const auto w = bind<Model>(parameters_.span());
+    Generation generation(packed_[static_cast<std::size_t>(options.precision)], state, w, workspace);
+    return to_policies(generation.generate(condition,
+                                           generation.support(demonstrations, count, options.count), options,
+                                           sample_streams(Rng(options.seed), 0, count)));
   }
 
   // The conditions of prompts, [prompts, condition_size].
   Buffer<float> embed(std::span<const Trajectory> prompts) const {
     const auto session = session_of_trained();
-    return downloaded_buffer(embed_in(prompts, session.workspace()));
+    return downloaded_buffer(embed_in(prompts, static_cast<Index>(prompts.size()), session.workspace()));
   }
 
   // How unlike the prompts of training each prompt is: the distance of its condition to the nearest of
@@ -116,14 +138,14 @@ class Generator {
     return result;
   }
 
-  // Refits the mean heads of policies to demonstrations in closed form, as those of generated ones are
+  // Refits the ridge heads of policies to demonstrations in closed form, as those of generated ones are
   // (ridge_head.hpp): each policy to an equal share of the demonstrations, in order. Only for configurations
-  // with that correction.
-  std::vector<Policy> adapt(std::span<const Policy> policies,
-                            std::span<const Trajectory> demonstrations) const requires(Model::has_head) {
+  // with a ridge head.
+  std::vector<Policy> fit_heads(std::span<const Policy> policies,
+                                std::span<const Trajectory> demonstrations) const requires(Model::has_head) {
     const auto& state = trained_state();
     require(!policies.empty() && !demonstrations.empty() && demonstrations.size() % policies.size() == 0,
-            "adapt: expected the same number of demonstrations for each of ", policies.size(),
+            "fit_heads: expected the same number of demonstrations for each of ", policies.size(),
             " policies, found ", demonstrations.size());
     for (const auto& demonstration : demonstrations) {
       state.prompt_encoder.require_usable(demonstration, false);
@@ -139,7 +161,7 @@ class Generator {
     const auto w = bind<Model>(parameters_.span());
     Generation generation(backend_, state, w, workspace);
     return to_policies(generation.fit_heads(uploaded(backend_, MatrixView<const float>(weights), workspace),
-                                            generation.pairs(demonstrations, count, 1), w.head));
+                                            generation.support(demonstrations, count, 1), w.head));
   }
 
   // The latents of policies as the denoiser sees them, [policies, latent_numbers].
@@ -175,51 +197,22 @@ class Generator {
     return backend_.session();
   }
 
-  // The conditions of prompts where ops can read them, in `workspace`.
-  MatrixView<Real> embed_in(std::span<const Trajectory> prompts, WorkspaceOf<Backend>& workspace) const {
+  // The conditions of `count` prompts, each an equal share of the demonstrations in order, where ops can read
+  // them.
+  MatrixView<Real> embed_in(std::span<const Trajectory> demonstrations, Index count,
+                            WorkspaceOf<Backend>& workspace) const {
     const auto& state = trained_state();
-    constexpr Index segments = Config::prompt.segments;
-    const auto count = static_cast<Index>(prompts.size());
+    const detail::PromptPath<Network, Config> path(state);
     Workspace host;
-    const auto h_in = host.matrix<float>(count * segments, Model::EmbedderModel::Phi::in);
-    const auto v_in = host.matrix<float>(count * segments, Model::EmbedderModel::Psi::in);
-    for (Index i = 0; i < count; ++i) {
-      const auto& prompt = prompts[static_cast<std::size_t>(i)];
-      state.prompt_encoder.require_usable(prompt, Config::condition != ConditionParts::h);
-      state.prompt_encoder.write_trajectory(prompt, h_in.row_range(i * segments, segments));
-      state.prompt_encoder.write_success(prompt, v_in.row_range(i * segments, segments));
+    const auto features = path.allocate_features(static_cast<Index>(demonstrations.size()), host);
+    for (std::size_t i = 0; i < demonstrations.size(); ++i) {
+      state.prompt_encoder.require_usable(demonstrations[i], Config::condition != ConditionParts::h);
+      path.write_features(demonstrations[i], static_cast<Index>(i), features);
     }
-    const auto on_backend = [&](MatrixView<const float> rows) {
-      return MatrixView<const Real>(uploaded(backend_, rows, workspace));
-    };
     const auto w = bind<Model>(parameters_.span()).embedder;
-    const auto h = Model::EmbedderModel::Phi::forward(backend_, w.phi, on_backend(h_in), workspace);
-    const auto v = Model::EmbedderModel::Psi::forward(backend_, w.psi, on_backend(v_in), workspace);
-    const auto conditions = workspace.template matrix<Real>(count, Model::condition_size);
-    state.condition_from(backend_, h.output(), v.output(), conditions);
-    return conditions;
-  }
-
-  // conditions [prompts, condition_size]; each prompt is an equal share of the demonstrations, in order.
-  std::vector<Policy> from_conditions(MatrixView<const Real> prompts,
-                                      std::span<const Trajectory> demonstrations,
-                                      const GenerateOptions& options, WorkspaceOf<Backend>& workspace) const {
-    const auto& state = trained_state();
-    require(options.count > 0, "generate: expected a positive count, found ", options.count);
-    const Index count = prompts.rows * options.count;
-    const auto condition = workspace.template matrix<Real>(count, Model::condition_size);
-    for (Index i = 0; i < options.count; ++i) {  // the i-th policies of all prompts
-      copy_matrix(
-          backend_, prompts,
-          MatrixView<Real>(condition.row(i), prompts.rows, condition.cols, options.count * condition.stride));
-    }
-    const auto w = bind<Model>(parameters_.span());
-    Generation generation(packed_[static_cast<std::size_t>(options.precision)], state, w, workspace);
-    return to_policies(generation.generate(
-        condition, generation.pairs(demonstrations, count, options.count),
-        options.guidance.empty() ? state.guidance : options.guidance, detail::ChoiceMargin(options),
-        options.trust_known, options.guidance.empty(), sample_streams(Rng(options.seed), 0, count),
-        options.sampling.value_or(state.sampling), options.correct_head, options.progress));
+    return path
+        .forward(backend_, w, detail::uploaded_features(backend_, features, workspace), count, workspace)
+        .condition;
   }
 
   Buffer<float> downloaded_buffer(MatrixView<const Real> values) const {
@@ -256,8 +249,8 @@ class Generator {
 
   Backend backend_;
   std::unique_ptr<const State> state_;
-  Constants parameters_;           // of the state, where ops can read them
-  std::vector<Backend> packed_;    // by precision
+  Constants parameters_;         // of the state, where ops can read them
+  std::vector<Backend> packed_;  // by precision
 };
 
 MAA_NAMESPACE_END

@@ -6,4 +6,3 @@
 #include <maa/interop/xtensor.hpp>
 #include <maa/io/npz.hpp>
 #include <maa/testing/grad_check.hpp>
-#include <maa/train/behavior_cloning.hpp>

@@ -6,8 +6,10 @@
 
 #include <maa/cuda.hpp>
 #include <maa/generator.hpp>
+#include <maa/generator/paper_training.hpp>
 
 #include "../random_dataset.hpp"
+#include "../short_recipe.hpp"
 #include "../small_config.hpp"
 
 #include <chrono>
@@ -83,18 +85,14 @@ using Network = MlpNetwork<4, 2, HiddenLayers<Hidden<10, Activation::elu>, Hidde
 using Policy = MlpPolicy<Network>;
 using Config = test::SmallConfig;
 
-// All four stages of training, then policies in every precision.
+// Training by both recipes, then policies in every precision.
 void train_generator(const cuda::Backend& backend) {
-  auto options = FitOptions::fixed();
-  for (auto* train : {&options.autoencoder.train, &options.embedder.train, &options.denoiser.train,
-                      &options.behavior.train}) {
-    train->steps = 8;
-    train->batch = 6;
-  }
+  auto options = test::shortened(BehaviorRecipe(), 8, 6);
   options.behavior.queries = 8;
   options.behavior.demonstrations = {1, 2};
   const auto data = test::random_dataset<Policy::Network>(8);
   Generator<Policy, Config, cuda::Backend> generator{backend};
+  generator.fit(data, test::shortened(PaperRecipe::paper(8, 8), 8, 6));
   generator.fit(data, options);
   for (const auto precision : {Precision::fp32, Precision::bf16}) {
     for (int repeat = 0; repeat < 3; ++repeat) {

@@ -1,19 +1,45 @@
-"""Checks the README's snippets: its C++ blocks are the given source files word for word, in order; its first Python
-block is written to a file, to be run. Usage: check.py README SNIPPET_OUT SOURCE..."""
+"""Checks a page of documentation: its C++ blocks are the given source files word for word, in order, and its relative
+links lead to files and headings that exist. With --python its first Python block is written to a file, to be run.
+Usage: check.py [--python OUT] PAGE SOURCE..."""
 import pathlib
 import re
 import sys
 
-readme = pathlib.Path(sys.argv[1]).read_text()
-blocks = re.findall(r"```(\w+)\n(.*?)```", readme, re.S)
+arguments = sys.argv[1:]
+snippet = None
+if arguments[0] == "--python":
+    snippet, arguments = pathlib.Path(arguments[1]), arguments[2:]
+page, sources = pathlib.Path(arguments[0]), [pathlib.Path(path) for path in arguments[1:]]
+
+
+def text_of(path):
+    """Without code blocks, in which a # begins no heading."""
+    return re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+
+
+def anchors(path):
+    headings = re.findall(r"^#+ (.*)$", text_of(path), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+blocks = re.findall(r"```(\w+)\n(.*?)```", page.read_text(), re.S)
 programs = [text for language, text in blocks if language == "cpp"]
-sources = [pathlib.Path(path) for path in sys.argv[3:]]
 if len(programs) != len(sources):
-    sys.exit(f"{sys.argv[1]}: expected {len(sources)} cpp blocks, found {len(programs)}")
+    sys.exit(f"{page}: expected {len(sources)} cpp blocks, found {len(programs)}")
 for program, source in zip(programs, sources):
     if program != source.read_text():
-        sys.exit(f"{sys.argv[1]}: expected a cpp block equal to {source}, found another text")
-snippets = [text for language, text in blocks if language == "python"]
-if not snippets:
-    sys.exit(f"{sys.argv[1]}: expected a python block, found none")
-pathlib.Path(sys.argv[2]).write_text(snippets[0])
+        sys.exit(f"{page}: expected a cpp block equal to {source}, found another text")
+if snippet:
+    snippets = [text for language, text in blocks if language == "python"]
+    if not snippets:
+        sys.exit(f"{page}: expected a python block, found none")
+    snippet.write_text(snippets[0])
+for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+    name, _, anchor = link.partition("#")
+    target = page.parent / name if name else page
+    if "://" in link:
+        continue
+    if not target.exists():
+        sys.exit(f"{page}: expected links to what exists, found {link}")
+    if anchor and anchor not in anchors(target):
+        sys.exit(f"{page}: expected a heading for {link} in {target}, found {sorted(anchors(target))}")

@@ -23,14 +23,13 @@ int main() {
       dataset.add_trajectory(std::move(trajectory));
     }
   }
-  auto options = FitOptions::fixed();
-  for (auto* train : {&options.autoencoder.train, &options.embedder.train, &options.denoiser.train,
-                      &options.behavior.train}) {
+  BehaviorRecipe recipe;
+  for (auto* train : {&recipe.embedder.train, &recipe.behavior.train}) {
     train->steps = 2;
     train->batch = 4;
   }
   Generator<Policy> generator;
-  generator.fit(dataset, options);
+  generator.fit(dataset, recipe);
   generator.save("generator.safetensors");
   save_trajectory("demonstration.npz", dataset.trajectories[0]);
   save_policy("policy.safetensors", generator.generate(dataset.trajectories[0])[0]);

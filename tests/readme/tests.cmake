@@ -1,4 +1,4 @@
-# The README's snippets are compiled and run as they stand there.
+# The snippets of the documentation are compiled and run as they stand there, and its links lead somewhere.
 add_executable(readme_files readme/make_files.cpp)
 target_link_libraries(readme_files PRIVATE maa::compiled maa_warnings)
 
@@ -8,11 +8,20 @@ add_test(NAME readme.files COMMAND readme_files WORKING_DIRECTORY ${folder})
 set_tests_properties(readme.files PROPERTIES FIXTURES_SETUP readme_files)
 
 find_package(Python3 COMPONENTS Interpreter)
-add_test(NAME readme.text COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/readme/check.py
-  ${PROJECT_SOURCE_DIR}/README.md ${folder}/snippet.py
-  ${PROJECT_SOURCE_DIR}/examples/ten_lines/main.cpp ${PROJECT_SOURCE_DIR}/examples/ten_lines/train.cpp
-  ${PROJECT_SOURCE_DIR}/examples/ten_lines/cuda.cpp)
+set(check_page ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/readme/check.py)
+set(programs ${PROJECT_SOURCE_DIR}/examples/ten_lines)
+add_test(NAME readme.text COMMAND ${check_page} --python ${folder}/snippet.py
+  README.md ${programs}/main.cpp ${programs}/train.cpp WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(readme.text PROPERTIES FIXTURES_SETUP readme_snippet)
+file(GLOB pages RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/*.md)
+foreach(page IN LISTS pages ITEMS HACKING.md)
+  cmake_path(GET page STEM name)
+  set(sources)
+  if(name STREQUAL "cuda")
+    set(sources ${programs}/cuda.cpp)
+  endif()
+  add_test(NAME docs.${name} COMMAND ${check_page} ${page} ${sources} WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+endforeach()
 if(TARGET ten_lines)
   add_test(NAME readme.ten_lines COMMAND ten_lines WORKING_DIRECTORY ${folder})
   set_tests_properties(readme.ten_lines PROPERTIES FIXTURES_REQUIRED readme_files)

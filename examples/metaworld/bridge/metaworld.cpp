@@ -6,6 +6,7 @@
 
 #include <maa/core/error.hpp>
 
+#include "metaworld_interface.hpp"
 #include "remote_environment.hpp"
 
 namespace maa::examples {
@@ -33,7 +34,7 @@ std::unique_ptr<Simulator> make_metaworld(const MetaWorldOptions& options) {
   std::vector<std::string> command = {find_worker(options.worker).string(), options.venv.string()};
   if (!options.aim_with_tool_centre) command.emplace_back("--hand");
   if (options.plain) command.emplace_back("--plain");
-  return make_remote_simulator(start_command(std::move(command)), options.workers);
+  return make_remote_simulator(start_command(std::move(command)), metaworld_interface(), options.workers);
 }
 
 }  // namespace maa::examples

@@ -12,6 +12,8 @@
 #include <maa/core/error.hpp>
 #include <maa/core/nearest_names.hpp>
 
+#include "metaworld_interface.hpp"
+
 namespace maa::examples::metaworld {
 namespace {
 
@@ -53,8 +55,9 @@ class PythonEnvironment final : public Environment {
         observation_array_(task_.attr("observation")) {}
 
   const std::string& task() const override { return name_; }
+  Index observation_size() const override { return metaworld_observation_size; }
+  Index action_size() const override { return metaworld_action_size; }
   Index max_episode_steps() const override { return episode_steps; }
-  Symmetry symmetry() const override { return metaworld_symmetry(false); }
 
   Placement draw_placement(std::uint64_t seed) override {
     return translated("draw_placement", [&] { return draw_placement_(seed).cast<Placement>(); });
@@ -196,6 +199,7 @@ class PythonSimulator final : public Simulator {
   ~PythonSimulator() override { glue_.release(); }  // numpy cannot be ended and started again
 
   std::string name() const override { return "MetaWorld"; }
+  const Interface& interface() const override { return metaworld_interface(); }
   const std::vector<std::string>& task_names() const override { return tasks_; }
   std::map<std::string, std::string> versions() const override { return versions_; }
 

@@ -43,11 +43,13 @@ using OutSpan = std::span<Real<B, T>>;
 // ops to read. Scalar: a loss or a norm, on its way to the host. Copies of a backend share what it stands
 // for.
 template <class B, class T>
-concept Memory = std::copyable<B> &&
+concept Memory = std::copyable<B> && std::default_initializable<typename B::template Array<T>> &&
+    std::default_initializable<typename B::template Constants<T>> &&
     requires(const B& b, typename B::template Array<T>& array, const typename B::template Array<T>& read_only,
              std::span<const T> host, typename B::Workspace& workspace) {
   typename B::Scalar;
   { b.template make_array<T>(Index()) } -> std::same_as<typename B::template Array<T>>;  // zeros
+  { array.data() } -> std::same_as<Real<B, T>*>;
   { array.span() } -> std::same_as<OutSpan<B, T>>;
   { read_only.span() } -> std::same_as<InSpan<B, T>>;
   { read_only.size() } -> std::same_as<Index>;

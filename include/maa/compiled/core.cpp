@@ -5,6 +5,7 @@
 #define MAA_BODIES 1
 #include <maa/core/describe.hpp>
 #include <maa/core/nearest_names.hpp>
+#include <maa/core/options.hpp>
 #include <maa/core/parallel.hpp>
 #include <maa/kernels/bf16.hpp>
 #include <maa/kernels/norm_table.hpp>

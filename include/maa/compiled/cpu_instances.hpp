@@ -4,8 +4,8 @@
 
 #include <maa/backend/cpu.hpp>
 #include <maa/diffusion/sampler.hpp>
+#include <maa/generator/training_run.hpp>
 #include <maa/nn/conv_block.hpp>
-#include <maa/train/trainer.hpp>
 
 #ifdef MAA_COMPILED
 MAA_NAMESPACE_BEGIN
@@ -14,6 +14,7 @@ MAA_INSTANTIATE(residual_block_forward<cpu::Backend, float>);
 MAA_INSTANTIATE(residual_block_backward<cpu::Backend, float>);
 MAA_INSTANTIATE(draw_samples<cpu::Backend, float>);
 MAA_TEMPLATE class Trainer<float, cpu::Backend>;
+MAA_TEMPLATE class detail::TrainingRun<cpu::Backend>;
 
 MAA_NAMESPACE_END
 #endif

@@ -1,6 +1,7 @@
 // A part of the library maa::compiled: see MAA_BODIES in core/config.hpp. Files, trajectories and data sets.
 #include <maa/core/describe.hpp>
 #include <maa/core/nearest_names.hpp>
+#include <maa/core/options.hpp>
 
 #undef MAA_BODIES
 #define MAA_BODIES 1

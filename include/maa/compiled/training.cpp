@@ -1,6 +1,7 @@
 // A part of the library maa::compiled: see MAA_BODIES in core/config.hpp. Building blocks, sampler and
 // trainer.
 #include <maa/backend/cpu.hpp>
+#include <maa/core/options.hpp>
 #include <maa/io/parameters.hpp>
 
 #undef MAA_BODIES

@@ -7,6 +7,7 @@
 #include <vector>
 
 #if MAA_BODIES
+#include <maa/core/content_hash.hpp>
 #include <maa/core/nearest_names.hpp>
 #include <maa/core/rng.hpp>
 
@@ -75,6 +76,9 @@ struct Dataset {
   void save(const std::filesystem::path& path) const;
   static Dataset load(const std::filesystem::path& path);
 
+  // Changes when any policy, record, task name or trajectory does; provenance does not count.
+  std::uint64_t content_hash() const;
+
   // A trajectory whose run is negative belongs to none and is always on the training side.
   // Draws, per task, `validation_fraction` (0 to 1, rounded, at least one run if positive) of the (task, run)
   // pairs for validation; a task's last run always stays in training. The same seed gives the same split.
@@ -135,6 +139,30 @@ MAA_COLD MAA_INLINE void Dataset::add_policy(const PolicyRecord& record,
   }
   policies.push_back(record);
   std::copy(policy_weights.begin(), policy_weights.end(), weights.data() + count * parameter_count);
+}
+
+MAA_INLINE std::uint64_t Dataset::content_hash() const {
+  ContentHash hash;
+  for (const auto& task : tasks) {
+    hash.add(task);
+  }
+  hash.add(weight_matrix().span());
+  for (const auto& record : policies) {
+    for (const auto number : {std::int64_t{record.task}, record.run, record.step}) {
+      hash.add(static_cast<std::uint64_t>(number));
+    }
+  }
+  for (const auto& trajectory : trajectories) {
+    hash.add(trajectory.task);
+    hash.add(static_cast<std::uint64_t>(trajectory.run));
+    hash.add(static_cast<std::uint64_t>(trajectory.success_step.value_or(-1)));
+    hash.add(trajectory.observations().span());
+    hash.add(trajectory.actions().span());
+    if (trajectory.has_target_actions()) {
+      hash.add(trajectory.target_actions().span());
+    }
+  }
+  return hash.value();
 }
 
 MAA_COLD MAA_INLINE void Dataset::add_trajectory(Trajectory trajectory) {

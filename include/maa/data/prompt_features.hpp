@@ -1,6 +1,7 @@
 // From trajectories to the embedder's inputs.
 #pragma once
 
+#include <maa/core/options.hpp>
 #include <maa/data/normalizer.hpp>
 #include <maa/data/trajectory.hpp>
 
@@ -10,15 +11,24 @@ MAA_NAMESPACE_BEGIN
 
 // Which embeddings condition the denoiser (Fig. 8 of the paper: either alone works nearly as well).
 enum class ConditionParts { h, v, both };
+constexpr std::array<std::string_view, 3> names_of(ConditionParts) {
+  return {"h", "v", "both"};
+}
 
 // success: one window, the first `steps` of the trajectory and the states that follow success. segments: the
 // trajectory is cut in `segments` equal parts (tasks without a success signal); each gives its first `steps`
 // and its last states, and the embeddings of all parts together are the condition.
 enum class PromptKind { success, segments };
+constexpr std::array<std::string_view, 2> names_of(PromptKind) {
+  return {"success", "segments"};
+}
 
 // Which steps of a window count. first: its first `steps` (the paper). whole: as many, in sequences spread
 // evenly from its first step to its last, so that a deed that takes longer is in the prompt too.
 enum class PromptSteps { first, whole };
+constexpr std::array<std::string_view, 2> names_of(PromptSteps) {
+  return {"first", "whole"};
+}
 
 // The numbers of eq. 6 and 7: `steps` = n pairs, cut in sequences of `sequence` steps of which the first
 // state and all actions count; `success_states` = m states.
@@ -29,6 +39,16 @@ struct PromptShape {
   Index steps = 60;
   Index sequence = 3;
   Index success_states = 3;
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("kind", self.kind);
+    visit("from", self.from);
+    visit("segments", at_least(1), self.segments);
+    visit("steps", at_least(1), self.steps);
+    visit("sequence", at_least(1), self.sequence);
+    visit("success_states", at_least(1), self.success_states);
+  }
 
   // Observation-action pairs of one prompt.
   constexpr Index pairs() const { return segments * steps; }

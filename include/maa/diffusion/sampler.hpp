@@ -15,12 +15,23 @@ MAA_NAMESPACE_BEGIN
 // ddim: Song et al., ICLR 2021; ddpm: ancestral sampling with the posterior's variance, Ho et al., NeurIPS
 // 2020.
 enum class SamplerKind { ddim, ddpm };
+constexpr std::array<std::string_view, 2> names_of(SamplerKind) {
+  return {"ddim", "ddpm"};
+}
 
 struct SamplingOptions {
   SamplerKind sampler = SamplerKind::ddim;
   Index steps = 10;
   TimestepSpacing spacing = TimestepSpacing::leading;
   double eta = 0;  // ddim only, in [0, 1]: share of ddpm's noise
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("sampler", self.sampler);
+    visit("steps", between(1, 10'000), self.steps);
+    visit("spacing", self.spacing);
+    visit("eta", share(), self.eta);
+  }
 };
 
 // Writes the network's prediction [B, D] for noisy samples x [B, D] at timesteps [B].

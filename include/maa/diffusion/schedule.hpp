@@ -5,6 +5,7 @@
 // (Ho et al., NeurIPS 2020). Samples are rows of a matrix [batch, features]; every row has its own timestep.
 #pragma once
 
+#include <maa/core/options.hpp>
 #include <maa/core/workspace.hpp>
 
 #include <algorithm>
@@ -17,29 +18,33 @@
 
 MAA_NAMESPACE_BEGIN
 
-// linear: beta from beta_start to beta_end. squared_cosine: alpha_bar follows cos^2 ((t/T + .008) / 1.008 *
-// pi/2), each beta at most .999 (Nichol and Dhariwal, ICML 2021; "squaredcos_cap_v2" elsewhere); both betas
-// are then unused.
-enum class BetaSchedule { linear, squared_cosine };
-
 // v = sqrt(alpha_bar) epsilon - sqrt(1 - alpha_bar) x0 (Salimans and Ho, ICLR 2022).
 enum class PredictionType { epsilon, sample, v_prediction };
+constexpr std::array<std::string_view, 3> names_of(PredictionType) {
+  return {"epsilon", "sample", "v_prediction"};
+}
 
 // Which timesteps n inference steps visit, out of T:
-// leading: 0, k, 2k .. with k = floor(T/n), plus steps_offset; trailing: T - 1 downwards by T/n;
+// leading: 0, k, 2k .. with k = floor(T/n); trailing: T - 1 downwards by T/n;
 // linspace: n values evenly from T - 1 to 0 (one step: T - 1).
 enum class TimestepSpacing { leading, trailing, linspace };
+constexpr std::array<std::string_view, 3> names_of(TimestepSpacing) {
+  return {"leading", "trailing", "linspace"};
+}
 
+// alpha_bar follows cos^2((t/T + .008) / 1.008 * pi/2), each beta at most .999 (Nichol and Dhariwal, ICML
+// 2021; "squaredcos_cap_v2" elsewhere).
 struct DiffusionOptions {
-  Index steps = 100;
-  BetaSchedule beta_schedule = BetaSchedule::squared_cosine;
-  double beta_start = 1e-4;
-  double beta_end = 0.02;
+  Index steps = 100;  // T
   PredictionType prediction_type = PredictionType::epsilon;
-  bool clip_sample = true;  // samplers clip the estimate of x0 to [-clip_range, clip_range]
-  double clip_range = 1;
-  bool set_alpha_to_one = true;  // alpha_bar after the last step is 1; else alpha_bar of timestep 0
-  Index steps_offset = 0;        // added to timesteps of leading spacing
+  double clip_range = 1;  // samplers clip the estimate of x0 to [-clip_range, clip_range]; 0: not at all
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("steps", between(1, 10'000), self.steps);
+    visit("prediction_type", self.prediction_type);
+    visit("clip_range", not_negative(), self.clip_range);
+  }
 };
 
 // The linear maps from a noisy sample x and the network's prediction p at one timestep:
@@ -57,22 +62,10 @@ struct PredictionMap {
 class DiffusionSchedule {
  public:
   explicit DiffusionSchedule(const DiffusionOptions& options = {}) : options_(options) {
-    const Index steps = options.steps;
-    require(steps >= 1 && steps <= max_steps, "diffusion schedule: expected from 1 to ", max_steps,
-            " steps, found ", steps);
-    require(options.clip_range > 0, "diffusion schedule: expected a positive clip_range, found ",
-            options.clip_range);
-    require(options.steps_offset >= 0 && options.steps_offset < steps,
-            "diffusion schedule: expected a steps_offset from 0 to ", steps - 1, ", found ",
-            options.steps_offset);
-    if (options.beta_schedule == BetaSchedule::linear) {
-      require(0 < options.beta_start && options.beta_start <= options.beta_end && options.beta_end < 1,
-              "diffusion schedule: expected 0 < beta_start <= beta_end < 1, found ", options.beta_start,
-              " and ", options.beta_end);
-    }
+    check_fields(options, "diffusion schedule");
     double product = 1;
-    alpha_bar_.reserve(static_cast<std::size_t>(steps));
-    for (Index t = 0; t < steps; ++t) {
+    alpha_bar_.reserve(static_cast<std::size_t>(options.steps));
+    for (Index t = 0; t < options.steps; ++t) {
       product *= 1 - beta_at(t);
       alpha_bar_.push_back(product);
     }
@@ -85,10 +78,7 @@ class DiffusionSchedule {
   double alpha_bar(Index t) const {
     require(t >= -1 && t < steps(), "diffusion schedule: expected a timestep from 0 to ", steps() - 1,
             " (or -1, finished), found ", t);
-    if (t < 0) {
-      return options_.set_alpha_to_one ? 1.0 : alpha_bar_.front();
-    }
-    return alpha_bar_[static_cast<std::size_t>(t)];
+    return t < 0 ? 1.0 : alpha_bar_[static_cast<std::size_t>(t)];
   }
 
   // The timesteps that `count` inference steps visit, falling; 1 <= count <= steps(), not necessarily a
@@ -100,16 +90,11 @@ class DiffusionSchedule {
     for (Index i = 0; i < count; ++i) {
       visited[static_cast<std::size_t>(i)] = timestep_at(i, count, spacing);
     }
-    require(visited.front() < steps(), "diffusion schedule: leading spacing with ", count,
-            " inference steps and steps_offset ", options_.steps_offset, " starts at timestep ",
-            visited.front(), ", expected at most ", steps() - 1);
     return visited;
   }
 
   // Where samplers and training clip estimates of x0: infinity if they do not.
-  double limit() const {
-    return options_.clip_sample ? options_.clip_range : std::numeric_limits<double>::infinity();
-  }
+  double limit() const { return options_.clip_range > 0 ? options_.clip_range : unlimited; }
 
   // noisy = sqrt(alpha_bar) x0 + sqrt(1 - alpha_bar) epsilon, all [B, D], timesteps [B]. noisy may be x0 or
   // epsilon.
@@ -190,7 +175,6 @@ class DiffusionSchedule {
   }
 
  private:
-  static constexpr Index max_steps = 1'000'000;
   static constexpr double unlimited = std::numeric_limits<double>::infinity();
 
   struct Scales {
@@ -201,10 +185,6 @@ class DiffusionSchedule {
   double beta_at(Index t) const {
     const auto count = static_cast<double>(options_.steps);
     const auto step = static_cast<double>(t);
-    if (options_.beta_schedule == BetaSchedule::linear) {
-      const double part = options_.steps == 1 ? 0 : step / (count - 1);
-      return options_.beta_start + part * (options_.beta_end - options_.beta_start);
-    }
     const auto squared_cosine = [](double u) {
       const double cosine = std::cos((u + 0.008) / 1.008 * std::numbers::pi / 2);
       return cosine * cosine;
@@ -228,7 +208,7 @@ class DiffusionSchedule {
       case TimestepSpacing::leading:
         break;
     }
-    return (count - 1 - i) * (steps() / count) + options_.steps_offset;
+    return (count - 1 - i) * (steps() / count);
   }
 
   Scales scales(Index t) const {

@@ -1,11 +1,11 @@
 // First stage: the parameter autoencoder on standardised policies (eq. 5).
 #pragma once
 
-#include <maa/generator/training_data.hpp>
+#include <maa/generator/paper_recipe.hpp>
+#include <maa/generator/zoo.hpp>
 #include <maa/train/batch_order.hpp>
 
 #include <limits>
-#include <numeric>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
@@ -23,39 +23,38 @@ class AutoencoderStage {
         data_(data),
         options_(options),
         order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch, options.train.seed),
-        policies_(backend, data.standardized.span()),
+        zoo_(backend, data),
         workspace_(backend.make_workspace()) {}
 
   const TrainOptions& options() const { return options_.train; }
 
   // || x - D(noisy E(noisy x)) ||^2 / parameters, averaged over the batch.
-  auto loss(const Backend& backend, std::span<const Real> weights, std::span<Real> gradients, Rng rng,
-            Index step) {
+  auto loss(std::span<const Real> weights, std::span<Real> gradients, Rng rng, Index step) {
     workspace_.reset();
     const auto w = bind<Part>(weights);
     const auto g = bind<Part>(gradients);
-    const auto x = gather(data_.split.train.policies, order_.batch(step));
+    const auto x = zoo_.gather(data_.split.train.policies, order_.batch(step), workspace_);
     const auto noisy = workspace_.template matrix<Real>(x.rows, x.cols);
     add_noise(x, options_.input_noise, rng, noisy);
-    const auto encoded = Part::encode(backend, w, MatrixView<const Real>(noisy), workspace_);
+    const auto encoded = Part::encode(backend_, w, MatrixView<const Real>(noisy), workspace_);
     const auto& latent = encoded.latent;
     const auto noisy_latent = like(latent);
     add_noise(latent.flat(), options_.latent_noise, rng, noisy_latent.flat());
     const auto decoded_from = options_.clamp_latent ? like(latent) : noisy_latent;
     if (options_.clamp_latent) {
-      clamp(backend, 1.0f, noisy_latent.flat(), decoded_from.flat());
+      clamp(backend_, 1.0f, noisy_latent.flat(), decoded_from.flat());
     }
-    const auto decoded = Part::decode(backend, w, SequenceView<const Real>(decoded_from), workspace_);
+    const auto decoded = Part::decode(backend_, w, SequenceView<const Real>(decoded_from), workspace_);
     const auto dparameters = workspace_.template matrix<Real>(x.rows, x.cols);
-    const auto loss = mse_loss(backend, decoded.parameters, x, dparameters);
+    const auto loss = mse_loss(backend_, decoded.parameters, x, dparameters);
     const auto dlatent = like(latent);
-    Part::decode_backward(backend, w, decoded, MatrixView<const Real>(dparameters), g, dlatent, workspace_);
+    Part::decode_backward(backend_, w, decoded, MatrixView<const Real>(dparameters), g, dlatent, workspace_);
     const Workspace::Scope scope(thread_scratch());
     const auto kept = thread_scratch().span<double>(latent.batch);
     std::ranges::fill(kept, share_kept(options_.latent_noise));
     const double limit = options_.clamp_latent ? 1.0 : std::numeric_limits<double>::infinity();
-    scale_rows_inside(backend, noisy_latent.per_sample(), limit, kept, dlatent.per_sample());
-    Part::encode_backward(backend, w, encoded, SequenceView<const Real>(dlatent), g, workspace_);
+    scale_rows_inside(backend_, noisy_latent.per_sample(), limit, kept, dlatent.per_sample());
+    Part::encode_backward(backend_, w, encoded, SequenceView<const Real>(dlatent), g, workspace_);
     return loss;
   }
 
@@ -67,7 +66,7 @@ class AutoencoderStage {
     }
     const auto w = bind<Part>(weights);
     double sum = 0;
-    for_batches(held_out, [&](MatrixView<const Real> x, Index) {
+    zoo_.for_batches(held_out, workspace_, [&](MatrixView<const Real> x, Index) {
       const auto encoded = Part::encode(backend_, w, x, workspace_);
       const auto decoded = Part::decode(backend_, w, SequenceView<const Real>(encoded.latent), workspace_);
       const auto error = mse_loss(backend_, decoded.parameters, x, MatrixView<Real>());
@@ -76,47 +75,9 @@ class AutoencoderStage {
     return sum / static_cast<double>(held_out.size());
   }
 
-  // The latents of the training policies: [policies, latent numbers], in the order of split.train.policies.
-  Buffer<float> encode_all(std::span<const Real> weights) {
-    const auto& train = data_.split.train.policies;
-    const auto w = bind<Part>(weights);
-    constexpr Index numbers = GeneratorModel<Network, Config>::latent_numbers;
-    Buffer<float> latents(static_cast<Index>(train.size()) * numbers);
-    for_batches(train, [&](MatrixView<const Real> x, Index first) {
-      const auto encoded = Part::encode(backend_, w, x, workspace_);
-      download(backend_, std::span<const Real>(encoded.latent.span()),
-               latents.span().subspan(static_cast<std::size_t>(first * numbers),
-                                      static_cast<std::size_t>(x.rows * numbers)));
-    });
-    return latents;
-  }
-
  private:
-  MatrixView<Real> gather(const std::vector<Index>& of, std::span<const Index> positions) {
-    const Workspace::Scope scope(thread_scratch());
-    const auto rows = thread_scratch().span<Index>(std::ssize(positions));
-    std::ranges::transform(positions, rows.begin(),
-                           [&](Index position) { return of[static_cast<std::size_t>(position)]; });
-    const auto x = workspace_.template matrix<Real>(std::ssize(rows), Part::parameter_size);
-    gather_rows(backend_,
-                MatrixView<const Real>(policies_.span().data(), data_.dataset.policy_count(), x.cols), rows,
-                x);
-    return x;
-  }
   SequenceView<Real> like(SequenceView<Real> view) {
     return workspace_.template sequence<Real>(view.batch, view.length, view.channels);
-  }
-  template <class Body>
-  void for_batches(const std::vector<Index>& policies, const Body& body) {
-    const auto session = backend_.session();
-    constexpr Index batch = 64;
-    for (Index first = 0; first < std::ssize(policies); first += batch) {
-      workspace_.reset();
-      const Workspace::Scope scope(thread_scratch());
-      const auto positions = thread_scratch().span<Index>(std::min(batch, std::ssize(policies) - first));
-      std::iota(positions.begin(), positions.end(), first);
-      body(MatrixView<const Real>(gather(policies, positions)), first);
-    }
   }
   // How much of the signal is left when noise is added.
   double share_kept(double amount) const { return options_.noise_form == NoiseForm::mix ? 1 - amount : 1.0; }
@@ -133,7 +94,7 @@ class AutoencoderStage {
   const Data& data_;
   AutoencoderOptions options_;
   BatchOrder order_;
-  typename Backend::template Constants<float> policies_;  // standardised, all of the dataset
+  Zoo<Network, Config, Backend> zoo_;
   WorkspaceOf<Backend> workspace_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <maa/generator/behavior_batch.hpp>
 #include <maa/generator/generation.hpp>
+#include <maa/generator/latent_path.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
@@ -20,22 +21,18 @@ class BehaviorStage {
   using Real = typename Backend::template Element<float>;
   static constexpr const char* name = "behavior";
 
-  BehaviorStage(const Backend& backend, const Data& data, const State& state, const BehaviorOptions& options)
+  BehaviorStage(const Backend& backend, const Data& data, State& state, const BehaviorOptions& options)
       : backend_(backend),
         data_(data),
         state_(state),
         options_(options),
-        schedule_(state.diffusion),
-        visited_(schedule_.timesteps(state.sampling.steps, state.sampling.spacing)),
+        path_(state),
+        schedule_(state.settings.diffusion),
+        visited_(schedule_.timesteps(state.settings.sampling.steps, state.settings.sampling.spacing)),
         layout_(Network::layout()),
         workspace_(backend.make_workspace()) {
-    require(!options.demonstrations.empty() &&
-                std::ranges::all_of(options.demonstrations, [](Index k) { return k > 0; }),
-            "fit: expected positive numbers of demonstrations per prompt");
-    require(options.huber_width >= 0, "fit: expected a width of the loss that is not negative, found ",
-            options.huber_width);
-    require(options.validation_prompts > 0, "fit: expected validation prompts, found ",
-            options.validation_prompts);
+    require(!options.demonstrations.empty(),
+            "fit: expected numbers of demonstrations per prompt, found none");
   }
 
   const TrainOptions& options() const { return options_.train; }
@@ -51,12 +48,12 @@ class BehaviorStage {
     const auto any_task = [&](Index, Rng& draw) -> const TaskTrajectories& {
       return tasks[static_cast<std::size_t>(draw.below(static_cast<Index>(tasks.size())))];
     };
-    const auto batch = uploaded_batch(options_, count, group, any_task, rng.fork(1));
+    const auto batch =
+        uploaded_batch(Batch(data_, state_, options_, count, group, any_task, rng.fork(1), host_));
     const auto w = bind<Part>(weights);
     const auto g = bind<Part>(gradients);
-    const auto embedded = Model::EmbedderModel::forward(backend_, w.embedder, batch.trajectory_features,
-                                                        batch.success_features, workspace_);
-    const auto condition = conditions(embedded, count);
+    const auto prompt = path_.forward(backend_, w.embedder, batch.features, count, workspace_);
+    const auto condition = prompt.condition;
     const Workspace::Scope scope(thread_scratch());
     const auto kept = thread_scratch().span<double>(count);
     auto drop = rng.fork(2);
@@ -88,19 +85,12 @@ class BehaviorStage {
     const auto loss = pass(w, g, batch, noisy, timesteps, condition, dcondition);
     scale_rows(backend_, kept, dcondition);
 
-    const auto deach = workspace_.template matrix<Real>(count * group, Model::condition_size);
-    mean_of_groups_backward(backend_, dcondition, deach);
-    const auto dh = workspace_.template matrix<Real>(embedded.h().rows, Config::embedding_size);
-    const auto dv = workspace_.template matrix<Real>(embedded.v().rows, Config::embedding_size);
-    state_.condition_backward(backend_, deach, dh, dv);
-    Model::EmbedderModel::backward(backend_, w.embedder, embedded, MatrixView<const Real>(),
-                                   MatrixView<const Real>(dh), MatrixView<const Real>(dv), g.embedder,
-                                   workspace_);
+    path_.backward(backend_, w.embedder, prompt, MatrixView<const Real>(dcondition), g.embedder, workspace_);
     return loss;
   }
 
-  // Mean squared error of the actions of policies generated for prompts of the validation tasks, as
-  // deployment generates them, or without their condition for Keep::best_fallback; none without such tasks.
+  // Mean squared error of the actions of policies that are generated without a condition for prompts of the
+  // validation tasks; none without such tasks.
   std::optional<double> validation(std::span<const Real> weights) {
     const auto& tasks = data_.validation_tasks;
     if (tasks.empty()) {
@@ -114,95 +104,64 @@ class BehaviorStage {
     options.augmentation = {};
     options.prompt_action_noise = 0;
     const Index group = options_.demonstrations.front();
-    const Index count = options_.validation_prompts * static_cast<Index>(tasks.size());
+    const Index count = validation_prompts * static_cast<Index>(tasks.size());
     const auto in_turn = [&](Index i, Rng&) -> const TaskTrajectories& {
       return tasks[static_cast<std::size_t>(i) % tasks.size()];
     };
     const Batch made(data_, state_, options, count, group, in_turn, rng.fork(0), host_);
     const auto batch = uploaded_batch(made);
     const auto w = bind<Part>(weights);
-    const auto embedded = Model::EmbedderModel::forward(backend_, w.embedder, batch.trajectory_features,
-                                                        batch.success_features, workspace_);
-    const auto condition = conditions(embedded, count);
-    static constexpr std::array<double, 1> unconditioned{0};
-    const auto guidance = options_.keep == Keep::best_fallback ? std::span<const double>(unconditioned)
-                                                               : std::span<const double>(state_.guidance);
-    const auto policies =
-        Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
-            .generate(condition,
-                      {made.prompt_observations, made.prompt_actions, group, !state_.restoring_pairs.empty()},
-                      guidance, ChoiceMargin(GenerateOptions()), false, false, sample_streams(rng, 1, count),
-                      state_.sampling, true);
+    const auto none = no_condition(count);
+    auto streams = sample_streams(rng, 1, count);
+    Generation<Network, Config, Backend> generation(backend_, state_, w, workspace_);
+    MatrixView<Real> policies = generation.sample(none, 0, streams, state_.settings.sampling, {});
+    if constexpr (Model::has_head) {
+      policies = generation.fit_heads(policies, made.support, w.head);
+    }
     return read(backend_, action_loss(policies, batch, MatrixView<Real>()));
   }
-  // What is kept of the best validation.
-  Keep keep() const { return options_.keep; }
 
   // The policy that `weights` make without a condition, and their head.
-  void write_fallback(std::span<const float> weights, State& state) {
+  void write_fallback(std::span<const float> weights) requires(Model::has_head) {
     const auto session = backend_.session();
     workspace_.reset();
     const auto count = std::ssize(weights);
     const auto w =
         bind<Part>(uploaded(backend_, MatrixView<const float>(weights.data(), 1, count), workspace_).span());
-    const auto none = workspace_.template matrix<Real>(1, Model::condition_size);
-    fill_zero(backend_, none);
     std::vector<Rng> stream{Rng(0x66616c6c)};
     const auto policy = Generation<Network, Config, Backend>(backend_, state_, w, workspace_)
-                            .sample(none, 1, stream, state_.sampling, {});
-    state.fallback_policy = Buffer<float>(policy.cols);
-    download(backend_, std::span<const Real>(policy.span()), state.fallback_policy.span());
-    if constexpr (Model::has_head) {
-      constexpr auto size = static_cast<std::size_t>(parameter_count<typename Model::HeadModel>);
-      state.fallback_head = Buffer<float>(weights.last(size));  // the last of the description
-    }
+                            .sample(no_condition(1), 1, stream, state_.settings.sampling, {});
+    state_.fallback_policy = Buffer<float>(policy.cols);
+    download(backend_, std::span<const Real>(policy.span()), state_.fallback_policy.span());
+    constexpr auto size = static_cast<std::size_t>(parameter_count<typename Model::HeadModel>);
+    state_.fallback_head = Buffer<float>(weights.last(size));  // the last of the description
   }
 
  private:
   using Batch = BehaviorBatch<Network, Config>;
+  using Latents = LatentPath<Network, Config, Real>;
+
+  static constexpr Index validation_prompts = 8;  // of each task
 
   // A batch where ops can read it.
   struct DeviceBatch {
-    MatrixView<const Real> trajectory_features;
-    MatrixView<const Real> success_features;
-    SequenceView<const Real> prompt_observations;
-    SequenceView<const Real> prompt_actions;
+    PromptFeatures<const Real> features;
+    SequenceView<const Real> support_observations;
+    SequenceView<const Real> support_actions;
     SequenceView<const Real> observations;
     SequenceView<const Real> actions;
   };
   DeviceBatch uploaded_batch(const Batch& batch) {
-    const auto matrix = [&](MatrixView<const float> from) { return uploaded(backend_, from, workspace_); };
     const auto sequence = [&](SequenceView<const float> from) {
       return uploaded(backend_, from, workspace_);
     };
-    return {matrix(batch.trajectory_features),   matrix(batch.success_features),
-            sequence(batch.prompt_observations), sequence(batch.prompt_actions),
-            sequence(batch.observations),        sequence(batch.actions)};
+    return {uploaded_features(backend_, batch.features, workspace_), sequence(batch.support.observations),
+            sequence(batch.support.actions), sequence(batch.observations), sequence(batch.actions)};
   }
-  template <class TaskFor>
-  DeviceBatch uploaded_batch(const BehaviorOptions& options, Index count, Index group,
-                             const TaskFor& task_for, const Rng& rng) {
-    return uploaded_batch(Batch(data_, state_, options, count, group, task_for, rng, host_));
-  }
-
-  // [prompts, condition_size]
-  MatrixView<Real> conditions(const typename Model::EmbedderModel::template Saved<Real>& embedded,
-                              Index prompts) {
-    const auto each =
-        workspace_.template matrix<Real>(embedded.h().rows / Data::segments, Model::condition_size);
-    state_.condition_from(backend_, embedded.h(), embedded.v(), each);
-    const auto result = workspace_.template matrix<Real>(prompts, Model::condition_size);
-    mean_of_groups(backend_, each, result);
-    return result;
-  }
-  // Of normalised latents [policies, latent_numbers].
-  auto decode(const typename Model::template Weights<const Real>& w, MatrixView<const Real> latents) {
-    const auto unscaled =
-        workspace_.template sequence<Real>(latents.rows, Network::token_count, Config::latent_size);
-    copy_matrix(backend_, latents, unscaled.per_sample());
-    state_.scale_latents(backend_, unscaled.per_sample());
-    return Model::AutoencoderModel::decode(backend_, w.autoencoder, SequenceView<const Real>(unscaled),
-                                           workspace_);
+  MatrixView<const Real> no_condition(Index prompts) {
+    const auto none = workspace_.template matrix<Real>(prompts, Model::condition_size);
+    fill_zero(backend_, none);
+    return none;
   }
 
   // The clean latents that `noisy` ones are estimated to come from; returns what the denoiser saved.
@@ -225,19 +184,12 @@ class BehaviorStage {
     const Index count = noisy.rows;
     const auto clean = workspace_.template matrix<Real>(count, Model::latent_numbers);
     const auto denoised = estimate(w, noisy, timesteps, condition, clean);
-    const auto decoded = decode(w, clean);
-    const auto matrix = [&] { return workspace_.template matrix<Real>(count, Codec::parameter_size); };
-    const auto policies = matrix();
-    copy_matrix(backend_, decoded.parameters, policies);
-    state_.standardizer.to_normalized(backend_, policies);
-
-    const auto dpolicies = matrix();
-    const auto loss = policy_loss(w, g, batch, policies, dpolicies);
-    state_.standardizer.to_normalized_backward(backend_, dpolicies);
+    const auto made = Latents::forward(backend_, state_, w.autoencoder, clean, workspace_);
+    const auto dpolicies = workspace_.template matrix<Real>(count, Codec::parameter_size);
+    const auto loss = policy_loss(w, g, batch, made.policies(), dpolicies);
     const auto dlatent = workspace_.template sequence<Real>(count, Network::token_count, Config::latent_size);
-    Codec::decode_backward(backend_, w.autoencoder, decoded, MatrixView<const Real>(dpolicies), g.autoencoder,
-                           dlatent, workspace_);
-    state_.scale_latents_backward(backend_, dlatent.per_sample());
+    Latents::backward(backend_, state_, w.autoencoder, made, dpolicies, g.autoencoder, dlatent.per_sample(),
+                      workspace_);
     schedule_.clean_estimate_backward(backend_, clean, timesteps, dlatent.per_sample());
     Denoiser::backward(backend_, w.denoiser, denoised, SequenceView<const Real>(dlatent), g.denoiser,
                        dcondition, SequenceView<Real>(), workspace_);
@@ -251,10 +203,10 @@ class BehaviorStage {
       using Head = typename Model::HeadModel;
       const auto corrected = workspace_.template matrix<Real>(policies.rows, policies.cols);
       const auto dcorrected = workspace_.template matrix<Real>(policies.rows, policies.cols);
-      const auto saved = Head::forward(backend_, layout_, w.head, policies, batch.prompt_observations,
-                                       batch.prompt_actions, corrected, workspace_);
+      const auto saved = Head::forward(backend_, layout_, w.head, policies, batch.support_observations,
+                                       batch.support_actions, corrected, workspace_);
       const auto loss = action_loss(corrected, batch, dcorrected);
-      Head::backward(backend_, layout_, w.head, policies, batch.prompt_observations, batch.prompt_actions,
+      Head::backward(backend_, layout_, w.head, policies, batch.support_observations, batch.support_actions,
                      saved, MatrixView<const Real>(dcorrected), g.head, dpolicies, workspace_);
       return loss;
     } else {
@@ -291,8 +243,9 @@ class BehaviorStage {
 
   const Backend& backend_;
   const Data& data_;
-  const State& state_;
+  State& state_;
   BehaviorOptions options_;
+  PromptPath<Network, Config> path_;
   DiffusionSchedule schedule_;
   std::vector<Index> visited_;
   MlpLayout layout_;

@@ -10,11 +10,8 @@
 
 MAA_NAMESPACE_BEGIN
 
-// Whether generated policies are adapted to their prompt in closed form (models/ridge_head.hpp).
-enum class HeadCorrection { none, ridge };
-
 // Structure as in the paper's tables. A configuration is a type with these members; derive and override to
-// change one.
+// change one. Denoiser: any model with the members of models/denoiser.hpp's concept.
 struct PaperConfig {
   static constexpr Index latent_size = 1024;
   static constexpr Index autoencoder_hidden = 1024;
@@ -27,11 +24,11 @@ struct PaperConfig {
   static constexpr Index embedder_hidden = 1024;
   static constexpr EmbedderForm phi_form = EmbedderForm::mlp;
   static constexpr EmbedderForm psi_form = EmbedderForm::mlp;
-  using UNetLevels = Levels<512, 1024, 2048>;
-  static constexpr Index kernel = 3;
-  static constexpr Index groups = 8;
-  static constexpr Index time_size = 128;
-  static constexpr HeadCorrection head_correction = HeadCorrection::none;
+  template <Index Latent, Index Condition>
+  using Denoiser = UNet1d<Latent, Condition>;
+  // Whether generated policies' last layers are refitted to their prompt in closed form
+  // (models/ridge_head.hpp).
+  static constexpr bool ridge_head = false;
 };
 
 // Structure as in the public code, where it differs.
@@ -39,9 +36,9 @@ struct ReferenceConfig : PaperConfig {
   static constexpr EmbedderForm psi_form = EmbedderForm::tanh_normed;
 };
 
-// The default: small enough to train in about a minute on two cores (HACKING.md, "Presets"), with embeddings
-// bounded by a LayerNorm, so that they need no normaliser of their own.
-struct FixedConfig : PaperConfig {
+// The default: small enough to train in about a minute on two cores (docs/method.md), with embeddings bounded
+// by a LayerNorm, so that they need no normaliser of their own.
+struct DefaultConfig : PaperConfig {
   static constexpr PromptShape prompt{.from = PromptSteps::whole};
   static constexpr Index latent_size = 64;
   static constexpr Index autoencoder_hidden = 256;
@@ -50,9 +47,9 @@ struct FixedConfig : PaperConfig {
   static constexpr Index embedder_hidden = 256;
   static constexpr EmbedderForm phi_form = EmbedderForm::mlp_normed;
   static constexpr EmbedderForm psi_form = EmbedderForm::mlp_normed;
-  using UNetLevels = Levels<128, 256>;
-  static constexpr Index time_size = 64;
-  static constexpr HeadCorrection head_correction = HeadCorrection::ridge;
+  template <Index Latent, Index Condition>
+  using Denoiser = UNet1d<Latent, Condition, Levels<128, 256>, 3, 8, 64>;
+  static constexpr bool ridge_head = true;
 };
 
 // The three models as one description, so that one flat array and one file hold a generator.
@@ -67,11 +64,10 @@ struct GeneratorModel {
       BehaviorEmbedder<Config::prompt.trajectory_features(Network::observation_size, Network::action_size),
                        Config::prompt.success_features(Network::observation_size), Config::embedding_size,
                        Config::embedder_hidden, Config::phi_form, Config::psi_form>;
-  using DenoiserModel = UNet1d<Config::latent_size, condition_size, typename Config::UNetLevels,
-                               Config::kernel, Config::groups, Config::time_size>;
+  using DenoiserModel = typename Config::template Denoiser<Config::latent_size, condition_size>;
 
   using HeadModel = RidgeHead<Network>;
-  static constexpr bool has_head = Config::head_correction == HeadCorrection::ridge;
+  static constexpr bool has_head = Config::ridge_head;
 
   template <class T>
   struct Weights {
@@ -83,6 +79,18 @@ struct GeneratorModel {
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
     describe_with<AutoencoderModel>(visit, w...);
+  }
+  // Everything that changes what a generator's numbers mean.
+  template <class Visitor>
+  static constexpr void describe_structure(Visitor& visit) {
+    visit.template type<Network>("policy");
+    visit("prompt", Config::prompt);
+    visit("condition", Config::condition);
+    visit.template type<AutoencoderModel>("autoencoder");
+    visit.template type<EmbedderModel>("embedder");
+    visit.template type<DenoiserModel>("denoiser");
+    visit("ridge_head", has_head);
+    visit("parameters", parameter_count<GeneratorModel>);
   }
   // All but the autoencoder's encoders, which generating does not use: the last part of the description.
   struct WithoutEncoders {

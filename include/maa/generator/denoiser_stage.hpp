@@ -1,6 +1,7 @@
 // Third stage: the conditional latent diffusion (eq. 8).
 #pragma once
 
+#include <maa/generator/paper_recipe.hpp>
 #include <maa/generator/training_data.hpp>
 #include <maa/train/batch_order.hpp>
 
@@ -19,11 +20,11 @@ class DenoiserStage {
 
   // latents [training policies, latent_numbers], already normalised; conditions [prompts, condition_size].
   DenoiserStage(const Backend& backend, const Data& data, const DenoiserOptions& options,
-                Buffer<float> latents, Buffer<float> conditions)
+                const DiffusionOptions& diffusion, Buffer<float> latents, Buffer<float> conditions)
       : backend_(backend),
         data_(data),
         options_(options),
-        schedule_(options.diffusion),
+        schedule_(diffusion),
         latents_on_host_(std::move(latents)),
         conditions_on_host_(std::move(conditions)),
         latents_(backend, std::as_const(latents_on_host_).span()),
@@ -35,8 +36,7 @@ class DenoiserStage {
 
   // Mean squared error of the prediction at random timesteps; every policy is paired with a random prompt of
   // its task.
-  auto loss(const Backend& backend, std::span<const Real> weights, std::span<Real> gradients, Rng rng,
-            Index step) {
+  auto loss(std::span<const Real> weights, std::span<Real> gradients, Rng rng, Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
     const auto count = static_cast<Index>(batch.size());
@@ -53,7 +53,7 @@ class DenoiserStage {
     const auto timesteps = scratch.span<Index>(count);
     const auto prompts = scratch.span<Index>(count);
     const auto kept = scratch.span<double>(count);
-    fill_normal(backend, rng, condition_noise, options_.condition_noise);
+    fill_normal(backend_, rng, condition_noise, options_.condition_noise);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const auto policy = data_.split.train.policies[static_cast<std::size_t>(batch[i])];
       prompts[i] = data_.draw_prompt(data_.dataset.policies[static_cast<std::size_t>(policy)], rng);
@@ -63,19 +63,20 @@ class DenoiserStage {
     const auto rows_of = [](const auto& all, Index cols) {
       return MatrixView<const Real>(all.span().data(), std::ssize(all.span()) / cols, cols);
     };
-    gather_rows(backend, rows_of(latents_, numbers), batch, clean);
-    gather_rows(backend, rows_of(conditions_, condition_size), prompts, condition);
-    add_matrix(backend, condition_noise, condition);
-    scale_rows(backend, kept, condition);
-    fill_normal(backend, rng, epsilon);
-    schedule_.add_noise(backend, clean, epsilon, timesteps, noisy);
-    schedule_.target(backend, clean, epsilon, timesteps, target);
+    gather_rows(backend_, rows_of(latents_, numbers), batch, clean);
+    gather_rows(backend_, rows_of(conditions_, condition_size), prompts, condition);
+    add_matrix(backend_, condition_noise, condition);
+    scale_rows(backend_, kept, condition);
+    fill_normal(backend_, rng, epsilon);
+    schedule_.add_noise(backend_, clean, epsilon, timesteps, noisy);
+    schedule_.target(backend_, clean, epsilon, timesteps, target);
     const SequenceView<const Real> x(noisy.data, count, Network::token_count, Config::latent_size);
     const auto w = bind<Part>(weights);
-    const auto saved = Part::forward(backend, w, x, timesteps, MatrixView<const Real>(condition), workspace_);
+    const auto saved =
+        Part::forward(backend_, w, x, timesteps, MatrixView<const Real>(condition), workspace_);
     const auto doutput = workspace_.template sequence<Real>(count, x.length, x.channels);
-    const auto loss = mse_loss(backend, saved.output.per_sample(), target, doutput.per_sample());
-    Part::backward(backend, w, saved, SequenceView<const Real>(doutput), bind<Part>(gradients),
+    const auto loss = mse_loss(backend_, saved.output.per_sample(), target, doutput.per_sample());
+    Part::backward(backend_, w, saved, SequenceView<const Real>(doutput), bind<Part>(gradients),
                    MatrixView<Real>(), SequenceView<Real>(), workspace_);
     return loss;
   }

@@ -31,52 +31,48 @@ class EmbedderStage {
 
   // InfoNCE over the batch's windows: softmax(h_i' W v_j / temperature) against j = i, or against all windows
   // of i's task; symmetric adds the same with rows and columns exchanged.
-  auto loss(const Backend& backend, std::span<const Real> weights, std::span<Real> gradients, Rng rng,
-            Index step) {
+  auto loss(std::span<const Real> weights, std::span<Real> gradients, Rng rng, Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
     const Index rows = static_cast<Index>(batch.size()) * segments;
     const auto h_in = gather(trajectory_features_, Data::h_size, batch, rng);
     const auto v_in = gather(success_features_, Data::v_size, batch, rng);
     const auto w = bind<Part>(weights);
+    const auto g = bind<Part>(gradients);
     const auto saved =
-        Part::forward(backend, w, MatrixView<const Real>(h_in), MatrixView<const Real>(v_in), workspace_);
+        Part::forward(backend_, w, MatrixView<const Real>(h_in), MatrixView<const Real>(v_in), workspace_);
+    const auto contrast = Part::contrast(backend_, w, saved, workspace_);
     const auto targets = positives(batch);
     const auto scaled = workspace_.template matrix<Real>(rows, rows);
     const auto dlogits = workspace_.template matrix<Real>(rows, rows);
     const auto slope = static_cast<float>(1 / options_.temperature);
-    copy_matrix(backend, saved.logits, scaled);
-    scale(backend, slope, scaled);
-    auto loss = info_nce_loss(backend, scaled, targets, dlogits);
+    copy_matrix(backend_, contrast.logits, scaled);
+    scale(backend_, slope, scaled);
+    auto loss = info_nce_loss(backend_, scaled, targets, dlogits);
     if (options_.symmetric) {
       const auto transposed = workspace_.template matrix<Real>(rows, rows);
       const auto dtransposed = workspace_.template matrix<Real>(rows, rows);
-      transpose(backend, scaled, transposed);
+      transpose(backend_, scaled, transposed);
       // targets are symmetric up to row sums
-      loss = sum(backend, loss, info_nce_loss(backend, transposed, targets, dtransposed));
-      add_transposed(backend, dtransposed, dlogits);
+      loss = sum(backend_, loss, info_nce_loss(backend_, transposed, targets, dtransposed));
+      add_transposed(backend_, dtransposed, dlogits);
     }
-    scale(backend, slope, dlogits);
-    Part::backward(backend, w, saved, MatrixView<const Real>(dlogits), MatrixView<const Real>(),
-                   MatrixView<const Real>(), bind<Part>(gradients), workspace_);
+    scale(backend_, slope, dlogits);
+    const auto dh = workspace_.template matrix<Real>(rows, Part::embedding_size);
+    const auto dv = workspace_.template matrix<Real>(rows, Part::embedding_size);
+    Part::contrast_backward(backend_, w, saved, contrast, MatrixView<const Real>(dlogits), g, dh, dv,
+                            workspace_);
+    Part::backward(backend_, w, saved, MatrixView<const Real>(dh), MatrixView<const Real>(dv), g, workspace_);
     return loss;
   }
 
   std::optional<double> validation(std::span<const Real>) { return std::nullopt; }
 
-  // Fits the condition's normaliser if asked to, restricts the condition to `parts`, and returns the
-  // conditions of all training prompts.
-  Buffer<float> embed_all(std::span<const Real> weights, bool normalize, ConditionParts parts, State& state) {
+  // Fits the condition's normaliser to [-1, 1] by per-feature limits.
+  void fit_condition_limits(std::span<const Real> weights, State& state) {
     constexpr Index size = State::Model::condition_size;
-    state.condition = Normalizer();
-    auto conditions = this->conditions(weights, state);
-    const Index count = conditions.size() / size;
-    if (normalize) {
-      state.condition = Normalizer::limits(MatrixView<const float>(conditions.data(), count, size));
-    }
-    state.restrict_condition(parts);
-    state.condition.apply({conditions.data(), count, size});
-    return conditions;
+    const auto all = conditions(weights, state);
+    state.condition = Normalizer::limits(MatrixView<const float>(all.data(), all.size() / size, size));
   }
 
   // The conditions of all training prompts, [prompts, condition_size].
@@ -93,12 +89,11 @@ class EmbedderStage {
         return MatrixView<const Real>(features.span().data() + first * segments * numbers, here * segments,
                                       numbers);
       };
-      const auto saved =
-          Part::forward(backend_, bind<Part>(weights), part(trajectory_features_, Data::h_size),
-                        part(success_features_, Data::v_size), workspace_);
-      const auto condition = workspace_.template matrix<Real>(here, size);
-      state.condition_from(backend_, saved.h(), saved.v(), condition);
-      download(backend_, std::span<const Real>(condition.span()),
+      const PromptFeatures<const Real> features{part(trajectory_features_, Data::h_size),
+                                                part(success_features_, Data::v_size)};
+      const auto saved = PromptPath<Network, Config>(state).forward(backend_, bind<Part>(weights), features,
+                                                                    here, workspace_);
+      download(backend_, std::span<const Real>(saved.condition.span()),
                conditions.span().subspan(static_cast<std::size_t>(first * size),
                                          static_cast<std::size_t>(here * size)));
     }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <maa/data/dataset.hpp>
-#include <maa/generator/state.hpp>
+#include <maa/generator/prompt_path.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
@@ -21,7 +21,7 @@ struct TrainingData {
   std::vector<Index> task_of_trajectory;
   std::vector<std::vector<Index>> prompts_of_task;  // positions in `prompts`
   std::vector<TaskTrajectories> training_tasks;  // those with prompts, without trajectories of held-out runs
-  std::vector<TaskTrajectories> validation_tasks;  // options.behavior.validation_tasks
+  std::vector<TaskTrajectories> validation_tasks;  // FitOptions::validation_tasks
   Buffer<float> standardized;                      // [policies, parameters]
   Buffer<float> trajectory_features;               // [prompts * segments, ...]
   Buffer<float> success_features;
@@ -31,11 +31,13 @@ struct TrainingData {
       Config::prompt.trajectory_features(Network::observation_size, Network::action_size);
   static constexpr Index v_size = Config::prompt.success_features(Network::observation_size);
 
-  // Fits the normalisers of `state`. Error if the dataset does not suit the network or holds too little.
-  TrainingData(const Dataset& data, const FitOptions& options, GeneratorState<Network, Config>& state)
+  // Fits the normalisers of `state`, as PaperRecipe::scaling says. Error if the dataset does not suit the
+  // network or holds too little.
+  TrainingData(const Dataset& data, const FitOptions& options, Scaling scaling,
+               GeneratorState<Network, Config>& state)
       : dataset(data), split(checked(data).split_by_run(options.validation_fraction, options.seed)) {
     std::vector<bool> held_out(data.tasks.size());
-    for (const auto& name : options.behavior.validation_tasks) {
+    for (const auto& name : options.validation_tasks) {
       held_out[static_cast<std::size_t>(data.task_index(name))] = true;
     }
     // Trajectories that belong to no run serve all policies of their task and stay in training.
@@ -43,7 +45,7 @@ struct TrainingData {
       task_of_trajectory.push_back(data.task_index(trajectory(i).task));
     }
     remove_tasks(held_out);
-    fit_normalizers(options, state);
+    fit_normalizers(scaling, state);
     prompts_of_task.resize(data.tasks.size());
     std::vector<TaskTrajectories> tasks(data.tasks.size());
     const auto add = [&](Index i) {
@@ -88,7 +90,7 @@ struct TrainingData {
     for (Index i = 0; i < data.policy_count(); ++i) {
       state.standardizer.standardize(data.weight_matrix().row(i), standardized.data() + i * Network_size);
     }
-    write_features(state.prompt_encoder);
+    write_features(state);
   }
 
   const Trajectory& trajectory(Index i) const { return dataset.trajectories[static_cast<std::size_t>(i)]; }
@@ -145,7 +147,7 @@ struct TrainingData {
     return run < 0 || run == record.run;
   }
 
-  void fit_normalizers(const FitOptions& options, GeneratorState<Network, Config>& state) {
+  void fit_normalizers(Scaling scaling, GeneratorState<Network, Config>& state) {
     Index steps = 0;
     for (const Index i : split.train.trajectories) {
       steps += trajectory(i).length();
@@ -162,10 +164,13 @@ struct TrainingData {
     }
     const MatrixView<const float> observation_rows(observations.data(), steps, Network::observation_size);
     const MatrixView<const float> action_rows(actions.data(), steps, Network::action_size);
-    if (options.autoencoder.standardize_weights) {
+    const bool standardize = scaling == Scaling::standard;
+    state.settings.prompt_limit = standardize ? 4 : 1;
+    const auto limit = static_cast<float>(state.settings.prompt_limit);
+    if (standardize) {
       const auto normalizer = Normalizer::standard(observation_rows, 1e-3, 0.03);
       state.prompt_encoder =
-          PromptEncoder(Config::prompt, normalizer, Normalizer(Network::action_size), 4.0f);
+          PromptEncoder(Config::prompt, normalizer, Normalizer(Network::action_size), limit);
       Buffer<float> rows(static_cast<Index>(split.train.policies.size()) * Network_size);
       for (std::size_t k = 0; k < split.train.policies.size(); ++k) {
         std::copy_n(dataset.weight_matrix().row(split.train.policies[k]), Network_size,
@@ -176,20 +181,20 @@ struct TrainingData {
                                               Network_size));
     } else {
       state.prompt_encoder = PromptEncoder(Config::prompt, Normalizer::limits(observation_rows),
-                                           Normalizer::limits(action_rows), 1.0f);
+                                           Normalizer::limits(action_rows), limit);
       state.standardizer = WeightStandardizer<Network>();
     }
   }
 
-  void write_features(const PromptEncoder& encoder) {
+  void write_features(const GeneratorState<Network, Config>& state) {
     const auto count = static_cast<Index>(prompts.size());
     trajectory_features = Buffer<float>(count * segments * h_size);
     success_features = Buffer<float>(count * segments * v_size);
+    const PromptFeatures<float> features{{trajectory_features.data(), count * segments, h_size},
+                                         {success_features.data(), count * segments, v_size}};
     for (Index i = 0; i < count; ++i) {
-      const auto& prompt = trajectory(prompts[static_cast<std::size_t>(i)]);
-      encoder.write_trajectory(prompt,
-                               {trajectory_features.data() + i * segments * h_size, segments, h_size});
-      encoder.write_success(prompt, {success_features.data() + i * segments * v_size, segments, v_size});
+      PromptPath<Network, Config>(state).write_features(trajectory(prompts[static_cast<std::size_t>(i)]), i,
+                                                        features);
     }
   }
 };

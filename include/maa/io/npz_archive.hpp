@@ -3,7 +3,6 @@
 
 #include <maa/io/atomic_file.hpp>
 #include <maa/io/npy_format.hpp>
-#include <maa/io/utf8.hpp>
 
 #include <zip.h>
 #include <map>
@@ -120,10 +119,22 @@ MAA_COLD MAA_INLINE std::string detail::decode_npy_text(std::span<const std::byt
         load_element<std::uint32_t>(bytes.data() + header.data_offset + 4 * i, header.big_endian);
     require(code < 0x110000 && (code < 0xd800 || code > 0xdfff), label, ": expected Unicode, found the code ",
             code);
+    const auto tail = [&](int shift) { text += static_cast<char>(0x80 | (code >> shift & 0x3f)); };
     if (code == 0) {
       break;  // NumPy pads with zeros
     }
-    append_utf8(code, text);
+    if (code < 0x80) {
+      text += static_cast<char>(code);
+    } else if (code < 0x800) {
+      text += static_cast<char>(0xc0 | code >> 6);
+      tail(0);
+    } else if (code < 0x10000) {
+      text += static_cast<char>(0xe0 | code >> 12);
+      tail(6), tail(0);
+    } else {
+      text += static_cast<char>(0xf0 | code >> 18);
+      tail(12), tail(6), tail(0);
+    }
   }
   return text;
 }
@@ -132,11 +143,14 @@ MAA_COLD MAA_INLINE std::string detail::encode_npy_text(std::string_view text) {
   std::string data;
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = utf8_length(text, i);
-    require(length > 0, "npz: expected UTF-8, found ", quote(text));
+    const std::size_t length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
     std::uint32_t code = length == 1 ? lead : lead & (0xffu >> (length + 1));
+    require((lead < 0x80 || lead >= 0xc2) && lead < 0xf5 && i + length <= text.size(),
+            "npz: expected UTF-8, found ", quote(text));
     for (std::size_t k = 1; k < length; ++k) {
-      code = code << 6 | (static_cast<unsigned char>(text[i + k]) & 0x3fu);
+      const auto next = static_cast<unsigned char>(text[i + k]);
+      require((next & 0xc0) == 0x80, "npz: expected UTF-8, found ", quote(text));
+      code = code << 6 | (next & 0x3fu);
     }
     for (int shift = 0; shift < 32; shift += 8) {
       data += static_cast<char>(code >> shift & 0xff);

@@ -13,11 +13,13 @@
 #include <vector>
 
 #if MAA_BODIES
-#include <maa/io/json.hpp>
+#include <rapidjson/error/en.h>
+#include <rapidjson/memorystream.h>
+#include <rapidjson/reader.h>
+#include <rapidjson/stringbuffer.h>
+#include <rapidjson/writer.h>
 
 #include <algorithm>
-#include <array>
-#include <limits>
 #include <set>
 #endif
 
@@ -58,35 +60,45 @@ struct SafetensorsHeader {
 // messages.
 SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size, const std::string& file);
 
+// The text as JSON, with quotes and escapes. Error unless it is UTF-8.
+std::string json_text(const std::string& text);
+
 #if MAA_BODIES
 
 // Receives the JSON events of a header. The parser's depth is bounded by refusing everything unexpected at
 // once.
-class SafetensorsHandler {
+class SafetensorsHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>, SafetensorsHandler> {
  public:
+  using Size = rapidjson::SizeType;
+
   explicit SafetensorsHandler(std::string file) : file_(std::move(file)) {}
   SafetensorsHeader take() { return std::move(header_); }
 
-  void null() { unexpected("null"); }
-  void boolean() { unexpected("a boolean"); }
-  void number_integer(std::int64_t value) { unexpected(concatenate("the number ", value)); }
-  void number_other(std::string_view text) { unexpected(concatenate("the number ", quote(text))); }
-  void number_unsigned(std::uint64_t value) {
-    if (!in_array_ || value > static_cast<std::uint64_t>(std::numeric_limits<Index>::max())) {
-      unexpected(concatenate("the number ", value));
+  bool Null() { unexpected("null"); }
+  bool Bool(bool) { unexpected("a boolean"); }
+  bool RawNumber(const char* text, Size size, bool) {
+    const std::string_view number(text, size);
+    Index value = 0;
+    const auto [end, code] = std::from_chars(text, text + size, value);
+    const bool whole = code == std::errc() && end == text + size;
+    if (!in_array_ || !whole || value < 0) {
+      unexpected(concatenate("the number ", whole ? std::string(number) : quote(number)));
     }
-    (field_ == "shape" ? tensor_.shape : offsets_).push_back(static_cast<Index>(value));
+    (field_ == "shape" ? tensor_.shape : offsets_).push_back(value);
+    return true;
   }
-  void string(std::string value) {
+  bool String(const char* text, Size size, bool) {
+    const std::string_view value(text, size);
     if (depth_ == 2 && in_metadata_) {
-      header_.metadata[field_] = std::move(value);
+      header_.metadata[field_] = value;
     } else if (depth_ == 2 && !in_array_ && field_ == "dtype") {
       tensor_.dtype = dtype_of_name(value);
     } else {
       unexpected(concatenate("the text ", quote(value)));
     }
+    return true;
   }
-  void start_object() {
+  bool StartObject() {
     if (depth_ > 1 || in_array_) {
       unexpected("an object");
     }
@@ -97,20 +109,23 @@ class SafetensorsHandler {
       offsets_.clear();
       fields_.clear();
     }
+    return true;
   }
-  MAA_COLD void key(std::string value) {
+  bool Key(const char* text, Size size, bool) {
+    const std::string value(text, size);
     if (depth_ == 1) {
       name_ = value;
       require(names_.insert(value).second, file_, ": expected unique tensor names, found ", quote(value),
               " twice");
-      return;
+      return true;
     }
     field_ = value;
     require(fields_.insert(value).second, where(), ": expected unique keys, found ", quote(value), " twice");
     require(in_metadata_ || value == "dtype" || value == "shape" || value == "data_offsets", where(),
             ": expected the keys dtype, shape and data_offsets, found ", quote(value));
+    return true;
   }
-  MAA_COLD void end_object() {
+  bool EndObject(Size) {
     if (--depth_ == 1 && !in_metadata_) {
       require(fields_.size() == 3, where(), ": expected the keys dtype, shape and data_offsets, found ",
               fields_.size(), " of them");
@@ -119,24 +134,25 @@ class SafetensorsHandler {
       tensor_.end = offsets_[1];
       header_.tensors.push_back(std::move(tensor_));
     }
+    return true;
   }
-  void start_array() {
+  bool StartArray() {
     if (depth_ != 2 || in_metadata_ || in_array_ || field_ == "dtype") {
       unexpected("an array");
     }
     in_array_ = true;
+    return true;
   }
-  void end_array() { in_array_ = false; }
-  [[noreturn]] void parse_error(std::size_t position, const char* expected) const {
-    fail(file_, ": expected a JSON header, found invalid JSON at its byte ", position, ": expected ",
-         expected);
+  bool EndArray(Size) {
+    in_array_ = false;
+    return true;
   }
 
  private:
   std::string where() const {
     return concatenate(file_, depth_ == 0 ? "" : ", tensor ", depth_ ? quote(name_) : "");
   }
-  [[noreturn]] MAA_COLD void unexpected(const std::string& found) const {
+  [[noreturn]] void unexpected(const std::string& found) const {
     const char* expected = depth_ == 0         ? "an object as header"
                            : depth_ == 1       ? "an object per tensor"
                            : in_metadata_      ? "texts as metadata"
@@ -145,7 +161,7 @@ class SafetensorsHandler {
                                                : "an array of integers of at least 0";
     fail(where(), ", ", depth_ == 2 ? quote(field_) : "header", ": expected ", expected, ", found ", found);
   }
-  Dtype dtype_of_name(const std::string& name) const {
+  Dtype dtype_of_name(std::string_view name) const {
     for (int i = 0; i <= static_cast<int>(Dtype::F64); ++i) {
       if (dtype_info(static_cast<Dtype>(i)).name == name) {
         return static_cast<Dtype>(i);
@@ -173,7 +189,11 @@ MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view 
   require(text.starts_with('{') && text.find('\0') == text.npos, file,
           ": expected a JSON object without zero bytes as header, found ", quote(text));
   SafetensorsHandler handler(file);
-  JsonReader(text, handler).read();
+  rapidjson::MemoryStream stream(text.data(), text.size());
+  constexpr auto flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseNumbersAsStringsFlag;
+  const rapidjson::ParseResult result = rapidjson::Reader().Parse<flags>(stream, handler);
+  require(!result.IsError(), file, ": expected a JSON header, found invalid JSON at its byte ",
+          result.Offset(), ": ", rapidjson::GetParseError_En(result.Code()));
   auto header = handler.take();
   for (const auto& tensor : header.tensors) {
     const auto expected = checked_bytes(tensor.shape, dtype_info(tensor.dtype).bytes);
@@ -186,16 +206,10 @@ MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view 
             expected, " bytes for ", dtype_info(tensor.dtype).name, " ", shape_text(tensor.shape), ", found ",
             tensor.end - tensor.begin);
   }
-  std::vector<std::array<Index, 3>> places;  // begin, end, number in the header
-  for (std::size_t i = 0; i < header.tensors.size(); ++i) {
-    places.push_back({header.tensors[i].begin, header.tensors[i].end, static_cast<Index>(i)});
-  }
-  std::sort(places.begin(), places.end());
-  std::vector<TensorEntry> ordered;
-  for (const auto& place : places) {
-    ordered.push_back(std::move(header.tensors[static_cast<std::size_t>(place[2])]));
-  }
-  header.tensors = std::move(ordered);
+  std::stable_sort(header.tensors.begin(), header.tensors.end(),
+                   [](const TensorEntry& a, const TensorEntry& b) {
+                     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+                   });
   Index end = 0;
   for (const auto& tensor : header.tensors) {
     require(tensor.begin == end, file, ", tensor ", quote(tensor.name), ": expected data from byte ", end,
@@ -206,6 +220,16 @@ MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view 
   require(end == data_size, file, ": expected ", end, " bytes of data, found ", data_size,
           " (trailing bytes)");
   return header;
+}
+
+MAA_COLD MAA_INLINE std::string json_text(const std::string& text) {
+  rapidjson::StringBuffer buffer;
+  rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::UTF8<>, rapidjson::CrtAllocator,
+                    rapidjson::kWriteValidateEncodingFlag>
+      writer(buffer);
+  require(writer.String(text.data(), static_cast<rapidjson::SizeType>(text.size())),
+          "safetensors writer: expected UTF-8, found the bytes ", quote(text));
+  return {buffer.GetString(), buffer.GetSize()};
 }
 
 #endif

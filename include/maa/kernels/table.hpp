@@ -43,12 +43,6 @@ struct Table {
 // The kernels of an instruction set, which the machine must support to call them.
 const Table& table_for(Isa isa) noexcept;
 
-// The kernels select_isa() names, chosen once. The first call throws Error if MAA_ISA is wrong.
-inline const Table& active() {
-  static const Table& table = table_for(select_isa());
-  return table;
-}
-
 #if MAA_BODIES
 
 #if MAA_HAS_X86_KERNELS

@@ -82,6 +82,14 @@ struct Autoencoder {
     (TokenIndices{});
     DecodersOnly::describe(visit, w...);
   }
+  template <class Visitor>
+  static constexpr void describe_structure(Visitor& visit) {
+    visit("latent", Latent);
+    visit("hidden", HiddenSize);
+    visit("encoder_depth", EncoderDepth);
+    visit("decoder_depth", DecoderDepth);
+    visit("decoder_start", decoder_start);
+  }
   // The decoders, the last part of the description, for training them alone.
   struct DecodersOnly {
     template <class T>

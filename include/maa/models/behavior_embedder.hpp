@@ -10,6 +10,9 @@ MAA_NAMESPACE_BEGIN
 // then LayerNorm, which bounds the condition that the denoiser sees. tanh_normed: 256 units, LayerNorm, tanh,
 // linear (psi in the public code).
 enum class EmbedderForm { mlp, mlp_normed, tanh_normed };
+constexpr std::array<std::string_view, 3> names_of(EmbedderForm) {
+  return {"mlp", "mlp_normed", "tanh_normed"};
+}
 
 namespace detail {
 
@@ -56,67 +59,76 @@ struct BehaviorEmbedder {
                                                 w.metric...);
   }
 
+  template <class Visitor>
+  static constexpr void describe_structure(Visitor& visit) {
+    visit("embedding", Embedding);
+    visit("hidden", HiddenSize);
+    visit("phi", phi_form);
+    visit("psi", psi_form);
+  }
+
   template <class T>
   struct Saved {
     typename Phi::template Saved<T> phi;
     typename Psi::template Saved<T> psi;
-    MatrixView<T> metric_v;  // v W', [batch, Embedding]
-    MatrixView<T> logits;    // [batch, batch], row i column j: h_i' W v_j
 
     MatrixView<T> h() const { return phi.output(); }
     MatrixView<T> v() const { return psi.output(); }
   };
 
-  // trajectory [batch, TrajectoryFeatures], success [batch, SuccessFeatures]; both must outlive the result.
+  // trajectory [batch, TrajectoryFeatures], success [batch, SuccessFeatures]; both must outlive the result,
+  // whose h and v are [batch, Embedding].
   template <class Backend, class T>
   static Saved<T> forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> trajectory,
                           MatrixView<const T> success, WorkspaceOf<Backend>& workspace) {
     require_shape(success, trajectory.rows, SuccessFeatures, "embedder success states");
-    Saved<T> saved;
-    saved.phi = Phi::forward(backend, w.phi, trajectory, workspace);
-    saved.psi = Psi::forward(backend, w.psi, success, workspace);
-    saved.metric_v = workspace.template matrix<T>(trajectory.rows, Embedding);
-    saved.logits = workspace.template matrix<T>(trajectory.rows, trajectory.rows);
-    const T* none = nullptr;
-    linear_forward(backend, saved.v(), w.metric, none, saved.metric_v);
-    linear_forward(backend, saved.h(), saved.metric_v.data, none, saved.logits);
-    return saved;
+    return {Phi::forward(backend, w.phi, trajectory, workspace),
+            Psi::forward(backend, w.psi, success, workspace)};
   }
 
-  // dlogits [batch, batch]; dh, dv [batch, Embedding]: gradients that reach the embeddings by other ways
-  // (zero views without data if none). Parameter gradients accumulate.
+  // dh, dv [batch, Embedding] -> the gradients of phi and psi, which accumulate.
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
-                       MatrixView<const T> dlogits, MatrixView<const T> dh_other,
-                       MatrixView<const T> dv_other, const Weights<T>& gradients,
+                       MatrixView<const T> dh, MatrixView<const T> dv, const Weights<T>& gradients,
                        WorkspaceOf<Backend>& workspace) {
     const auto scope = workspace.scope();
+    Phi::backward(backend, w.phi, saved.phi, dh, gradients.phi, MatrixView<T>(), workspace);
+    Psi::backward(backend, w.psi, saved.psi, dv, gradients.psi, MatrixView<T>(), workspace);
+  }
+
+  // The contrastive metric between all pairs of a batch.
+  template <class T>
+  struct Contrast {
+    MatrixView<T> metric_v;  // v W', [batch, Embedding]
+    MatrixView<T> logits;    // [batch, batch], row i column j: h_i' W v_j
+  };
+  template <class Backend, class T>
+  static Contrast<T> contrast(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
+                              WorkspaceOf<Backend>& workspace) {
     const Index batch = saved.h().rows;
-    auto dh = workspace.template matrix<T>(batch, Embedding);
-    auto dv = workspace.template matrix<T>(batch, Embedding);
-    if (dlogits.data) {
-      // logits = h metric_v': dh = dlogits metric_v, dmetric_v = dlogits' h; metric_v = v W'.
-      linear_backward_input(backend, dlogits, saved.metric_v.data, dh);
-      auto dmetric_v = workspace.template matrix<T>(batch, Embedding);
-      fill_zero(backend, dmetric_v);
-      T* none = nullptr;
-      linear_backward_weight(backend, dlogits, saved.h(), dmetric_v.data, none);
-      linear_backward_input(backend, dmetric_v, w.metric, dv);
-      linear_backward_weight(backend, dmetric_v, saved.v(), gradients.metric, none);
-    } else {
-      fill_zero(backend, dh);
-      fill_zero(backend, dv);
-    }
-    if (dh_other.data) {
-      add_matrix(backend, dh_other, dh);
-    }
-    if (dv_other.data) {
-      add_matrix(backend, dv_other, dv);
-    }
-    Phi::backward(backend, w.phi, saved.phi, MatrixView<const T>(dh), gradients.phi, MatrixView<T>(),
-                  workspace);
-    Psi::backward(backend, w.psi, saved.psi, MatrixView<const T>(dv), gradients.psi, MatrixView<T>(),
-                  workspace);
+    const Contrast<T> result{workspace.template matrix<T>(batch, Embedding),
+                             workspace.template matrix<T>(batch, batch)};
+    const T* none = nullptr;
+    linear_forward(backend, saved.v(), w.metric, none, result.metric_v);
+    linear_forward(backend, saved.h(), result.metric_v.data, none, result.logits);
+    return result;
+  }
+  // dlogits [batch, batch] -> dh, dv [batch, Embedding] (overwritten) and the metric's gradient
+  // (accumulates).
+  template <class Backend, class T>
+  static void contrast_backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
+                                const Contrast<T>& contrast, MatrixView<const T> dlogits,
+                                const Weights<T>& gradients, MatrixView<T> dh, MatrixView<T> dv,
+                                WorkspaceOf<Backend>& workspace) {
+    const auto scope = workspace.scope();
+    // logits = h metric_v': dh = dlogits metric_v, dmetric_v = dlogits' h; metric_v = v W'.
+    linear_backward_input(backend, dlogits, contrast.metric_v.data, dh);
+    const auto dmetric_v = workspace.template matrix<T>(dh.rows, Embedding);
+    fill_zero(backend, dmetric_v);
+    T* none = nullptr;
+    linear_backward_weight(backend, dlogits, saved.h(), dmetric_v.data, none);
+    linear_backward_input(backend, dmetric_v, w.metric, dv);
+    linear_backward_weight(backend, dmetric_v, saved.v(), gradients.metric, none);
   }
 };
 

@@ -25,11 +25,20 @@ struct HiddenLayers {
 
 // Both heads are linear maps of the last hidden layer.
 enum class Heads { mean, mean_and_log_std };
+constexpr std::array<std::string_view, 2> names_of(Heads) {
+  return {"mean", "mean_and_log_std"};
+}
 // What is applied to the mean head (and to samples) to give an action.
 enum class Squash { none, tanh };
+constexpr std::array<std::string_view, 2> names_of(Squash) {
+  return {"none", "tanh"};
+}
 // How the flat vector is cut for the parameter autoencoder. heads_with_last_hidden: one token per hidden
 // layer, the heads joined to the last. by_layer: the heads are a token of their own.
 enum class Tokens { heads_with_last_hidden, by_layer };
+constexpr std::array<std::string_view, 2> names_of(Tokens) {
+  return {"heads_with_last_hidden", "by_layer"};
+}
 
 // The network as a description without data. Flat order: hidden layers, mean head, log_std head; each
 // row-major [out, in] weight, then bias.
@@ -63,6 +72,17 @@ struct MlpNetwork {
     if constexpr (has_log_std) {
       visit.template child<Linear<last_hidden, Actions>>("log_std", w.log_std...);
     }
+  }
+
+  template <class Visitor>
+  static constexpr void describe_structure(Visitor& visit) {
+    visit("observations", observation_size);
+    visit("actions", action_size);
+    visit("hidden", hidden_sizes);
+    visit("activations", hidden_activations);
+    visit("heads", heads);
+    visit("squash", squash);
+    visit("tokens", tokens_);
   }
 
   static constexpr Index token_count = hidden_count + (tokens_ == Tokens::by_layer ? 1 : 0);

@@ -84,6 +84,15 @@ struct UNet1d {
     visit.template child<Conv1d<channels[0], LatentChannels, 1>>("final_conv", 1, w.output...);
   }
 
+  template <class Visitor>
+  static constexpr void describe_structure(Visitor& visit) {
+    visit("kind", std::string_view("unet1d"));
+    visit("channels", channels);
+    visit("kernel", Kernel);
+    visit("groups", Groups);
+    visit("time", TimeSize);
+  }
+
   // x [batch, length, LatentChannels], one timestep per batch element, condition [batch, ConditionSize]. x
   // must outlive the result, which lies in `workspace`; result.output has x's shape.
   template <class Backend, class T>

@@ -53,6 +53,9 @@ struct Linear {
 };
 
 enum class Start { random, zero };
+constexpr std::array<std::string_view, 2> names_of(Start) {
+  return {"random", "zero"};
+}
 
 // y = x W'; `start`: what W is before training.
 template <Index In, Index Out, Start start = Start::random>

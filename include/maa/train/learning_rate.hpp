@@ -1,7 +1,7 @@
 // Learning-rate schedules and the EMA's warm-up, as functions of the step: nothing to save.
 #pragma once
 
-#include <maa/core/error.hpp>
+#include <maa/core/options.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -9,18 +9,27 @@
 
 MAA_NAMESPACE_BEGIN
 
-// constant; cosine: falls from base to minimum over all steps; warm_restarts: cosine that restarts after
-// period, period * factor, ... steps (Loshchilov and Hutter, 2017: SGDR). Each may begin with a linear
-// warm-up.
+// constant; cosine: falls from base to minimum over all steps; warm_restarts: cosine that restarts after 10,
+// then 20, 40, ... steps (Loshchilov and Hutter, 2017: SGDR, with the paper's T_0 = 10 and T_mult = 2). Each
+// may begin with a linear warm-up.
 enum class LearningRateKind { constant, cosine, warm_restarts };
+constexpr std::array<std::string_view, 3> names_of(LearningRateKind) {
+  return {"constant", "cosine", "warm_restarts"};
+}
 
 struct LearningRate {
   LearningRateKind kind = LearningRateKind::cosine;
   double base = 1e-3;
   double minimum = 0;
-  Index warmup = 0;   // steps from 0 to base
-  Index period = 10;  // warm_restarts: steps of the first cycle
-  Index factor = 2;   // warm_restarts: growth of the cycle
+  Index warmup = 0;  // steps from 0 to base
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("kind", self.kind);
+    visit("base", not_negative(), self.base);
+    visit("minimum", not_negative(), self.minimum);
+    visit("warmup", at_least(0), self.warmup);
+  }
 
   // For step 0 ... total - 1. During warm-up step k has (k + 1) / warmup of base.
   double at(Index step, Index total) const {
@@ -33,12 +42,10 @@ struct LearningRate {
       return base;
     }
     if (kind == LearningRateKind::warm_restarts) {
-      require(period > 0 && factor > 0, "learning rate: expected a positive period and factor, found ",
-              period, " and ", factor);
-      length = period;
+      length = 10;
       while (position >= length) {
         position -= length;
-        length *= factor;
+        length *= 2;
       }
     }
     const double phase = std::min(1.0, static_cast<double>(position) / static_cast<double>(length));
@@ -46,15 +53,10 @@ struct LearningRate {
   }
 };
 
-// Exponential moving average of the weights with power warm-up: decay_k = min(maximum, 1 - (1 + k)^-power)
-// for the update after step k = 0, 1, ...
-struct EmaOptions {
-  double power = 0.75;
-  double maximum = 0.9999;
-
-  double decay(Index step) const {
-    return std::clamp(1 - std::pow(1 + static_cast<double>(step), -power), 0.0, maximum);
-  }
-};
+// The decay of an exponential moving average of the weights for the update after step k = 0, 1, ..., which
+// warms up: min(maximum, 1 - (1 + k)^-.75).
+inline double ema_decay(double maximum, Index step) {
+  return std::clamp(1 - std::pow(1 + static_cast<double>(step), -0.75), 0.0, maximum);
+}
 
 MAA_NAMESPACE_END

@@ -15,17 +15,29 @@
 
 MAA_NAMESPACE_BEGIN
 
+// AdamW with beta2 = .999 and epsilon = 1e-8.
 struct TrainOptions {
   Index steps = 1000;
   Index batch = 128;
   LearningRate learning_rate = {};
   double beta1 = 0.9;
-  double beta2 = 0.999;
-  double epsilon = 1e-8;
   double weight_decay = 0;
   double clip_norm = 0;  // global gradient norm above which gradients are scaled down; 0: no clipping
-  std::optional<EmaOptions> ema = std::nullopt;  // if set, the average is what the trained model uses
-  std::uint64_t seed = 0;                        // Generator::fit sets it from FitOptions::seed
+  // The largest decay of an exponential moving average of the weights (ema_decay()), which then is what the
+  // trained model uses; 0: none.
+  double ema = 0;
+  std::uint64_t seed = 0;  // no option of a recipe's: fit() derives it from FitOptions::seed
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("steps", at_least(0), self.steps);
+    visit("batch", between(1, 1'000'000), self.batch);
+    visit("learning_rate", self.learning_rate);
+    visit("beta1", between(0, 0.9999), self.beta1);
+    visit("weight_decay", not_negative(), self.weight_decay);
+    visit("clip_norm", not_negative(), self.clip_norm);
+    visit("ema", between(0, 0.999999), self.ema);
+  }
 };
 
 // What a progress callback learns after a step.
@@ -65,7 +77,7 @@ class Trainer {
     const Index expected = tensors_.empty() ? 0 : tensors_.back().offset + tensors_.back().size;
     require(weights_.size() == expected, "trainer: expected ", expected, " initial weights, found ",
             weights_.size());
-    if (options_.ema) {
+    if (options_.ema > 0) {
       average_ = array(initial);
     }
   }
@@ -75,7 +87,7 @@ class Trainer {
   bool finished() const { return step_ >= options_.steps; }
   const Array& weights() const { return weights_; }
   // What the trained model should use: the EMA if there is one.
-  const Array& result() const { return options_.ema ? average_ : weights_; }
+  const Array& result() const { return options_.ema > 0 ? average_ : weights_; }
   // The stream for the current step's noise.
   Rng step_rng() const { return Rng(options_.seed).fork(static_cast<std::uint64_t>(step_)); }
 
@@ -139,11 +151,9 @@ class Trainer {
     AdamWStep update;
     update.learning_rate = options_.learning_rate.at(step_, options_.steps);
     update.beta1 = options_.beta1;
-    update.beta2 = options_.beta2;
-    update.epsilon = options_.epsilon;
     update.weight_decay = options_.weight_decay;
     update.step = step_ + 1;
-    update.ema_decay = options_.ema ? options_.ema->decay(step_) : -1;
+    update.ema_decay = options_.ema > 0 ? ema_decay(options_.ema, step_) : -1;
     return update;
   }
   Array array() const { return backend_->template make_array<T>(weights_.size()); }
@@ -174,7 +184,7 @@ class Trainer {
         {"weights.", &self.weights_},
         {"first_moment.", &self.first_moment_},
         {"second_moment.", &self.second_moment_}};
-    if (self.options_.ema) {
+    if (self.options_.ema > 0) {
       result.emplace_back("average.", &self.average_);
     }
     return result;
