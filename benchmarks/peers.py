@@ -354,10 +354,10 @@ def write_table(report, path):
     text += [table(rows), ""]
     if report["compile"]:
         text += ["## Compile cost", "", "User seconds and peak memory of the compiler, -O2.", ""]
-        rows = [["file", "compiler", "seconds", "MB", "goal", ""]]
+        rows = [["file", "way", "compiler", "seconds", "MB", ""]]
         for entry in report["compile"]:
-            rows.append([entry["file"], entry["compiler"], f"{entry['seconds']:.1f}", f"{entry['megabytes']:.0f}",
-                         entry["goal"], entry["verdict"]])
+            rows.append([entry["file"], entry["way"], entry["compiler"], f"{entry['seconds']:.1f}",
+                         f"{entry['megabytes']:.0f}", entry.get("verdict", "")])
         text += [table(rows), ""]
     path.write_text("\n".join(text))
 

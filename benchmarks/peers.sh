@@ -44,7 +44,7 @@ mkdir -p "$out"
 
 build=build/peers/cmake
 python=${MAA_PEERS_PYTHON:-build/peers/venv/bin/python}
-peer_packages=(libopenblas-dev libdnnl-dev python3-venv python3-dev python3-matplotlib)
+peer_packages=(nlohmann-json3-dev libopenblas-dev libdnnl-dev python3-venv python3-dev python3-matplotlib)
 
 make_environment() {
   if [[ -z ${MAA_PEERS_PYTHON:-} && ! -x $python ]]; then

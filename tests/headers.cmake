@@ -1,5 +1,5 @@
-# Every header compiles alone, also when included twice, and all of them in two translation units of one program.
-# Unoptimised: only whether they compile and link is asked.
+# Every header compiles alone, also when included twice, and all of them in two translation units of one program, of
+# which one takes the bodies from maa::compiled. Unoptimised: only whether they compile and link is asked.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
   ${PROJECT_SOURCE_DIR}/include/maa/*.hpp)
 # These need the CUDA toolkit.
@@ -23,6 +23,9 @@ file(GENERATE OUTPUT ${first} CONTENT "${all_headers}int second();\nint main() {
 file(GENERATE OUTPUT ${second} CONTENT "${all_headers}int second();\nint second() { return 0; }\n")
 add_executable(two_units ${first} ${second})
 add_test(NAME two_units COMMAND two_units)
+set_source_files_properties(${second} PROPERTIES COMPILE_DEFINITIONS MAA_COMPILED)
+target_link_libraries(two_units PRIVATE $<TARGET_FILE:maa_compiled>)
+add_dependencies(two_units maa_compiled)
 
 foreach(target IN ITEMS maa_headers two_units)
   target_link_libraries(${target} PRIVATE maa::maa maa_warnings $<TARGET_NAME_IF_EXISTS:maa::cuda>)

@@ -9,6 +9,10 @@ if(MAA_INSTALL)
   add_test(NAME install COMMAND ${CMAKE_COMMAND} --install ${PROJECT_BINARY_DIR} --prefix ${consumers}/prefix)
   set_tests_properties(install PROPERTIES FIXTURES_REQUIRED clean FIXTURES_SETUP installed)
 
+  set(libraries maa)
+  if(MAA_COMPILED_LIBRARY)
+    list(APPEND libraries compiled)
+  endif()
   foreach(compiler IN ITEMS g++ clang++)
     find_program(maa_${compiler} ${compiler})
     mark_as_advanced(maa_${compiler})
@@ -16,17 +20,20 @@ if(MAA_INSTALL)
       message(STATUS "maa: no ${compiler}, its consumer test is left out")
       continue()
     endif()
-    add_test(NAME consumer.${compiler} COMMAND ${CMAKE_CTEST_COMMAND}
-      --build-and-test ${embed} ${consumers}/${compiler}
-      --build-generator ${CMAKE_GENERATOR} --build-noclean
-      --build-options -DCMAKE_CXX_COMPILER=${maa_${compiler}} -DCMAKE_PREFIX_PATH=${consumers}/prefix
-        -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
-      --test-command ${consumers}/${compiler}/embed)
-    add_test(NAME consumer.${compiler}.flags COMMAND ${CMAKE_COMMAND}
-      -Dcommands=${consumers}/${compiler}/compile_commands.json -Dpackage=${consumers}/prefix
-      -P ${CMAKE_CURRENT_LIST_DIR}/check_flags.cmake)
-    set_tests_properties(consumer.${compiler} PROPERTIES FIXTURES_REQUIRED installed FIXTURES_SETUP ${compiler})
-    set_tests_properties(consumer.${compiler}.flags PROPERTIES FIXTURES_REQUIRED "installed;${compiler}")
+    foreach(library IN LISTS libraries)
+      set(consumer consumer.${compiler}.${library})
+      add_test(NAME ${consumer} COMMAND ${CMAKE_CTEST_COMMAND}
+        --build-and-test ${embed} ${consumers}/${consumer}
+        --build-generator ${CMAKE_GENERATOR} --build-noclean
+        --build-options -DCMAKE_CXX_COMPILER=${maa_${compiler}} -DCMAKE_PREFIX_PATH=${consumers}/prefix
+          -DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DMAA_LIBRARY=${library}
+        --test-command ${consumers}/${consumer}/embed)
+      add_test(NAME ${consumer}.flags COMMAND ${CMAKE_COMMAND}
+        -Dcommands=${consumers}/${consumer}/compile_commands.json -Dpackage=${consumers}/prefix
+        -P ${CMAKE_CURRENT_LIST_DIR}/check_flags.cmake)
+      set_tests_properties(${consumer} PROPERTIES FIXTURES_REQUIRED installed FIXTURES_SETUP ${consumer})
+      set_tests_properties(${consumer}.flags PROPERTIES FIXTURES_REQUIRED "installed;${consumer}")
+    endforeach()
   endforeach()
 endif()
 

@@ -7,5 +7,5 @@
 #define MAA_BODIES 1
 #include <maa/data/dataset.hpp>
 #include <maa/data/prompt_features.hpp>
-#include <maa/io/npz.hpp>
+#include <maa/io/npz_archive.hpp>
 #include <maa/io/parameters.hpp>

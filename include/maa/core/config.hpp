@@ -42,6 +42,9 @@
 //     #endif
 //
 // A function template of which all instances are known keeps its body, followed by MAA_INSTANTIATE(f<T>);
+// What waits for files or leads to an error: compiled for size, which also takes less time.
+#define MAA_COLD [[gnu::cold, gnu::noinline]]
+
 #ifdef MAA_COMPILED
 #define MAA_BODIES 0
 #define MAA_INLINE

@@ -155,7 +155,7 @@ inline constexpr Index tensor_count = detail::count<Model>().tensors;
 
 // The model's tensors in memory order, names prefixed with `prefix`.
 template <class Model>
-std::vector<TensorInfo> tensors_of(std::string_view prefix = {}) {
+MAA_COLD std::vector<TensorInfo> tensors_of(std::string_view prefix = {}) {
   detail::ListVisitor visitor;
   visitor.prefix = prefix;
   Model::describe(visitor);
@@ -222,14 +222,14 @@ void initialize(std::span<T> values, const Rng& rng) {
 
 #if MAA_BODIES
 
-MAA_INLINE std::size_t detail::ListVisitor::enter(std::initializer_list<TextPart> parts) {
+MAA_COLD MAA_INLINE std::size_t detail::ListVisitor::enter(std::initializer_list<TextPart> parts) {
   const std::size_t outer = prefix.size();
   prefix += join(parts);
   return outer;
 }
 
-MAA_INLINE void detail::ListVisitor::add(std::string_view name, std::initializer_list<Index> shape, Init init,
-                                         Role role, Order order) {
+MAA_COLD MAA_INLINE void detail::ListVisitor::add(std::string_view name, std::initializer_list<Index> shape,
+                                                  Init init, Role role, Order order) {
   TensorInfo info{prefix + std::string(name), shape, offset, 1, init, role, order};
   for (const Index size : shape) {
     info.size *= size;

@@ -107,7 +107,7 @@ void append_number(std::string& text, Number number) {
   text.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
-MAA_INLINE void TextPart::append_to(std::string& text) const {
+MAA_COLD MAA_INLINE void TextPart::append_to(std::string& text) const {
   constexpr std::size_t limit = 120;  // of quoted texts
   switch (kind_) {
     case Kind::text:
@@ -143,7 +143,7 @@ MAA_INLINE void TextPart::append_to(std::string& text) const {
   }
 }
 
-[[gnu::noinline]] MAA_INLINE std::string join(std::initializer_list<TextPart> parts) {
+MAA_COLD MAA_INLINE std::string join(std::initializer_list<TextPart> parts) {
   std::string text;
   for (const auto& part : parts) {
     part.append_to(text);

@@ -21,7 +21,7 @@ std::string nearest_names(std::string_view name, const std::vector<std::string>&
 
 #if MAA_BODIES
 
-MAA_INLINE std::size_t edit_distance(std::string_view a, std::string_view b) {
+MAA_COLD MAA_INLINE std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -35,7 +35,7 @@ MAA_INLINE std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-MAA_INLINE std::string nearest_names(std::string_view name, const std::vector<std::string>& names) {
+MAA_COLD MAA_INLINE std::string nearest_names(std::string_view name, const std::vector<std::string>& names) {
   std::vector<std::pair<std::size_t, std::size_t>> nearest;  // distance, number
   for (std::size_t i = 0; i < names.size(); ++i) {
     nearest.emplace_back(edit_distance(name, names[i]), i);

@@ -95,8 +95,8 @@ namespace detail {
 inline const std::string provenance_prefix = "provenance.";
 }
 
-MAA_INLINE Dataset::Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
-                            std::vector<std::string> tasks_)
+MAA_COLD MAA_INLINE Dataset::Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
+                                     std::vector<std::string> tasks_)
     : observation_size(observation_size_),
       action_size(action_size_),
       parameter_count(parameter_count_),
@@ -104,7 +104,7 @@ MAA_INLINE Dataset::Dataset(Index observation_size_, Index action_size_, Index p
   validate();
 }
 
-MAA_INLINE Index Dataset::task_index(const std::string& task) const {
+MAA_COLD MAA_INLINE Index Dataset::task_index(const std::string& task) const {
   const auto found = std::find(tasks.begin(), tasks.end(), task);
   if (found == tasks.end()) {
     fail("dataset: expected one of its ", tasks.size(), " tasks, found ", detail::quote(task),
@@ -113,7 +113,7 @@ MAA_INLINE Index Dataset::task_index(const std::string& task) const {
   return found - tasks.begin();
 }
 
-MAA_INLINE void Dataset::reserve_policies(Index count) {
+MAA_COLD MAA_INLINE void Dataset::reserve_policies(Index count) {
   constexpr Index limit = Index{1} << 60;
   require(count >= 0 && count <= limit / std::max<Index>(parameter_count, 1),
           "dataset: expected room for at most ", limit, " numbers, found ", count, " policies of ",
@@ -125,7 +125,8 @@ MAA_INLINE void Dataset::reserve_policies(Index count) {
   }
 }
 
-MAA_INLINE void Dataset::add_policy(const PolicyRecord& record, std::span<const float> policy_weights) {
+MAA_COLD MAA_INLINE void Dataset::add_policy(const PolicyRecord& record,
+                                             std::span<const float> policy_weights) {
   const auto count = policy_count();
   require(static_cast<Index>(policy_weights.size()) == parameter_count, "dataset: expected a policy of ",
           parameter_count, " weights, found ", policy_weights.size());
@@ -164,17 +165,17 @@ MAA_INLINE std::uint64_t Dataset::content_hash() const {
   return hash.value();
 }
 
-MAA_INLINE void Dataset::add_trajectory(Trajectory trajectory) {
+MAA_COLD MAA_INLINE void Dataset::add_trajectory(Trajectory trajectory) {
   require_trajectory(trajectory);
   trajectories.push_back(std::move(trajectory));
 }
 
-MAA_INLINE void Dataset::require_record(const PolicyRecord& record, Index number) const {
+MAA_COLD MAA_INLINE void Dataset::require_record(const PolicyRecord& record, Index number) const {
   require(record.task >= 0 && record.task < static_cast<Index>(tasks.size()), "dataset, policy ", number,
           ": expected a task below ", tasks.size(), ", found ", record.task);
 }
 
-MAA_INLINE void Dataset::require_trajectory(const Trajectory& trajectory) const {
+MAA_COLD MAA_INLINE void Dataset::require_trajectory(const Trajectory& trajectory) const {
   trajectory.validate();
   task_index(trajectory.task);
   require(trajectory.observation_size() == observation_size && trajectory.action_size() == action_size,
@@ -203,7 +204,7 @@ MAA_INLINE void Dataset::validate() const {
   }
 }
 
-MAA_INLINE void Dataset::save(const std::filesystem::path& path) const {
+MAA_COLD MAA_INLINE void Dataset::save(const std::filesystem::path& path) const {
   validate();
   const auto policy_column = [&](auto member) {
     Buffer<std::int64_t> column(policy_count());
@@ -262,7 +263,7 @@ MAA_INLINE void Dataset::save(const std::filesystem::path& path) const {
   writer.write(path);
 }
 
-MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
+MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
   const SafetensorsReader reader(path);
   const auto where = "'" + reader.path() + "'";
   const auto metadata = [&](const std::string& key) {
@@ -350,7 +351,7 @@ MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
   return dataset;
 }
 
-MAA_INLINE RunSplit Dataset::split_by_run(double validation_fraction, std::uint64_t seed) const {
+MAA_COLD MAA_INLINE RunSplit Dataset::split_by_run(double validation_fraction, std::uint64_t seed) const {
   require(validation_fraction >= 0 && validation_fraction <= 1,
           "dataset split: expected a validation fraction from 0 to 1, found ", validation_fraction);
   std::vector<std::set<std::int64_t>> runs(tasks.size());

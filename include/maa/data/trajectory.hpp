@@ -10,7 +10,7 @@
 
 #if MAA_BODIES
 #include <maa/core/finite.hpp>
-#include <maa/io/npz.hpp>
+#include <maa/io/npz_archive.hpp>
 #include <maa/io/safetensors.hpp>
 
 #include <charconv>
@@ -118,8 +118,9 @@ void save_trajectory(const std::filesystem::path& path, const Trajectory& trajec
 namespace detail {
 
 // The first successful step from a flag per step (shape [T]) or a step number (shape [] or [1]; -1: none).
-inline std::optional<Index> first_success(std::span<const double> values, std::span<const Index> shape,
-                                          Index length, const std::string& where) {
+MAA_COLD inline std::optional<Index> first_success(std::span<const double> values,
+                                                   std::span<const Index> shape, Index length,
+                                                   const std::string& where) {
   const bool flags = shape.size() == 1 && shape[0] == length;
   require(flags || shape.empty() || (shape.size() == 1 && shape[0] == 1), where,
           ", array 'success': expected shape [", length, "] or [], found ", shape_text(shape));
@@ -139,32 +140,38 @@ inline std::optional<Index> first_success(std::span<const double> values, std::s
   return first;
 }
 
-inline Trajectory load_trajectory_npz(const std::filesystem::path& path, const std::string& where) {
+MAA_COLD inline Trajectory load_trajectory_npz(const std::filesystem::path& path, const std::string& where) {
   const NpzReader reader(path);
-  Trajectory trajectory(reader.load<float>("observations"), reader.load<float>("actions"));
+  const auto matrix = [&](const char* name, const NpyArray<float>& array) {
+    require(array.shape.size() == 2, where, ", array '", name, "': expected 2 dimensions, found ",
+            array.shape.size());
+    return MatrixView<const float>(array.values.data(), array.shape[0], array.shape[1]);
+  };
+  const auto observations = reader.read<float>("observations"), actions = reader.read<float>("actions");
+  const auto o = matrix("observations", observations), a = matrix("actions", actions);
+  require(a.rows == o.rows, where, ": expected ", o.rows, " actions, found ", a.rows);
+  Trajectory trajectory(o, a);
   if (reader.contains("target_actions")) {
-    const auto targets = reader.load<float>("target_actions");
-    trajectory.set_target_actions(as_matrix_view(targets));
+    const auto targets = reader.read<float>("target_actions");
+    trajectory.set_target_actions(matrix("target_actions", targets));
   }
   if (reader.contains("success")) {
-    const auto success = reader.load<double>("success");
-    const std::vector<Index> shape(success.shape().begin(), success.shape().end());
-    trajectory.success_step =
-        first_success({success.data(), success.size()}, shape, trajectory.length(), where);
+    const auto success = reader.read<double>("success");
+    trajectory.success_step = first_success(success.values.span(), success.shape, trajectory.length(), where);
   }
   if (reader.contains("task")) {
     trajectory.task = reader.load_text("task");
   }
   if (reader.contains("run")) {
-    const auto run = reader.load<std::int64_t>("run");
-    require(run.size() == 1, where, ", array 'run': expected one number, found ", run.size());
-    trajectory.run = run.data()[0];
+    const auto run = reader.read<std::int64_t>("run");
+    require(run.values.size() == 1, where, ", array 'run': expected one number, found ", run.values.size());
+    trajectory.run = run.values[0];
   }
   return trajectory;
 }
 
-inline Buffer<float> read_matrix(const SafetensorsReader& reader, const std::string& name,
-                                 MatrixView<const float>& view, const std::string& where) {
+MAA_COLD inline Buffer<float> read_matrix(const SafetensorsReader& reader, const std::string& name,
+                                          MatrixView<const float>& view, const std::string& where) {
   auto values = reader.read<float>(name);
   const auto& shape = reader.info(name).shape;
   require(shape.size() == 2, where, ", tensor ", quote(name), ": expected 2 dimensions, found shape ",
@@ -173,7 +180,8 @@ inline Buffer<float> read_matrix(const SafetensorsReader& reader, const std::str
   return values;
 }
 
-inline Trajectory load_trajectory_safetensors(const std::filesystem::path& path, const std::string& where) {
+MAA_COLD inline Trajectory load_trajectory_safetensors(const std::filesystem::path& path,
+                                                       const std::string& where) {
   const SafetensorsReader reader(path);
   MatrixView<const float> observations, actions, targets;
   const auto observation_values = read_matrix(reader, "observations", observations, where);
@@ -264,7 +272,7 @@ MAA_INLINE void Trajectory::require_finite(const Buffer<float>& values, Index si
           bad < 0 ? 0.0f : values[bad], " in ", what, " ", bad % size, " of step ", bad / size);
 }
 
-MAA_INLINE Trajectory load_trajectory(const std::filesystem::path& path) {
+MAA_COLD MAA_INLINE Trajectory load_trajectory(const std::filesystem::path& path) {
   const auto where = "'" + path.string() + "'";
   const auto kind = path.extension();
   require(kind == ".npz" || kind == ".safetensors", where,
@@ -279,19 +287,23 @@ MAA_INLINE Trajectory load_trajectory(const std::filesystem::path& path) {
   return trajectory;
 }
 
-MAA_INLINE void save_trajectory(const std::filesystem::path& path, const Trajectory& trajectory) {
+MAA_COLD MAA_INLINE void save_trajectory(const std::filesystem::path& path, const Trajectory& trajectory) {
   trajectory.validate();
   const auto kind = path.extension();
   const std::int64_t success = trajectory.success_step.value_or(-1);
   if (kind == ".npz") {
     NpzWriter writer;
-    writer.add("observations", as_xtensor(trajectory.observations()));
-    writer.add("actions", as_xtensor(trajectory.actions()));
+    const auto add = [&](const char* name, MatrixView<const float> matrix) {
+      const Index shape[] = {matrix.rows, matrix.cols};
+      writer.add<float>(name, shape, matrix.span());
+    };
+    add("observations", trajectory.observations());
+    add("actions", trajectory.actions());
     if (trajectory.has_target_actions()) {
-      writer.add("target_actions", as_xtensor(trajectory.target_actions()));
+      add("target_actions", trajectory.target_actions());
     }
-    writer.add("success", xt::xarray<std::int64_t>(success));
-    writer.add("run", xt::xarray<std::int64_t>(trajectory.run));
+    writer.add<std::int64_t>("success", {}, {&success, 1});
+    writer.add<std::int64_t>("run", {}, {&trajectory.run, 1});
     writer.add_text("task", trajectory.task);
     writer.write(path);
     return;

@@ -41,7 +41,7 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
 
 #if MAA_BODIES
 
-MAA_INLINE AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(resolve(path)) {
+MAA_COLD MAA_INLINE AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(resolve(path)) {
   struct stat status {};
   require(::stat(path_.c_str(), &status) != 0 || S_ISREG(status.st_mode), "cannot write '", path_.string(),
           "': expected a regular file or none");
@@ -56,7 +56,7 @@ MAA_INLINE AtomicFile::AtomicFile(const std::filesystem::path& path) : path_(res
   require(file_.get() >= 0, "cannot write '", path_.string(), "': ", detail::errno_text(errno));
 }
 
-MAA_INLINE void AtomicFile::write(std::span<const std::byte> bytes) {
+MAA_COLD MAA_INLINE void AtomicFile::write(std::span<const std::byte> bytes) {
   require(file_.get() >= 0, "cannot write '", path_.string(), "': already finished");
   while (!bytes.empty()) {
     const auto count = ::write(file_.get(), bytes.data(), bytes.size());
@@ -68,7 +68,7 @@ MAA_INLINE void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
-MAA_INLINE void AtomicFile::commit() {
+MAA_COLD MAA_INLINE void AtomicFile::commit() {
   require(file_.get() >= 0, "cannot write '", path_.string(), "': already finished");
   if (::fsync(file_.get()) != 0 || file_.close() != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) {
     give_up(errno);
@@ -79,19 +79,19 @@ MAA_INLINE void AtomicFile::commit() {
           "' but cannot flush its folder: ", detail::errno_text(errno));
 }
 
-MAA_INLINE std::filesystem::path AtomicFile::resolve(const std::filesystem::path& path) {
+MAA_COLD MAA_INLINE std::filesystem::path AtomicFile::resolve(const std::filesystem::path& path) {
   std::error_code none;
   const bool is_link = std::filesystem::is_symlink(std::filesystem::symlink_status(path, none));
   auto target = is_link ? std::filesystem::weakly_canonical(path, none) : path;
   return target.empty() ? path : target;
 }
 
-MAA_INLINE void AtomicFile::give_up(int code) {
+MAA_COLD MAA_INLINE void AtomicFile::give_up(int code) {
   discard();
   fail("cannot write '", path_.string(), "': ", detail::errno_text(code));
 }
 
-MAA_INLINE void AtomicFile::discard() noexcept {
+MAA_COLD MAA_INLINE void AtomicFile::discard() noexcept {
   file_.close();
   if (!temporary_.empty()) {
     ::unlink(temporary_.c_str());
@@ -99,7 +99,7 @@ MAA_INLINE void AtomicFile::discard() noexcept {
   }
 }
 
-MAA_INLINE void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
+MAA_COLD MAA_INLINE void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(text)));
   file.commit();

@@ -62,11 +62,11 @@ class InputFile {
 
 #if MAA_BODIES
 
-MAA_INLINE std::string detail::errno_text(int code) {
+MAA_COLD MAA_INLINE std::string detail::errno_text(int code) {
   return std::generic_category().message(code);
 }
 
-MAA_INLINE InputFile::InputFile(const std::filesystem::path& path) : path_(path.string()) {
+MAA_COLD MAA_INLINE InputFile::InputFile(const std::filesystem::path& path) : path_(path.string()) {
   // O_NONBLOCK: opening a pipe must not wait for a writer; regular files ignore it.
   file_ = detail::FileDescriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   require(file_.get() >= 0, "cannot open '", path_, "': ", detail::errno_text(errno));
@@ -76,7 +76,7 @@ MAA_INLINE InputFile::InputFile(const std::filesystem::path& path) : path_(path.
   size_ = static_cast<Index>(status.st_size);
 }
 
-MAA_INLINE void InputFile::read_at(Index offset, std::span<std::byte> bytes) const {
+MAA_COLD MAA_INLINE void InputFile::read_at(Index offset, std::span<std::byte> bytes) const {
   while (!bytes.empty()) {
     const auto count = ::pread(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) {
@@ -90,7 +90,7 @@ MAA_INLINE void InputFile::read_at(Index offset, std::span<std::byte> bytes) con
   }
 }
 
-MAA_INLINE Buffer<std::byte> InputFile::read_all() const {
+MAA_COLD MAA_INLINE Buffer<std::byte> InputFile::read_all() const {
   Buffer<std::byte> bytes(size_);
   read_at(0, bytes.span());
   return bytes;

@@ -1,147 +1,27 @@
-// NumPy arrays in .npy files (format versions 1 to 3), as xtensor arrays. Objects (pickles), structures and
-// complex numbers are refused; nothing is allocated by a size that the file does not back.
+// NumPy arrays in .npy files, as xtensor arrays; see npy_format.hpp for what is read.
 #pragma once
 
 #include <maa/interop/xtensor.hpp>
 #include <maa/io/atomic_file.hpp>
-#include <maa/io/half.hpp>
-#include <maa/io/shape.hpp>
-
-#include <algorithm>
-#include <charconv>
-#include <utility>
+#include <maa/io/npy_format.hpp>
 
 MAA_NAMESPACE_BEGIN
 
 namespace detail {
 
-// What the header of an .npy file says.
-struct NpyHeader {
-  char kind = 'f';       // f float, i integer, u unsigned, b bool, U text
-  Index item_bytes = 4;  // of one element
-  bool big_endian = false;
-  bool fortran_order = false;
-  std::vector<Index> shape;
-  Index count = 0;        // elements
-  Index data_offset = 0;  // bytes before the first element
-};
-
-// Checks magic, version, header and that the data has exactly the size that dtype and shape say.
-NpyHeader parse_npy(std::span<const std::byte> bytes, const std::string& label);
-
-template <class Stored>
-Stored load_element(const std::byte* from, bool big_endian) {
-  std::byte bytes[sizeof(Stored)];
-  std::memcpy(bytes, from, sizeof(Stored));
-  if (big_endian) {
-    std::reverse(std::begin(bytes), std::end(bytes));
-  }
-  Stored value;
-  std::memcpy(&value, bytes, sizeof(Stored));
-  return value;
-}
-
-// Where element i in C order lies in the file, in elements.
-inline Index npy_position(const NpyHeader& header, Index i) {
-  if (!header.fortran_order) {
-    return i;
-  }
-  Index position = 0;
-  Index stride = header.count;
-  for (auto d = header.shape.size(); d-- > 0;) {
-    stride /= header.shape[d];
-    position += i % header.shape[d] * stride;
-    i /= header.shape[d];
-  }
-  return position;
-}
-
-// Calls write(i, number i in C order) for every element; `convert` turns a stored element into a number.
-template <class Stored, class Convert, class Write>
-void for_each_element(const NpyHeader& header, const std::byte* data, Convert convert, Write write) {
-  constexpr auto bytes = static_cast<Index>(sizeof(Stored));
-  for (Index i = 0; i < header.count; ++i) {
-    write(i, convert(load_element<Stored>(data + npy_position(header, i) * bytes, header.big_endian)));
-  }
-}
-
-template <class T, class Stored, class Write>
-void decode_numbers(const NpyHeader& header, const std::byte* data, const std::string& label, Write write) {
-  for_each_element<Stored>(
-      header, data,
-      [&](Stored value) {
-        if constexpr (std::is_integral_v<T>) {
-          require(std::in_range<T>(value), label,
-                  ": expected numbers that fit the integer type asked for, found ", value);
-        }
-        return static_cast<T>(value);
-      },
-      write);
-}
-
-// An array of numbers from the bytes of an .npy file; `label` leads error messages. float and double take
-// every number type (rounding to nearest); integer types take integers that fit, and bools.
 template <class T>
-xt::xarray<T> decode_npy(std::span<const std::byte> bytes, const std::string& label) {
-  static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>, "use std::uint8_t for flags");
-  const auto header = parse_npy(bytes, label);
-  const auto* data = bytes.data() + header.data_offset;
-  require(header.kind != 'U', label, ": expected numbers, found text");
-  require(std::is_floating_point_v<T> || header.kind != 'f', label,
-          ": expected integers, found floating-point numbers");
-  xt::xarray<T> array(std::vector<std::size_t>(header.shape.begin(), header.shape.end()));
-  const auto write = [to = array.data()](Index i, T value) { to[i] = value; };
-  const auto size = header.item_bytes;
-  if (header.kind == 'b') {
-    for_each_element<std::uint8_t>(
-        header, data, [](std::uint8_t v) { return static_cast<T>(v != 0); }, write);
-  } else if (header.kind == 'f') {
-    if constexpr (std::is_floating_point_v<T>) {
-      const auto convert = [](auto v) { return static_cast<T>(v); };
-      size == 2
-          ? for_each_element<std::uint16_t>(
-                header, data, [](std::uint16_t v) { return static_cast<T>(float_from_float16(v)); }, write)
-      : size == 4 ? for_each_element<float>(header, data, convert, write)
-                  : for_each_element<double>(header, data, convert, write);
-    }
-  } else if (header.kind == 'i') {
-    size == 1   ? decode_numbers<T, std::int8_t>(header, data, label, write)
-    : size == 2 ? decode_numbers<T, std::int16_t>(header, data, label, write)
-    : size == 4 ? decode_numbers<T, std::int32_t>(header, data, label, write)
-                : decode_numbers<T, std::int64_t>(header, data, label, write);
-  } else {
-    size == 1   ? decode_numbers<T, std::uint8_t>(header, data, label, write)
-    : size == 2 ? decode_numbers<T, std::uint16_t>(header, data, label, write)
-    : size == 4 ? decode_numbers<T, std::uint32_t>(header, data, label, write)
-                : decode_numbers<T, std::uint64_t>(header, data, label, write);
-  }
-  return array;
+xt::xarray<T> to_xarray(const NpyArray<T>& array) {
+  xt::xarray<T> result(std::vector<std::size_t>(array.shape.begin(), array.shape.end()));
+  std::copy(array.values.begin(), array.values.end(), result.data());
+  return result;
 }
 
-// The dtype of T, little-endian: "<f4"; "|b1" for bool.
-template <class T>
-std::string npy_descr() {
-  static_assert(std::is_arithmetic_v<T> && sizeof(T) <= 8);
-  const char kind = std::is_same_v<T, bool>       ? 'b'
-                    : std::is_floating_point_v<T> ? 'f'
-                    : std::is_signed_v<T>         ? 'i'
-                                                  : 'u';
-  return concatenate(sizeof(T) == 1 ? '|' : '<', kind, sizeof(T));
-}
-
-// Magic, version and header, padded so that the data begins at a multiple of 64.
-std::string npy_preamble(const std::string& descr, std::span<const Index> shape);
-
-// The bytes of an .npy file in C order.
 template <class Expression>
 std::string encode_npy(const xt::xexpression<Expression>& expression) {
   using T = std::remove_cvref_t<typename Expression::value_type>;
   const auto& values = expression.derived_cast();
   const std::vector<Index> shape(values.shape().begin(), values.shape().end());
-  auto text = npy_preamble(npy_descr<T>(), shape);
-  const auto numbers = to_buffer<T>(expression);
-  text.append(reinterpret_cast<const char*>(numbers.data()), numbers.span().size_bytes());
-  return text;
+  return encode_npy(npy_descr<T>(), shape, std::as_bytes(to_buffer<T>(expression).span()));
 }
 
 }  // namespace detail
@@ -151,7 +31,7 @@ std::string encode_npy(const xt::xexpression<Expression>& expression) {
 template <class T>
 xt::xarray<T> load_npy(const std::filesystem::path& path) {
   const InputFile file(path);
-  return detail::decode_npy<T>(file.read_all().span(), "'" + file.path() + "'");
+  return detail::to_xarray(detail::decode_npy<T>(file.read_all().span(), "'" + file.path() + "'"));
 }
 
 // Writes an xtensor expression atomically.
@@ -159,188 +39,5 @@ template <class Expression>
 void save_npy(const std::filesystem::path& path, const xt::xexpression<Expression>& values) {
   write_file_atomically(path, detail::encode_npy(values));
 }
-
-#if MAA_BODIES
-
-namespace detail {
-
-// Parses the Python dictionary in the header, e.g. {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4),
-// }.
-class NpyHeaderParser {
- public:
-  NpyHeaderParser(std::string_view text, const std::string& label) : text_(text), label_(label) {}
-
-  NpyHeader parse() {
-    NpyHeader header;
-    bool seen[3] = {};
-    expect('{');
-    while (!accept('}')) {
-      const auto key = string();
-      const int field = key == "descr" ? 0 : key == "fortran_order" ? 1 : key == "shape" ? 2 : -1;
-      require(field >= 0 && !seen[field], label_,
-              ": expected the keys descr, fortran_order and shape once, found ", quote(key));
-      seen[field] = true;
-      expect(':');
-      switch (field) {
-        case 0:
-          descr(header);
-          break;
-        case 1:
-          header.fortran_order = boolean();
-          break;
-        default:
-          header.shape = shape();
-          break;
-      }
-      if (!accept(',')) {
-        expect('}');
-        break;
-      }
-    }
-    skip_space();
-    require(text_.empty(), label_, ": expected the end of the header, found ", quote(text_));
-    require(seen[0] && seen[1] && seen[2], label_,
-            ": expected the keys descr, fortran_order and shape, found fewer");
-    return header;
-  }
-
- private:
-  void skip_space() {
-    while (!text_.empty() && (text_[0] == ' ' || text_[0] == '\n' || text_[0] == '\t' || text_[0] == '\r')) {
-      text_.remove_prefix(1);
-    }
-  }
-  bool accept(char wanted) {
-    skip_space();
-    if (text_.empty() || text_[0] != wanted) {
-      return false;
-    }
-    text_.remove_prefix(1);
-    return true;
-  }
-  void expect(char wanted) {
-    require(accept(wanted), label_, ": expected ", wanted, " in the header, found ", quote(text_));
-  }
-  std::string_view string() {
-    skip_space();
-    require(!text_.empty() && (text_[0] == '\'' || text_[0] == '"'), label_,
-            ": expected a text in the header, found ", quote(text_));
-    const auto end = text_.find(text_[0], 1);
-    require(end != text_.npos, label_, ": expected a closing quote in the header");
-    const auto result = text_.substr(1, end - 1);
-    text_.remove_prefix(end + 1);
-    return result;
-  }
-  bool boolean() {
-    skip_space();
-    for (const auto word : {std::string_view("True"), std::string_view("False")}) {
-      if (text_.starts_with(word)) {
-        text_.remove_prefix(word.size());
-        return word == "True";
-      }
-    }
-    fail(label_, ": expected True or False in the header, found ", quote(text_));
-  }
-  std::vector<Index> shape() {
-    std::vector<Index> sizes;
-    expect('(');
-    while (!accept(')')) {
-      skip_space();
-      Index size = -1;
-      const auto [end, error] = std::from_chars(text_.data(), text_.data() + text_.size(), size);
-      require(error == std::errc() && size >= 0 && sizes.size() < 64, label_,
-              ": expected up to 64 sizes of at least 0 in the shape, found ", quote(text_));
-      text_.remove_prefix(static_cast<std::size_t>(end - text_.data()));
-      sizes.push_back(size);
-      if (!accept(',')) {
-        expect(')');
-        break;
-      }
-    }
-    return sizes;
-  }
-  void descr(NpyHeader& header) {
-    skip_space();
-    require(text_.empty() || text_[0] != '[', label_, ": expected plain numbers, found structures");
-    const auto code = string();
-    Index bytes = 0;
-    const bool parsed =
-        code.size() >= 3 &&
-        std::from_chars(code.data() + 2, code.data() + code.size(), bytes).ptr == code.data() + code.size();
-    require(code != "|O" && !code.starts_with("O"), label_,
-            ": expected numbers, found Python objects (a pickle)");
-    require(parsed && std::string_view("<>|=").find(code[0]) != std::string_view::npos, label_,
-            ": expected a dtype like <f4, found ", quote(code));
-    header.kind = code[1];
-    header.item_bytes = header.kind == 'U' ? 4 * std::clamp<Index>(bytes, 0, 1 << 20) : bytes;
-    header.big_endian = code[0] == '>';
-    const bool known = header.kind == 'U'   ? bytes <= 1 << 20
-                       : header.kind == 'b' ? bytes == 1
-                       : header.kind == 'f' ? bytes == 2 || bytes == 4 || bytes == 8
-                                            : (header.kind == 'i' || header.kind == 'u') &&
-                                                  (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8);
-    require(known && bytes >= 0, label_,
-            ": expected a dtype of f2, f4, f8, i1 to i8, u1 to u8, b1 or U, found ", quote(code));
-  }
-
-  std::string_view text_;
-  const std::string& label_;
-};
-
-}  // namespace detail
-
-MAA_INLINE detail::NpyHeader detail::parse_npy(std::span<const std::byte> bytes, const std::string& label) {
-  const auto byte_at = [&](std::size_t i) { return std::to_integer<std::size_t>(bytes[i]); };
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  require(bytes.size() >= 12 && text.starts_with("\x93NUMPY"), label, ": expected an .npy array, found ",
-          bytes.size() >= 12 ? "other data" : "fewer than 12 bytes");
-  const auto version = byte_at(6);
-  require(version >= 1 && version <= 3 && byte_at(7) == 0, label,
-          ": expected format version 1.0, 2.0 or 3.0, found ", version, ".", byte_at(7));
-  const std::size_t begin = version == 1 ? 10 : 12;
-  std::size_t length = byte_at(8) | byte_at(9) << 8;
-  if (version > 1) {
-    length |= byte_at(10) << 16 | byte_at(11) << 24;
-  }
-  require(length <= bytes.size() - begin, label, ": expected a header of ", length, " bytes, found ",
-          bytes.size() - begin);
-  auto header = NpyHeaderParser(text.substr(begin, length), label).parse();
-  header.data_offset = static_cast<Index>(begin + length);
-  const auto found = static_cast<Index>(bytes.size()) - header.data_offset;
-  const auto expected = checked_bytes(header.shape, header.item_bytes);
-  // Strides are formed in elements of up to 8 bytes.
-  require(expected >= 0 && checked_bytes(header.shape, 8) >= 0, label, ": the size of shape ",
-          shape_text(header.shape), " overflows");
-  require(expected == found, label, ": expected ", expected, " bytes of data for shape ",
-          shape_text(header.shape), ", found ", found);
-  header.count = header.item_bytes == 0 ? 0 : expected / header.item_bytes;
-  return header;
-}
-
-MAA_INLINE std::string detail::npy_preamble(const std::string& descr, std::span<const Index> shape) {
-  auto text = concatenate("{'descr': '", descr, "', 'fortran_order': False, 'shape': (");
-  for (const auto size : shape) {
-    text += concatenate(size, ", ");
-  }
-  text += "), }";
-  const std::size_t total = (10 + text.size() + 1 + 63) / 64 * 64;
-  text.resize(total - 10 - 1, ' ');
-  text += '\n';
-  const std::size_t length = text.size();
-  require(length <= 0xffff, "npy: expected a shape with fewer dimensions");
-  const char start[] = {'\x93',
-                        'N',
-                        'U',
-                        'M',
-                        'P',
-                        'Y',
-                        1,
-                        0,
-                        static_cast<char>(length & 0xff),
-                        static_cast<char>(length >> 8)};
-  return std::string(start, sizeof start) + text;
-}
-
-#endif
 
 MAA_NAMESPACE_END

@@ -36,7 +36,7 @@ std::span<T> part_of(const TensorInfo& tensor, std::span<T> values) {
 // Adds every tensor of a description (tensors_of<Model>(prefix)) to the writer. `values` is the flat
 // parameter array; it must live and stay as it is until the file is written.
 template <class T>
-void add_parameters(SafetensorsWriter& writer, const std::vector<TensorInfo>& tensors, std::span<T> values) {
+MAA_COLD void add_parameters(SafetensorsWriter& writer, const std::vector<TensorInfo>& tensors, std::span<T> values) {
   using Number = std::remove_const_t<T>;
   for (const auto& tensor : tensors) {
     const auto part = detail::part_of<T>(tensor, values);
@@ -57,7 +57,8 @@ void add_parameters(SafetensorsWriter& writer, const std::vector<TensorInfo>& te
 
 // The same with copies of the numbers.
 template <class T>
-void add_parameter_copies(SafetensorsWriter& writer, const std::vector<TensorInfo>& tensors, std::span<T> values) {
+MAA_COLD void add_parameter_copies(SafetensorsWriter& writer, const std::vector<TensorInfo>& tensors,
+                          std::span<T> values) {
   for (auto tensor : tensors) {
     Buffer<std::remove_const_t<T>> part(detail::part_of<T>(tensor, values));
     tensor.offset = 0;
@@ -73,7 +74,7 @@ void add_parameter_copies(SafetensorsWriter& writer, const std::vector<TensorInf
 // missing, has another shape or dtype, or holds NaN or infinity; `values` is then untouched. Other tensors in
 // the file are ignored.
 template <class T>
-void read_parameters(const SafetensorsReader& reader, const std::vector<TensorInfo>& tensors,
+MAA_COLD void read_parameters(const SafetensorsReader& reader, const std::vector<TensorInfo>& tensors,
                      std::span<T> values) {
   Buffer<T> all(static_cast<Index>(values.size()));
   for (const auto& tensor : tensors) {

@@ -197,7 +197,7 @@ class SafetensorsWriter {
 
 #if MAA_BODIES
 
-MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
+MAA_COLD MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
     : file_(path), label_("'" + file_.path() + "'") {
   constexpr Index header_limit = 100'000'000;  // the format's own
   require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
@@ -217,7 +217,7 @@ MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::path& pat
   }
 }
 
-MAA_INLINE std::vector<std::string> SafetensorsReader::names() const {
+MAA_COLD MAA_INLINE std::vector<std::string> SafetensorsReader::names() const {
   std::vector<std::string> result;
   for (const auto& tensor : header_.tensors) {
     result.push_back(tensor.name);
@@ -225,16 +225,16 @@ MAA_INLINE std::vector<std::string> SafetensorsReader::names() const {
   return result;
 }
 
-MAA_INLINE const TensorEntry& SafetensorsReader::info(const std::string& name) const {
+MAA_COLD MAA_INLINE const TensorEntry& SafetensorsReader::info(const std::string& name) const {
   const auto found = index_.find(name);
   require(found != index_.end(), label_, ": expected a tensor ", detail::quote(name), ", found none among ",
           header_.tensors.size(), " tensors");
   return header_.tensors[found->second];
 }
 
-MAA_INLINE const TensorEntry& SafetensorsReader::checked(const std::string& name,
-                                                         std::span<const Index> expected_shape,
-                                                         Dtype own) const {
+MAA_COLD MAA_INLINE const TensorEntry& SafetensorsReader::checked(const std::string& name,
+                                                                  std::span<const Index> expected_shape,
+                                                                  Dtype own) const {
   const auto& tensor = info(name);
   const auto found = tensor.dtype;
   const bool readable =
@@ -249,8 +249,8 @@ MAA_INLINE const TensorEntry& SafetensorsReader::checked(const std::string& name
   return tensor;
 }
 
-MAA_INLINE void SafetensorsReader::fill(const TensorEntry& tensor, Dtype own,
-                                        std::span<std::byte> values) const {
+MAA_COLD MAA_INLINE void SafetensorsReader::fill(const TensorEntry& tensor, Dtype own,
+                                                 std::span<std::byte> values) const {
   const auto numbers = [&]<class T>(T*) {
     return std::span<T>(reinterpret_cast<T*>(values.data()), values.size() / sizeof(T));
   };
@@ -263,13 +263,13 @@ MAA_INLINE void SafetensorsReader::fill(const TensorEntry& tensor, Dtype own,
   }
 }
 
-MAA_INLINE void SafetensorsWriter::set_metadata(const std::string& key, const std::string& value) {
+MAA_COLD MAA_INLINE void SafetensorsWriter::set_metadata(const std::string& key, const std::string& value) {
   detail::json_text(key);
   detail::json_text(value);
   metadata_[key] = value;
 }
 
-MAA_INLINE void SafetensorsWriter::write(const std::filesystem::path& path) const {
+MAA_COLD MAA_INLINE void SafetensorsWriter::write(const std::filesystem::path& path) const {
   std::vector<const Tensor*> ordered;
   for (const Index bytes : {8, 4, 2, 1}) {
     for (const auto& tensor : tensors_) {
@@ -289,8 +289,9 @@ MAA_INLINE void SafetensorsWriter::write(const std::filesystem::path& path) cons
   file.commit();
 }
 
-MAA_INLINE void SafetensorsWriter::add(std::string name, Dtype dtype, std::vector<Index> shape,
-                                       std::span<const std::byte> bytes, std::shared_ptr<void> owner) {
+MAA_COLD MAA_INLINE void SafetensorsWriter::add(std::string name, Dtype dtype, std::vector<Index> shape,
+                                                std::span<const std::byte> bytes,
+                                                std::shared_ptr<void> owner) {
   const auto item = dtype_info(dtype).bytes;
   require(detail::checked_bytes(shape, item) == static_cast<Index>(bytes.size()),
           "safetensors writer, tensor ", detail::quote(name), ": expected the numbers of shape ",
@@ -301,7 +302,7 @@ MAA_INLINE void SafetensorsWriter::add(std::string name, Dtype dtype, std::vecto
   tensors_.push_back({std::move(name), dtype, std::move(shape), bytes, std::move(owner)});
 }
 
-MAA_INLINE std::string SafetensorsWriter::header_text(std::span<const Tensor* const> ordered) const {
+MAA_COLD MAA_INLINE std::string SafetensorsWriter::header_text(std::span<const Tensor* const> ordered) const {
   std::string text = "{";
   if (!metadata_.empty()) {
     text += "\"__metadata__\":{";

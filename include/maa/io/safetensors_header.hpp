@@ -183,8 +183,8 @@ class SafetensorsHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>
   bool in_array_ = false;
 };
 
-MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size,
-                                                      const std::string& file) {
+MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size,
+                                                               const std::string& file) {
   // The parser would skip a byte order mark and take a zero byte for the end.
   require(text.starts_with('{') && text.find('\0') == text.npos, file,
           ": expected a JSON object without zero bytes as header, found ", quote(text));
@@ -222,7 +222,7 @@ MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Ind
   return header;
 }
 
-MAA_INLINE std::string json_text(const std::string& text) {
+MAA_COLD MAA_INLINE std::string json_text(const std::string& text) {
   rapidjson::StringBuffer buffer;
   rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::UTF8<>, rapidjson::CrtAllocator,
                     rapidjson::kWriteValidateEncodingFlag>

@@ -118,7 +118,7 @@ class Trainer {
 
   // Writes weights, moments, EMA (tensors named "<prefix>weights.<name>" ...) and the step. The trainer must
   // stay as it is until the file is written.
-  void save(SafetensorsWriter& writer, const std::string& prefix) const {
+  MAA_COLD void save(SafetensorsWriter& writer, const std::string& prefix) const {
     for (const auto& [part, values] : parts(*this)) {
       if constexpr (in_host_memory<Backend>) {
         add_parameters(writer, named(prefix + part), values->span());
@@ -131,7 +131,7 @@ class Trainer {
     writer.add_scalar(prefix + "step", static_cast<std::int64_t>(step_));
   }
   // Error if the file does not hold this trainer's state; nothing changes then.
-  void load(const SafetensorsReader& reader, const std::string& prefix) {
+  MAA_COLD void load(const SafetensorsReader& reader, const std::string& prefix) {
     std::vector<Buffer<T>> loaded;
     for (const auto& [part, values] : parts(*this)) {
       read_parameters(reader, named(prefix + part), loaded.emplace_back(values->size()).span());
@@ -163,7 +163,7 @@ class Trainer {
     return result;
   }
   // Neighbouring tensors of the same kind are one group.
-  static DecayGroups groups_of(const std::vector<TensorInfo>& tensors) {
+  MAA_COLD static DecayGroups groups_of(const std::vector<TensorInfo>& tensors) {
     DecayGroups groups;
     bool decayed = false;
     for (const auto& tensor : tensors) {
@@ -190,7 +190,7 @@ class Trainer {
     return result;
   }
 
-  std::vector<TensorInfo> named(const std::string& prefix) const {
+  MAA_COLD std::vector<TensorInfo> named(const std::string& prefix) const {
     auto tensors = tensors_;
     for (auto& tensor : tensors) {
       tensor.name = prefix + tensor.name;
