@@ -5,6 +5,7 @@
 
 #undef MAA_BODIES
 #define MAA_BODIES 1
+#include <maa/data/corrective_augmentation.hpp>
 #include <maa/data/dataset.hpp>
 #include <maa/data/prompt_features.hpp>
 #include <maa/io/npz_archive.hpp>

@@ -2,6 +2,9 @@
 // trainer.
 #include <maa/backend/cpu.hpp>
 #include <maa/core/options.hpp>
+#include <maa/data/corrective_augmentation.hpp>
+#include <maa/data/dataset.hpp>
+#include <maa/data/prompt_features.hpp>
 #include <maa/io/parameters.hpp>
 
 #undef MAA_BODIES

@@ -118,7 +118,7 @@ bool parse_number(std::string_view text, std::uint64_t& value);
 
 // Error unless `text` is a value of T, which is returned.
 template <class T>
-T parse_field(std::string_view text, const TextPart& name, std::string_view where) {
+MAA_COLD T parse_field(std::string_view text, const TextPart& name, std::string_view where) {
   if constexpr (EnumWithNames<T>) {
     constexpr auto names = names_of(T{});
     for (std::size_t i = 0; i < names.size(); ++i) {
@@ -172,7 +172,7 @@ class FieldVisitor {
 
  private:
   template <class T>
-  void visit(std::string_view name, T& value, Limits limits) {
+  MAA_COLD void visit(std::string_view name, T& value, Limits limits) {
     auto& self = static_cast<Derived&>(*this);
     const auto outer = path_.size();
     path_ += name;
@@ -192,7 +192,7 @@ class FieldList : public FieldVisitor<FieldList> {
  public:
   using FieldVisitor::FieldVisitor;
   template <class T>
-  void field(const T& value, Limits) {
+  MAA_COLD void field(const T& value, Limits) {
     fields.push_back({path(), field_text(value)});
   }
   Fields fields;
@@ -202,7 +202,7 @@ class FieldCheck : public FieldVisitor<FieldCheck> {
  public:
   FieldCheck(std::string_view prefix, std::string_view where) : FieldVisitor(prefix), where_(where) {}
   template <class T>
-  void field(const T& value, Limits limits) {
+  MAA_COLD void field(const T& value, Limits limits) {
     if constexpr (is_list<T>) {
       for (const auto& element : value) {
         field(element, limits);
@@ -227,7 +227,7 @@ class FieldReader : public FieldVisitor<FieldReader> {
               std::string_view where)
       : FieldVisitor(prefix), found_(found), where_(where) {}
   template <class T>
-  void field(T& value, Limits) {
+  MAA_COLD void field(T& value, Limits) {
     const auto at = found_.find(path());
     require(at != found_.end(), where_, ": expected the field '", path(), "', found none");
     if constexpr (is_list<T>) {
@@ -259,14 +259,14 @@ class FieldReader : public FieldVisitor<FieldReader> {
 
 // All fields in the order of the description, names prefixed with `prefix`.
 template <class Options>
-Fields fields_of(const Options& options, std::string_view prefix = {}) {
+MAA_COLD Fields fields_of(const Options& options, std::string_view prefix = {}) {
   detail::FieldList list(prefix);
   Options::describe(list, options);
   return std::move(list.fields);
 }
 // The constants that a model is made of.
 template <class Model>
-Fields structure_of(std::string_view prefix = {}) {
+MAA_COLD Fields structure_of(std::string_view prefix = {}) {
   detail::FieldList list(prefix);
   Model::describe_structure(list);
   return std::move(list.fields);
@@ -274,7 +274,7 @@ Fields structure_of(std::string_view prefix = {}) {
 
 // Error for the first field that is out of its limits: "<where>: expected <field> from 0 to 1, found 2".
 template <class Options>
-void check_fields(const Options& options, std::string_view where, std::string_view prefix = {}) {
+MAA_COLD void check_fields(const Options& options, std::string_view where, std::string_view prefix = {}) {
   detail::FieldCheck check(prefix, where);
   Options::describe(check, options);
 }
@@ -282,8 +282,8 @@ void check_fields(const Options& options, std::string_view where, std::string_vi
 // Options from texts by name, such as a file's metadata. Error, with `where` before it, for a field that is
 // missing, is no value of its type, or is out of its limits.
 template <class Options>
-Options read_fields(const std::map<std::string, std::string>& texts, std::string_view where,
-                    std::string_view prefix = {}) {
+MAA_COLD Options read_fields(const std::map<std::string, std::string>& texts, std::string_view where,
+                             std::string_view prefix = {}) {
   Options options{};
   detail::FieldReader reader(prefix, texts, where);
   Options::describe(reader, options);
@@ -297,7 +297,7 @@ std::string differences(const Fields& expected, const std::map<std::string, std:
                         std::string_view prefix);
 
 #if MAA_BODIES
-MAA_INLINE std::string Limits::text() const {
+MAA_COLD MAA_INLINE std::string Limits::text() const {
   const bool bounded = high < std::numeric_limits<double>::max();
   if (low == std::numeric_limits<double>::lowest()) {
     return bounded ? concatenate("at most ", high) : "a finite number";
@@ -325,8 +325,9 @@ MAA_INLINE bool parse_number(std::string_view text, std::uint64_t& value) {
 
 }  // namespace detail
 
-MAA_INLINE std::string differences(const Fields& expected, const std::map<std::string, std::string>& found,
-                                   std::string_view prefix) {
+MAA_COLD MAA_INLINE std::string differences(const Fields& expected,
+                                            const std::map<std::string, std::string>& found,
+                                            std::string_view prefix) {
   std::string text;
   const auto add = [&](std::string_view name, std::string_view wanted, std::string_view there) {
     text += concatenate(text.empty() ? "" : "; ", name.substr(prefix.size()), ": expected ", wanted,

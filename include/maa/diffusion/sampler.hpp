@@ -54,28 +54,8 @@ inline double posterior_variance(double alpha_bar, double alpha_bar_previous) {
 // The coefficients with which sampler_step takes x from timestep t to `previous` (-1: finished). eta counts
 // for ddim only. epsilon is derived from the unclipped estimate of x0, while the step uses the clipped one.
 // ddpm is a draw from q(x_previous | x_t, x0), whose last step adds no noise.
-inline SamplerCoefficients reverse_step(const DiffusionSchedule& schedule, SamplerKind sampler, double eta,
-                                        Index t, Index previous) {
-  require(previous < t, "sampler: expected a timestep before ", t, ", found ", previous);
-  const double now = schedule.alpha_bar(t);
-  const double next = schedule.alpha_bar(previous);
-  const double variance = detail::posterior_variance(now, next);
-  const auto map = schedule.prediction_map(t);
-  SamplerCoefficients c{map.x0_x, map.x0_prediction, map.epsilon_x, map.epsilon_prediction, schedule.limit()};
-  if (sampler == SamplerKind::ddpm) {
-    const double alpha = now / next;
-    c.clean = std::sqrt(next) * (1 - alpha) / (1 - now);
-    c.current = std::sqrt(alpha) * (1 - next) / (1 - now);
-    c.noise = std::sqrt(variance);
-    return c;
-  }
-  require(eta >= 0 && eta <= 1, "sampler: expected eta from 0 to 1, found ", eta);
-  const double added = eta * eta * variance;
-  c.clean = std::sqrt(next);
-  c.direction = std::sqrt(std::max(0.0, 1 - next - added));
-  c.noise = std::sqrt(added);
-  return c;
-}
+SamplerCoefficients reverse_step(const DiffusionSchedule& schedule, SamplerKind sampler, double eta, Index t,
+                                 Index previous);
 
 // Classifier-free guidance (Ho and Salimans, 2022): a denoiser that predicts unconditional + scale *
 // (conditional - unconditional). It holds the two denoisers by value; `scratch` [B, D] and the backend must
@@ -94,16 +74,7 @@ auto guided_denoiser(const Backend& backend, Conditional conditional, Unconditio
 
 // Generators of samples first .. first + count - 1: sample i draws from its own stream of `rng`, so its
 // values do not depend on how samples are batched.
-inline std::vector<Rng> sample_streams(const Rng& rng, Index first, Index count) {
-  require(first >= 0 && count >= 0, "sample streams: expected no negative numbers, found ", first, " and ",
-          count);
-  std::vector<Rng> streams;
-  streams.reserve(static_cast<std::size_t>(count));
-  for (Index i = first; i < first + count; ++i) {
-    streams.push_back(rng.fork(static_cast<std::uint64_t>(i)));
-  }
-  return streams;
-}
+std::vector<Rng> sample_streams(const Rng& rng, Index first, Index count);
 
 // Draws samples: x [B, D] (written only) starts as noise from `streams` [B] and is denoised in options.steps
 // steps, each to the next timestep that the spacing visits. Returns false if `progress` (may be empty)
@@ -139,5 +110,43 @@ bool draw_samples(const Backend& backend, const DiffusionSchedule& schedule, con
   }
   return true;
 }
+
+#if MAA_BODIES
+
+MAA_INLINE SamplerCoefficients reverse_step(const DiffusionSchedule& schedule, SamplerKind sampler,
+                                            double eta, Index t, Index previous) {
+  require(previous < t, "sampler: expected a timestep before ", t, ", found ", previous);
+  const double now = schedule.alpha_bar(t);
+  const double next = schedule.alpha_bar(previous);
+  const double variance = detail::posterior_variance(now, next);
+  const auto map = schedule.prediction_map(t);
+  SamplerCoefficients c{map.x0_x, map.x0_prediction, map.epsilon_x, map.epsilon_prediction, schedule.limit()};
+  if (sampler == SamplerKind::ddpm) {
+    const double alpha = now / next;
+    c.clean = std::sqrt(next) * (1 - alpha) / (1 - now);
+    c.current = std::sqrt(alpha) * (1 - next) / (1 - now);
+    c.noise = std::sqrt(variance);
+    return c;
+  }
+  require(eta >= 0 && eta <= 1, "sampler: expected eta from 0 to 1, found ", eta);
+  const double added = eta * eta * variance;
+  c.clean = std::sqrt(next);
+  c.direction = std::sqrt(std::max(0.0, 1 - next - added));
+  c.noise = std::sqrt(added);
+  return c;
+}
+
+MAA_INLINE std::vector<Rng> sample_streams(const Rng& rng, Index first, Index count) {
+  require(first >= 0 && count >= 0, "sample streams: expected no negative numbers, found ", first, " and ",
+          count);
+  std::vector<Rng> streams;
+  streams.reserve(static_cast<std::size_t>(count));
+  for (Index i = first; i < first + count; ++i) {
+    streams.push_back(rng.fork(static_cast<std::uint64_t>(i)));
+  }
+  return streams;
+}
+
+#endif
 
 MAA_NAMESPACE_END

@@ -5,6 +5,7 @@
 // (Ho et al., NeurIPS 2020). Samples are rows of a matrix [batch, features]; every row has its own timestep.
 #pragma once
 
+#include <maa/core/function_ref.hpp>
 #include <maa/core/options.hpp>
 #include <maa/core/workspace.hpp>
 
@@ -61,15 +62,7 @@ struct PredictionMap {
 // Immutable after construction. Throws Error for options out of range.
 class DiffusionSchedule {
  public:
-  explicit DiffusionSchedule(const DiffusionOptions& options = {}) : options_(options) {
-    check_fields(options, "diffusion schedule");
-    double product = 1;
-    alpha_bar_.reserve(static_cast<std::size_t>(options.steps));
-    for (Index t = 0; t < options.steps; ++t) {
-      product *= 1 - beta_at(t);
-      alpha_bar_.push_back(product);
-    }
-  }
+  explicit DiffusionSchedule(const DiffusionOptions& options = {});
 
   const DiffusionOptions& options() const noexcept { return options_; }
   Index steps() const noexcept { return options_.steps; }
@@ -83,15 +76,7 @@ class DiffusionSchedule {
 
   // The timesteps that `count` inference steps visit, falling; 1 <= count <= steps(), not necessarily a
   // divisor.
-  std::vector<Index> timesteps(Index count, TimestepSpacing spacing) const {
-    require(count >= 1 && count <= steps(), "diffusion schedule: expected from 1 to ", steps(),
-            " inference steps, found ", count);
-    std::vector<Index> visited(static_cast<std::size_t>(count));
-    for (Index i = 0; i < count; ++i) {
-      visited[static_cast<std::size_t>(i)] = timestep_at(i, count, spacing);
-    }
-    return visited;
-  }
+  std::vector<Index> timesteps(Index count, TimestepSpacing spacing) const;
 
   // Where samplers and training clip estimates of x0: infinity if they do not.
   double limit() const { return options_.clip_range > 0 ? options_.clip_range : unlimited; }
@@ -128,18 +113,7 @@ class DiffusionSchedule {
   }
 
   // How (x, prediction) at timestep t >= 0 give x0 and epsilon.
-  PredictionMap prediction_map(Index t) const {
-    const auto [signal, noise] = scales(t);
-    switch (options_.prediction_type) {
-      case PredictionType::sample:
-        return {0, 1, 1 / noise, -signal / noise};
-      case PredictionType::v_prediction:
-        return {signal, -noise, noise, signal};
-      case PredictionType::epsilon:
-        break;
-    }
-    return {1 / signal, -noise / signal, 0, 1};
-  }
+  PredictionMap prediction_map(Index t) const;
 
   // Estimates of x0 (not clipped) and epsilon from noisy samples x and the network's predictions, all [B, D].
   template <class Backend, class T>
@@ -182,41 +156,11 @@ class DiffusionSchedule {
     double noise;
   };
 
-  double beta_at(Index t) const {
-    const auto count = static_cast<double>(options_.steps);
-    const auto step = static_cast<double>(t);
-    const auto squared_cosine = [](double u) {
-      const double cosine = std::cos((u + 0.008) / 1.008 * std::numbers::pi / 2);
-      return cosine * cosine;
-    };
-    return std::min(0.999, 1 - squared_cosine((step + 1) / count) / squared_cosine(step / count));
-  }
+  double beta_at(Index t) const;
 
-  Index timestep_at(Index i, Index count, TimestepSpacing spacing) const {
-    const auto total = static_cast<double>(steps());
-    const auto last = static_cast<double>(count - 1);
-    switch (spacing) {
-      case TimestepSpacing::trailing:
-        return static_cast<Index>(
-                   std::nearbyint(total - static_cast<double>(i) * (total / static_cast<double>(count)))) -
-               1;
-      case TimestepSpacing::linspace:
-        if (count == 1) {
-          return steps() - 1;
-        }
-        return static_cast<Index>(std::nearbyint(static_cast<double>(count - 1 - i) * ((total - 1) / last)));
-      case TimestepSpacing::leading:
-        break;
-    }
-    return (count - 1 - i) * (steps() / count);
-  }
+  Index timestep_at(Index i, Index count, TimestepSpacing spacing) const;
 
-  Scales scales(Index t) const {
-    require(t >= 0 && t < steps(), "diffusion schedule: expected a timestep from 0 to ", steps() - 1,
-            ", found ", t);
-    const double kept = alpha_bar(t);
-    return {std::sqrt(kept), std::sqrt(1 - kept)};
-  }
+  Scales scales(Index t) const;
 
   // All checks before the first write, so that a failed call leaves the output as it was.
   template <class T>
@@ -236,9 +180,9 @@ class DiffusionSchedule {
     return {map.x0_x, map.x0_prediction};
   }
   // Row i of out = a x + b y, limited, with {a, b} = of(timesteps[i]).
-  template <class Backend, class T, class Of>
+  template <class Backend, class T>
   static void combine(const Backend& backend, std::span<const Index> timesteps, MatrixView<const T> x,
-                      MatrixView<const T> y, double limit, MatrixView<T> out, const Of& of) {
+                      MatrixView<const T> y, double limit, MatrixView<T> out, FunctionRef<Scales(Index)> of) {
     const Workspace::Scope scope(thread_scratch());
     const auto a = thread_scratch().span<double>(out.rows);
     const auto b = thread_scratch().span<double>(out.rows);
@@ -253,5 +197,78 @@ class DiffusionSchedule {
   DiffusionOptions options_;
   std::vector<double> alpha_bar_;
 };
+
+#if MAA_BODIES
+
+MAA_INLINE DiffusionSchedule::DiffusionSchedule(const DiffusionOptions& options) : options_(options) {
+  check_fields(options, "diffusion schedule");
+  double product = 1;
+  alpha_bar_.reserve(static_cast<std::size_t>(options.steps));
+  for (Index t = 0; t < options.steps; ++t) {
+    product *= 1 - beta_at(t);
+    alpha_bar_.push_back(product);
+  }
+}
+
+MAA_INLINE std::vector<Index> DiffusionSchedule::timesteps(Index count, TimestepSpacing spacing) const {
+  require(count >= 1 && count <= steps(), "diffusion schedule: expected from 1 to ", steps(),
+          " inference steps, found ", count);
+  std::vector<Index> visited(static_cast<std::size_t>(count));
+  for (Index i = 0; i < count; ++i) {
+    visited[static_cast<std::size_t>(i)] = timestep_at(i, count, spacing);
+  }
+  return visited;
+}
+
+MAA_INLINE PredictionMap DiffusionSchedule::prediction_map(Index t) const {
+  const auto [signal, noise] = scales(t);
+  switch (options_.prediction_type) {
+    case PredictionType::sample:
+      return {0, 1, 1 / noise, -signal / noise};
+    case PredictionType::v_prediction:
+      return {signal, -noise, noise, signal};
+    case PredictionType::epsilon:
+      break;
+  }
+  return {1 / signal, -noise / signal, 0, 1};
+}
+
+MAA_INLINE double DiffusionSchedule::beta_at(Index t) const {
+  const auto count = static_cast<double>(options_.steps);
+  const auto step = static_cast<double>(t);
+  const auto squared_cosine = [](double u) {
+    const double cosine = std::cos((u + 0.008) / 1.008 * std::numbers::pi / 2);
+    return cosine * cosine;
+  };
+  return std::min(0.999, 1 - squared_cosine((step + 1) / count) / squared_cosine(step / count));
+}
+
+MAA_INLINE Index DiffusionSchedule::timestep_at(Index i, Index count, TimestepSpacing spacing) const {
+  const auto total = static_cast<double>(steps());
+  const auto last = static_cast<double>(count - 1);
+  switch (spacing) {
+    case TimestepSpacing::trailing:
+      return static_cast<Index>(
+                 std::nearbyint(total - static_cast<double>(i) * (total / static_cast<double>(count)))) -
+             1;
+    case TimestepSpacing::linspace:
+      if (count == 1) {
+        return steps() - 1;
+      }
+      return static_cast<Index>(std::nearbyint(static_cast<double>(count - 1 - i) * ((total - 1) / last)));
+    case TimestepSpacing::leading:
+      break;
+  }
+  return (count - 1 - i) * (steps() / count);
+}
+
+MAA_INLINE DiffusionSchedule::Scales DiffusionSchedule::scales(Index t) const {
+  require(t >= 0 && t < steps(), "diffusion schedule: expected a timestep from 0 to ", steps() - 1,
+          ", found ", t);
+  const double kept = alpha_bar(t);
+  return {std::sqrt(kept), std::sqrt(1 - kept)};
+}
+
+#endif
 
 MAA_NAMESPACE_END

@@ -20,6 +20,8 @@
 #include <rapidjson/writer.h>
 
 #include <algorithm>
+#include <array>
+#include <charconv>
 #include <set>
 #endif
 
@@ -206,10 +208,16 @@ MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view 
             expected, " bytes for ", dtype_info(tensor.dtype).name, " ", shape_text(tensor.shape), ", found ",
             tensor.end - tensor.begin);
   }
-  std::stable_sort(header.tensors.begin(), header.tensors.end(),
-                   [](const TensorEntry& a, const TensorEntry& b) {
-                     return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
-                   });
+  std::vector<std::array<Index, 3>> places;  // begin, end, number in the header
+  for (std::size_t i = 0; i < header.tensors.size(); ++i) {
+    places.push_back({header.tensors[i].begin, header.tensors[i].end, static_cast<Index>(i)});
+  }
+  std::sort(places.begin(), places.end());
+  std::vector<TensorEntry> ordered;
+  for (const auto& place : places) {
+    ordered.push_back(std::move(header.tensors[static_cast<std::size_t>(place[2])]));
+  }
+  header.tensors = std::move(ordered);
   Index end = 0;
   for (const auto& tensor : header.tensors) {
     require(tensor.begin == end, file, ", tensor ", quote(tensor.name), ": expected data from byte ", end,

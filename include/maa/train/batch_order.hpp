@@ -18,26 +18,10 @@ class BatchOrder {
   }
 
   // The samples of batch `step`, valid until the next call.
-  std::span<const Index> batch(Index step) {
-    indices_.resize(static_cast<std::size_t>(batch_));
-    for (Index i = 0; i < batch_; ++i) {
-      const Index position = step * batch_ + i;
-      load_epoch(position / count_);
-      indices_[static_cast<std::size_t>(i)] = permutation_[static_cast<std::size_t>(position % count_)];
-    }
-    return indices_;
-  }
+  std::span<const Index> batch(Index step);
 
  private:
-  void load_epoch(Index epoch) {
-    if (epoch == epoch_) {
-      return;
-    }
-    permutation_.resize(static_cast<std::size_t>(count_));
-    std::iota(permutation_.begin(), permutation_.end(), Index{0});
-    rng_.fork(static_cast<std::uint64_t>(epoch)).shuffle(std::span(permutation_));
-    epoch_ = epoch;
-  }
+  void load_epoch(Index epoch);
 
   Index count_;
   Index batch_;
@@ -46,5 +30,29 @@ class BatchOrder {
   std::vector<Index> permutation_;
   std::vector<Index> indices_;
 };
+
+#if MAA_BODIES
+
+MAA_INLINE std::span<const Index> BatchOrder::batch(Index step) {
+  indices_.resize(static_cast<std::size_t>(batch_));
+  for (Index i = 0; i < batch_; ++i) {
+    const Index position = step * batch_ + i;
+    load_epoch(position / count_);
+    indices_[static_cast<std::size_t>(i)] = permutation_[static_cast<std::size_t>(position % count_)];
+  }
+  return indices_;
+}
+
+MAA_INLINE void BatchOrder::load_epoch(Index epoch) {
+  if (epoch == epoch_) {
+    return;
+  }
+  permutation_.resize(static_cast<std::size_t>(count_));
+  std::iota(permutation_.begin(), permutation_.end(), Index{0});
+  rng_.fork(static_cast<std::uint64_t>(epoch)).shuffle(std::span(permutation_));
+  epoch_ = epoch;
+}
+
+#endif
 
 MAA_NAMESPACE_END
