@@ -33,8 +33,9 @@
 
 // Where the bodies of functions that depend on no type of the user's are: in every translation unit, inline; or,
 // with MAA_COMPILED, in the library maa::compiled alone, whose files (compiled/*.cpp) set MAA_BODIES to 1 before they
-// include the headers that they stand for. Names and bodies are the same either way, so both kinds of translation
-// unit may be linked to one program.
+// include the headers that they stand for; what they include before that is another file's (two may hold the same
+// body: it only costs time). Names and bodies are the same either way, so both kinds of translation unit may be
+// linked to one program.
 //
 //     void f();
 //     #if MAA_BODIES
@@ -42,12 +43,13 @@
 //     #endif
 //
 // A function template of which all instances are known keeps its body, followed by MAA_INSTANTIATE(f<T>);
+
 // What waits for files or leads to an error: compiled for size, which also takes less time.
 #define MAA_COLD [[gnu::cold, gnu::noinline]]
 
 #ifdef MAA_COMPILED
 #define MAA_BODIES 0
-#define MAA_INLINE
+#define MAA_INLINE [[gnu::used]] inline  // in the library, for others to link
 // `extern template`, in the library `template`.
 #define MAA_TEMPLATE MAA_DETAIL_TEMPLATE(MAA_BODIES)
 #define MAA_DETAIL_TEMPLATE(bodies) MAA_DETAIL_TEMPLATE_AS(bodies)
