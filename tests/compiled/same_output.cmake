@@ -1,6 +1,7 @@
-# All `programs` print the same, and something.
+# All `programs` print the same, and something; each gets a folder of its own.
 foreach(program IN LISTS programs)
-  execute_process(COMMAND ${program} OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
+  file(MAKE_DIRECTORY ${program}.files)
+  execute_process(COMMAND ${program} ${program}.files OUTPUT_VARIABLE output COMMAND_ERROR_IS_FATAL ANY)
   if(NOT output OR (DEFINED expected AND NOT output STREQUAL expected))
     message(FATAL_ERROR "${program}: expected ${expected}, found ${output}")
   endif()

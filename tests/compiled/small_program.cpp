@@ -1,32 +1,30 @@
-// Fits, saves, loads and generates, and prints a hash of what came out; the same for a header-only and a
-// compiled program.
+// Fits, saves, loads and generates in the given folder, and prints a hash of what came out: the same for a
+// header-only and a compiled program.
 #include <maa/generator.hpp>
 
 #include <cstdio>
 
 #include "../random_dataset.hpp"
 #include "../small_config.hpp"
-#include "../temporary_folder.hpp"
 
 using namespace maa;
 
-int main() {
+int main(int, char** arguments) {
   using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::relu>>>;
-  const test::TemporaryFolder folder;
+  const std::filesystem::path folder = arguments[1];
   test::random_dataset<Network>(12).save(folder / "dataset.safetensors");
   const auto dataset = Dataset::load(folder / "dataset.safetensors");
   save_trajectory(folder / "demonstration.npz", dataset.trajectories[0]);
 
-  auto options = FitOptions::fixed();
-  for (auto* train : {&options.autoencoder.train, &options.embedder.train, &options.denoiser.train,
-                      &options.behavior.train}) {
+  BehaviorRecipe recipe;
+  for (auto* train : {&recipe.embedder.train, &recipe.behavior.train}) {
     train->steps = 5;
     train->batch = 4;
   }
-  options.behavior.queries = 8;
+  recipe.behavior.queries = 8;
   using SmallGenerator = Generator<MlpPolicy<Network>, test::SmallConfig>;
   SmallGenerator trained{cpu::Backend(2)};
-  trained.fit(dataset, options);
+  trained.fit(dataset, recipe);
   trained.save(folder / "generator.safetensors");
 
   std::uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a

@@ -6,6 +6,7 @@
 #include <maa/diffusion/sampler.hpp>
 #include <maa/generator/training_run.hpp>
 #include <maa/nn/conv_block.hpp>
+#include <maa/train/batch_order.hpp>
 
 #ifdef MAA_COMPILED
 MAA_NAMESPACE_BEGIN
