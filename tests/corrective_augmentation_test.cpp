@@ -1,4 +1,4 @@
-// Restoring pairs: what they are, and that heads which are fitted to them bring the effector back.
+// Corrective augmentation: what they are, and that heads which are fitted to them bring the effector back.
 #include <doctest/doctest.h>
 
 #include <maa/generator.hpp>

@@ -10,3 +10,4 @@
 #undef MAA_BODIES
 #define MAA_BODIES 1
 #include <maa/compiled/cpu_instances.hpp>
+#include <maa/train/batch_order.hpp>
