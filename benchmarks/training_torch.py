@@ -2,7 +2,7 @@
 
     training_torch.py DATASET --skip TASK ... [--steps N] [--threads N] [--compile]
 
-The same data, batches, augmentation, head and loss as FitOptions::fixed(), but with a smaller network, as one would
+The same data, batches, augmentation, head and loss as BehaviorRecipe, but with a smaller network, as one would
 write it for this purpose: prompts -> latent -> weights without a diffusion model between them. Prints the seconds of
 training, without reading the data, and the loss.
 """

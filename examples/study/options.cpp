@@ -100,8 +100,9 @@ std::string command_line(const std::string& program, int argc, const char* const
 
 Json to_json(const Fields& fields) {
   Json json = Json::object();
-  for (const auto& field : fields) {
-    json[field.name] = field.text;
+  for (const auto& [name, text] : fields) {  // numbers, flags and lists of them as such
+    auto value = Json::parse(text, nullptr, false);
+    json[name] = value.is_discarded() ? Json(text) : std::move(value);
   }
   return json;
 }

@@ -122,7 +122,7 @@ class BehaviorStage {
   }
 
   // The policy that `weights` make without a condition, and their head.
-  void write_fallback(std::span<const float> weights) requires(Model::has_head) {
+  MAA_COLD void write_fallback(std::span<const float> weights) requires(Model::has_head) {
     const auto session = backend_.session();
     workspace_.reset();
     const auto count = std::ssize(weights);

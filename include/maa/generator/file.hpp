@@ -14,7 +14,8 @@ inline constexpr std::string_view model_prefix = "model.";
 inline constexpr std::string_view settings_prefix = "settings.";
 
 template <class Network, class Config>
-void save_generator(const std::filesystem::path& path, const GeneratorState<Network, Config>& state) {
+MAA_COLD void save_generator(const std::filesystem::path& path,
+                             const GeneratorState<Network, Config>& state) {
   SafetensorsWriter writer;
   writer.set_metadata("format", "maa generator 1");
   set_metadata(writer, structure_of<GeneratorModel<Network, Config>>(model_prefix));
@@ -48,7 +49,7 @@ void save_generator(const std::filesystem::path& path, const GeneratorState<Netw
 }
 
 template <class Network, class Config>
-GeneratorState<Network, Config> load_generator(const std::filesystem::path& path) {
+MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path) {
   using State = GeneratorState<Network, Config>;
   const SafetensorsReader reader(path);
   const auto metadata = [&](const char* key) {

@@ -17,8 +17,8 @@ class Fitting {
 
   // `recipe`: its fields, all of which must be the same for training to go on from a checkpoint, as the model
   // and the data must. The other arguments must outlive it.
-  Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options, Scaling scaling,
-          Fields recipe, const TrainCallback& callback)
+  MAA_COLD Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options, Scaling scaling,
+                   Fields recipe, const TrainCallback& callback)
       : backend_(backend),
         options_(options),
         data_(dataset, options, scaling, state_),
@@ -51,7 +51,7 @@ class Fitting {
   }
 
  private:
-  static Fields fingerprint(Fields recipe, const Dataset& dataset) {
+  MAA_COLD static Fields fingerprint(Fields recipe, const Dataset& dataset) {
     auto model = structure_of<Model>("model.");
     recipe.insert(recipe.end(), std::make_move_iterator(model.begin()), std::make_move_iterator(model.end()));
     recipe.push_back({"data", concatenate(dataset.content_hash())});

@@ -33,8 +33,8 @@ struct TrainingData {
 
   // Fits the normalisers of `state`, as PaperRecipe::scaling says. Error if the dataset does not suit the
   // network or holds too little.
-  TrainingData(const Dataset& data, const FitOptions& options, Scaling scaling,
-               GeneratorState<Network, Config>& state)
+  MAA_COLD TrainingData(const Dataset& data, const FitOptions& options, Scaling scaling,
+                        GeneratorState<Network, Config>& state)
       : dataset(data), split(checked(data).split_by_run(options.validation_fraction, options.seed)) {
     std::vector<bool> held_out(data.tasks.size());
     for (const auto& name : options.validation_tasks) {
@@ -129,7 +129,7 @@ struct TrainingData {
             data.trajectories.size());
     return data;
   }
-  void remove_tasks(const std::vector<bool>& held_out) {
+  MAA_COLD void remove_tasks(const std::vector<bool>& held_out) {
     for (auto* side : {&split.train, &split.validation}) {
       std::erase_if(side->policies, [&](Index i) {
         return held_out[static_cast<std::size_t>(dataset.policies[static_cast<std::size_t>(i)].task)];
@@ -147,7 +147,7 @@ struct TrainingData {
     return run < 0 || run == record.run;
   }
 
-  void fit_normalizers(Scaling scaling, GeneratorState<Network, Config>& state) {
+  MAA_COLD void fit_normalizers(Scaling scaling, GeneratorState<Network, Config>& state) {
     Index steps = 0;
     for (const Index i : split.train.trajectories) {
       steps += trajectory(i).length();

@@ -21,7 +21,7 @@ concept Stage = requires(S& stage, std::span<const typename Backend::template El
   { stage.validation(weights) } -> std::same_as<std::optional<double>>;
 };
 
-inline void set_metadata(SafetensorsWriter& writer, const Fields& fields) {
+MAA_COLD inline void set_metadata(SafetensorsWriter& writer, const Fields& fields) {
   for (const auto& [name, text] : fields) {
     writer.set_metadata(name, text);
   }
@@ -155,8 +155,8 @@ class TrainingRun {
     return true;
   }
 
-  void write_checkpoint(Index stage, const Trainer<float, Backend>& trainer, const Best& best,
-                        const std::vector<TensorInfo>& best_tensors) const {
+  MAA_COLD void write_checkpoint(Index stage, const Trainer<float, Backend>& trainer, const Best& best,
+                                 const std::vector<TensorInfo>& best_tensors) const {
     SafetensorsWriter writer;
     set_metadata(writer, fingerprint_);
     writer.add_scalar("stage", static_cast<std::int64_t>(stage));
@@ -168,7 +168,7 @@ class TrainingRun {
     }
     writer.write(options_.checkpoint);
   }
-  void read_checkpoint() {
+  MAA_COLD void read_checkpoint() {
     if (options_.checkpoint.empty() || !std::filesystem::exists(options_.checkpoint)) {
       return;
     }
