@@ -5,6 +5,7 @@
 #include "case.hpp"
 
 #include <maa/generator.hpp>
+#include <maa/generator/paper_recipe.hpp>
 
 #include <unistd.h>
 

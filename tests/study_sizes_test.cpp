@@ -156,9 +156,9 @@ TEST_CASE("a study on a simulator of other sizes, from experts to measured polic
   CHECK(results["tasks"]["mirror_images"] == std::vector<std::string>{"right"});
   // On record is what fit was called with, not what was asked for.
   const auto& training = results["protocol"]["training"];
-  CHECK(training["behavior.corrective.effector"] == "[0]");
-  CHECK(training["behavior.corrective.gain"] == "8");
-  CHECK(training["behavior.train.steps"] == "10");
+  CHECK(training["behavior.corrective.effector"] == std::vector<int>{0});
+  CHECK(training["behavior.corrective.gain"] == 8);
+  CHECK(training["behavior.train.steps"] == 10);
   CHECK(!results["protocol"]["options"].contains("training.corrective"));
 
   // The generator's file is one of the policy type's, and so are the policies.
