@@ -146,15 +146,69 @@ TEST_CASE("a generator of another activation, squash or number of groups is refu
                        doctest::Contains("denoiser.groups: expected 8, found '4'"), Error);
 }
 
+// Stands for a value of any member.
+struct AnyMember {
+  template <class T>
+  operator T() const {
+    return T();
+  }
+};
+// How many members an aggregate has.
+template <class T, class... Members>
+consteval std::size_t member_count() {
+  if constexpr (requires { T{Members{}..., AnyMember{}}; }) {
+    return member_count<T, Members..., AnyMember>();
+  } else {
+    return sizeof...(Members);
+  }
+}
+// Counts the fields of one struct, not of those in it.
+struct MemberVisitor {
+  std::size_t members = 0;
+  void operator()(std::string_view, auto&&) { ++members; }
+  void operator()(std::string_view, Limits, auto&&) { ++members; }
+};
+template <class T>
+std::size_t described_members() {
+  MemberVisitor visitor;
+  T options{};
+  T::describe(visitor, options);
+  return visitor.members;
+}
+
+TEST_CASE("every member of every struct of options is described, but for those that say why not") {
+  const auto check = []<class T>(const T&, std::size_t left_out = 0) {
+    CHECK(member_count<T>() == described_members<T>() + left_out);
+  };
+  check(LearningRate());
+  check(TrainOptions(), 1);  // seed, which fit derives
+  check(DiffusionOptions());
+  check(SamplingOptions());
+  check(PromptShape());
+  check(CorrectiveAugmentation());
+  check(AutoencoderOptions());
+  check(EmbedderOptions());
+  check(DenoiserOptions());
+  check(BehaviorOptions());
+  check(FitOptions(), 2);       // where and how often checkpoints are written
+  check(GenerateOptions(), 2);  // sampling, described by itself, and the callback
+  check(GenerationSettings());
+  // Recipes: FitOptions and members of their own.
+  CHECK(described_members<PaperRecipe>() ==
+        described_members<FitOptions>() + member_count<PaperRecipe>() - 1);
+  CHECK(described_members<BehaviorRecipe>() == described_members<FitOptions>() + 2);
+}
+
 TEST_CASE("options survive as text, and what is out of its limits is named") {
   BehaviorRecipe chosen;
   chosen.behavior.corrective = {.effector = {1, 2}, .objects = {3}, .gain = 1.0 / 3};
-  chosen.validation_tasks = {"a task", "another"};
+  chosen.validation_tasks = {"a task, with \"quotes\" and \\", "another", ""};
   std::map<std::string, std::string> texts;
   for (const auto& [name, text] : fields_of(chosen, "x.")) {
     texts[name] = text;
   }
   CHECK(fields_of(read_fields<BehaviorRecipe>(texts, "file", "x."), "x.") == fields_of(chosen, "x."));
+  CHECK(read_fields<BehaviorRecipe>(texts, "file", "x.").validation_tasks == chosen.validation_tasks);
   const auto refused = [&](const char* name, const char* text, const char* message) {
     auto changed = texts;
     changed[name] = text;
@@ -167,6 +221,8 @@ TEST_CASE("options survive as text, and what is out of its limits is named") {
   refused("x.sampling.sampler", "euler", "one of [ddim, ddpm] for x.sampling.sampler, found 'euler'");
   refused("x.embedder.symmetric", "1", "true or false for x.embedder.symmetric, found '1'");
   refused("x.guidance", "1, 2", "a list for x.guidance");
+  refused("x.validation_tasks", "[\"a]", "a list for x.validation_tasks");
+  refused("x.validation_tasks", "[\"a\"b]", "a list for x.validation_tasks");
   texts.erase("x.seed");
   CHECK_THROWS_WITH_AS(read_fields<BehaviorRecipe>(texts, "file", "x."),
                        doctest::Contains("'x.seed', found none"), Error);

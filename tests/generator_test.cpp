@@ -5,6 +5,7 @@
 #include "small_generator.hpp"
 #include "temporary_folder.hpp"
 
+#include <limits>
 #include <set>
 #include <thread>
 
@@ -110,6 +111,22 @@ TEST_CASE("bad prompts, files and data are errors; the generator stays usable") 
                        doctest::Contains("at least 12 steps, found 11"), Error);
   CHECK_THROWS_WITH_AS(generator.generate(Trajectory(20, 7, 2)), doctest::Contains("found 7 and 2"), Error);
   CHECK_THROWS_WITH_AS(generator.generate(Trajectory(20, 6, 2)), doctest::Contains("reaches success"), Error);
+  for (const Index outside : {Index{-7}, Index{-1}, Index{20}, Index{1} << 40}) {
+    auto odd = demonstration(0, 1);
+    odd.success_step = outside;
+    CHECK_THROWS_WITH_AS(generator.generate(odd), doctest::Contains("a success step below 20, found"), Error);
+  }
+  auto odd = demonstration(0, 1);
+  odd.observations()(5, 3) = std::numeric_limits<float>::quiet_NaN();
+  CHECK_THROWS_WITH_AS(generator.generate(odd), doctest::Contains("found nan in observation 3 of step 5"),
+                       Error);
+  auto unnamed = chosen;
+  unnamed.behavior.augmentation.apply = [](Rng, MatrixView<float>, MatrixView<float>) {};
+  CHECK_THROWS_WITH_AS(generator.fit(data, unnamed), doctest::Contains("a name of its own"), Error);
+  auto without_demonstrations = chosen;
+  without_demonstrations.behavior.demonstrations = {};
+  CHECK_THROWS_WITH_AS(generator.fit(data, without_demonstrations, [](const auto&) { return false; }),
+                       doctest::Contains("demonstrations per prompt"), Error);
   CHECK_THROWS_WITH_AS(generator.generate(demonstration(0, 1), {.count = 0}),
                        doctest::Contains("count from 1 to 1e+06, found 0"), Error);
   CHECK_THROWS_WITH_AS(generator.fit(Dataset(6, 2, 9, {"plus"})), doctest::Contains("found"), Error);

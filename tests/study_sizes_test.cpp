@@ -99,8 +99,8 @@ struct Tiny : maa::DefaultConfig {
   static constexpr Index autoencoder_hidden = 32;
   static constexpr Index embedding_size = 8;
   static constexpr Index embedder_hidden = 32;
-  using UNetLevels = maa::Levels<32, 64>;
-  static constexpr Index time_size = 16;
+  template <Index Latent, Index Condition>
+  using Denoiser = maa::UNet1d<Latent, Condition, maa::Levels<32, 64>, 3, 8, 16>;
 };
 
 constexpr auto models = study::model_factory<Policy, Tiny>;

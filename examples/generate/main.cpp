@@ -18,7 +18,7 @@ std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generato
   using Generator = maa::Generator<maa::MetaWorldPolicy, maa::DefaultConfig, Backend>;
   const auto generator = Generator::load(generator_path, std::move(backend));
   for (const double novelty : generator.novelty(trajectories)) {
-    if (std::isfinite(novelty)) {  // the generator's file may be too old to tell
+    if (std::isfinite(novelty)) {  // prompts of training that do not differ tell nothing
       std::fprintf(stderr, "novelty %.2f%s\n", novelty,
                    novelty > 1 ? ": unlike the prompts of training" : "");
     }

@@ -11,6 +11,7 @@
 #include <maa/generator/file.hpp>
 #include <maa/generator/generation.hpp>
 #include <maa/io/policy_file.hpp>
+#include <maa/models/denoiser.hpp>
 #include <maa/models/policy.hpp>
 
 MAA_NAMESPACE_BEGIN
@@ -29,6 +30,8 @@ class Generator {
   using Network = typename PolicyT::Network;
   using State = GeneratorState<Network, Config>;
   using Model = typename State::Model;
+  static_assert(Denoiser<typename Model::DenoiserModel, Backend>,
+                "Config::Denoiser: see models/denoiser.hpp for what it must offer");
 
   // Untrained; generate() is an Error until fit() or load().
   explicit Generator(Backend backend = Backend()) : backend_(std::move(backend)) {}
@@ -61,6 +64,9 @@ class Generator {
   // run, and a loss that is not finite. The same arguments give the same bits for any number of threads.
   template <class Recipe = BehaviorRecipe>
   bool fit(const Dataset& dataset, const Recipe& recipe = Recipe(), const TrainCallback& callback = {}) {
+    static_assert(
+        requires(detail::Fitting<Network, Config, Backend> & with) { train_stages(with, recipe); },
+        "fit: include the header of the recipe's stages: <maa/generator/paper_training.hpp> for PaperRecipe");
     check_fields(recipe, "fit");
     require(recipe.checkpoint_every > 0, "fit: expected a positive checkpoint_every, found ",
             recipe.checkpoint_every);
@@ -143,7 +149,7 @@ class Generator {
   // How unlike the prompts of training each prompt is: the distance of its condition to the nearest of
   // theirs, in radii within which nine of ten of them have another. Up to 1, and it is like them. What is
   // generated for prompts far beyond leans on few pairs of one demonstration; no test tells but trying it.
-  // Infinite for generators of files that do not know.
+  // Infinite if the prompts of training do not differ.
   std::vector<double> novelty(std::span<const Trajectory> prompts) const {
     const auto conditions = embed(prompts);
     std::vector<double> result;

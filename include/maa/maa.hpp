@@ -2,6 +2,7 @@
 #pragma once
 
 #include <maa/generator.hpp>
+#include <maa/generator/paper_training.hpp>
 #include <maa/interop/eigen.hpp>
 #include <maa/interop/xtensor.hpp>
 #include <maa/io/npz.hpp>

@@ -37,8 +37,13 @@ if(MAA_INSTALL)
   endforeach()
 endif()
 
+# By the other compiler, if it is there: it builds the compiled library, too.
+set(fetching_compiler ${CMAKE_CXX_COMPILER})
+if(maa_clang++)
+  set(fetching_compiler ${maa_clang++})
+endif()
 add_test(NAME consumer.fetch_content COMMAND ${CMAKE_CTEST_COMMAND}
   --build-and-test ${CMAKE_CURRENT_LIST_DIR}/fetch_content ${consumers}/fetch_content
   --build-generator ${CMAKE_GENERATOR} --build-noclean
-  --build-options -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -Dmaa_source=${PROJECT_SOURCE_DIR}
-  --test-command ${consumers}/fetch_content/fetched)
+  --build-options -DCMAKE_CXX_COMPILER=${fetching_compiler} -Dmaa_source=${PROJECT_SOURCE_DIR}
+  --test-command ${consumers}/fetch_content/fetched_compiled ${consumers}/fetch_content)

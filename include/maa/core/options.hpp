@@ -96,6 +96,13 @@ std::string_view name_of(T value) {
   return index < names.size() ? names[index] : std::string_view("unknown");
 }
 
+// A text within a list: in double quotes, those and backslashes with a backslash before them, so that the
+// text of every list is its own.
+std::string quoted_text(const std::string& text);
+// Takes the first element off the rest of a list, its quotes undone, and the comma after it. False if it is
+// none.
+bool take_element(std::string_view& rest, std::string& element);
+
 template <class T>
 std::string field_text(const T& value) {
   if constexpr (EnumWithNames<T>) {
@@ -103,7 +110,12 @@ std::string field_text(const T& value) {
   } else if constexpr (is_list<T>) {
     std::string text = "[";
     for (const auto& element : value) {
-      text += concatenate(text.size() > 1 ? ", " : "", field_text(element));
+      text += text.size() > 1 ? ", " : "";
+      if constexpr (std::is_same_v<std::decay_t<decltype(element)>, std::string>) {
+        text += quoted_text(element);
+      } else {
+        text += field_text(element);
+      }
     }
     return text + "]";
   } else {
@@ -244,9 +256,10 @@ class FieldReader : public FieldVisitor<FieldReader> {
             path(), ", found ", TextPart::quoted(text));
     std::vector<Element> result;
     for (auto rest = text.substr(1, text.size() - 2); !rest.empty();) {
-      const auto end = std::min(rest.find(", "), rest.size());
-      result.push_back(parse_field<Element>(rest.substr(0, end), path(), where_));
-      rest.remove_prefix(std::min(end + 2, rest.size()));
+      std::string element;
+      require(take_element(rest, element), where_, ": expected a list for ", path(), ", found ",
+              TextPart::quoted(text));
+      result.push_back(parse_field<Element>(element, path(), where_));
     }
     return result;
   }
@@ -307,6 +320,37 @@ MAA_COLD MAA_INLINE std::string Limits::text() const {
 }
 
 namespace detail {
+
+MAA_INLINE std::string quoted_text(const std::string& text) {
+  std::string result = "\"";
+  for (const char letter : text) {
+    result += letter == '"' || letter == '\\' ? "\\" : "";
+    result += letter;
+  }
+  return result + '"';
+}
+
+MAA_INLINE bool take_element(std::string_view& rest, std::string& element) {
+  std::size_t end = 0;
+  if (rest.front() == '"') {
+    for (end = 1; end < rest.size() && rest[end] != '"'; ++end) {
+      end += rest[end] == '\\' && end + 1 < rest.size() ? 1 : 0;
+      element += rest[end];
+    }
+    if (end++ >= rest.size()) {
+      return false;
+    }
+  } else {
+    end = std::min(rest.find(", "), rest.size());
+    element = rest.substr(0, end);
+  }
+  const bool more = rest.substr(end).starts_with(", ");
+  if (!more && end != rest.size()) {
+    return false;
+  }
+  rest.remove_prefix(end + (more ? 2 : 0));
+  return true;
+}
 
 template <class Number>
 bool parse_as(std::string_view text, Number& value) {

@@ -74,7 +74,7 @@ class PromptEncoder {
   bool usable(const Trajectory& trajectory, bool success_needed) const {
     return problem(trajectory, success_needed).empty();
   }
-  // Error that says why not.
+  // Error that says why not, also for a trajectory that is none: numbers that are not finite, a success step outside.
   void require_usable(const Trajectory& trajectory, bool success_needed) const;
 
   // features [segments, trajectory_features].
@@ -120,6 +120,7 @@ MAA_INLINE PromptEncoder::PromptEncoder(const PromptShape& shape, Normalizer obs
 }
 
 MAA_INLINE void PromptEncoder::require_usable(const Trajectory& trajectory, bool success_needed) const {
+  trajectory.validate();
   const auto text = problem(trajectory, success_needed);
   require(text.empty(), "prompt: ", text);
 }

@@ -18,6 +18,12 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   constexpr Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
   const auto& backend = fitting.backend();
   auto& state = fitting.state();
+  const auto& augmentation = recipe.behavior.augmentation;
+  require((augmentation.name != "none") == static_cast<bool>(augmentation.apply),
+          "fit: expected an augmentation with a name of its own, or none, found ", quote(augmentation.name),
+          augmentation.apply ? " with" : " without", " a function");
+  require(!recipe.behavior.demonstrations.empty(),
+          "fit: expected numbers of demonstrations per prompt, found none");
   state.settings.corrective = recipe.behavior.corrective;
   state.settings.check(Network::observation_size, Network::action_size, "fit");
   EmbedderStage<Network, Config, Backend> embedder(backend, fitting.data(),

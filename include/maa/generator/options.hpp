@@ -13,8 +13,8 @@
 MAA_NAMESPACE_BEGIN
 
 // One random transform of rows of observations and actions (either may have no rows), drawn from `rng`: equal
-// generators mean the same transform. Domain knowledge of the caller, who names it: a checkpoint's training
-// goes on only with an augmentation of the same name.
+// generators mean the same transform. Domain knowledge of the caller, who names it (not "none"): a
+// checkpoint's training goes on only with an augmentation of the same name.
 struct Augmentation {
   std::string name = "none";
   std::function<void(Rng rng, MatrixView<float> observations, MatrixView<float> actions)> apply = {};
@@ -43,8 +43,9 @@ struct FitOptions {
   std::vector<std::string> validation_tasks;
   Index validation_every = 100;  // steps; and after a stage's last
   // If set, training state is written here every `checkpoint_every` steps and when stopped; if the file
-  // exists, training goes on from it, to the same bits as without the stop. Error if the file was written for
-  // other data, another model or other options, each of which is named; these two may differ.
+  // exists, training goes on from it, to the same bits as without the stop (with the same instruction set).
+  // Error if the file was written for other data, another model or other options, each of which is named;
+  // these two may differ.
   std::filesystem::path checkpoint;
   Index checkpoint_every = 500;
 
