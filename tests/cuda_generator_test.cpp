@@ -270,6 +270,18 @@ TEST_CASE("whatever call fails, the generator stays as it was and works on" * do
     auto other = chosen;
     other.seed = 6;
     fail_in_turn(23, [&] { generator.fit(dataset(), other); });
+    // The last calls of a fit, whose number differs from run to run: what fails there is told by that fit,
+    // too.
+    for (Index before_last = 0; before_last < 12; ++before_last) {
+      CAPTURE(before_last);
+      failing.fail_at(Index{1} << 30);
+      CHECK(generator.fit(dataset(), other));
+      failing.fail_at(failing.calls() - 1 - before_last);
+      const auto error = test::error_of([&] { generator.fit(dataset(), other); });
+      CHECK(test::has(error, "fails on purpose") == failing.has_failed());
+      failing.fail_at(-1);
+      CHECK(generator.generate(prompt).size() == 1);
+    }
     CHECK(largest_difference(parameters.span(), generator.state().parameters.span()) > 0);
   }
   CHECK(device->blocks() == 0);

@@ -218,7 +218,7 @@ TEST_CASE("options survive as text, and what is out of its limits is named") {
   refused("x.behavior.train.steps", "12a", "file: expected a number for x.behavior.train.steps, found '12a'");
   refused("x.behavior.train.steps", "-1", "x.behavior.train.steps from 0 to 1e+09, found -1");
   refused("x.sampling.eta", "nan", "x.sampling.eta from 0 to 1, found nan");
-  refused("x.sampling.sampler", "euler", "one of [ddim, ddpm] for x.sampling.sampler, found 'euler'");
+  refused("x.sampling.sampler", "euler", "one of [\"ddim\", \"ddpm\"] for x.sampling.sampler, found 'euler'");
   refused("x.embedder.symmetric", "1", "true or false for x.embedder.symmetric, found '1'");
   refused("x.guidance", "1, 2", "a list for x.guidance");
   refused("x.validation_tasks", "[\"a]", "a list for x.validation_tasks");

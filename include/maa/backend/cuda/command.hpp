@@ -1,5 +1,5 @@
-// What a device is asked to do. Ops do not launch anything: they append commands to a list, which the context runs
-// when a result is wanted. A list that comes again is one CUDA graph (context.hpp).
+// What a device is asked to do. Ops do not launch anything: they append commands to a list, which the context
+// runs when a result is wanted. A list that comes again is one CUDA graph (context.hpp).
 #pragma once
 
 #include <maa/core/config.hpp>
@@ -12,8 +12,8 @@
 MAA_NAMESPACE_BEGIN
 namespace cuda {
 
-// A kernel of kernels.cuh. Per element: body(i, arguments) for i in [0, count). Per block: count blocks of threads
-// that work together.
+// A kernel of kernels.cuh. Per element: body(i, arguments) for i in [0, count). Per block: count blocks of
+// threads that work together.
 struct KernelInfo {
   const char* name;  // of the entry point in the compiled kernels
   bool per_block;
@@ -51,8 +51,9 @@ enum class Arithmetic : Index {
   bf16,  // factors stored as bfloat16
 };
 
-// c = a b + bias, or c += a b, row by row in memory; `batch` products at once, whose matrices lie apart by the
-// strides. a is [m, k], or stored as [k, m] if transposed; b is [k, n], or stored as [n, k]. c [m, n], float.
+// c = a b + bias, or c += a b, row by row in memory; `batch` products at once, whose matrices lie apart by
+// the strides. a is [m, k], or stored as [k, m] if transposed; b is [k, n], or stored as [n, k]. c [m, n],
+// float.
 struct Product {
   const void* a = nullptr;
   const void* b = nullptr;
@@ -93,11 +94,9 @@ inline std::uint64_t hash_of(const Command& command, std::uint64_t seed) {
       command);
 }
 inline bool same(const Command& a, const Command& b) {
-  return a.index() == b.index() && std::visit(
-                                       [&]<class Of>(const Of& of) {
-                                         return std::memcmp(&of, &std::get<Of>(b), sizeof(Of)) == 0;
-                                       },
-                                       a);
+  return a.index() == b.index() &&
+         std::visit(
+             [&]<class Of>(const Of& of) { return std::memcmp(&of, &std::get<Of>(b), sizeof(Of)) == 0; }, a);
 }
 
 }  // namespace cuda

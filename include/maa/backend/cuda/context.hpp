@@ -173,6 +173,7 @@ class Context {
   // Copies host data of any size to device memory, after what is pending. Ends no list and no transient
   // memory; waits for the device, so it is for what does not come in every step.
   void copy_in(const void* from, void* to, Index bytes) {
+    report_failure();  // of memory given back before: else a whole fit may end without telling
     if (results_ == nullptr && bytes > 0) {
       results_ = driver_->allocate_staging(result_capacity);
     }

@@ -1,5 +1,5 @@
-// Numbers in a device's memory, as types of their own: a view of host memory handed to a device op, or the other
-// way round, does not compile.
+// Numbers in a device's memory, as types of their own: a view of host memory handed to a device op, or the
+// other way round, does not compile.
 #pragma once
 
 #include <maa/core/views.hpp>

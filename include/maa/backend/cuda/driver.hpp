@@ -1,5 +1,5 @@
-// What the backend needs of a machine with a device, as an interface: the real one is cuda_driver.hpp; tests have one
-// that runs kernels on the host (testing/emulated_device.hpp) and one that fails on purpose.
+// What the backend needs of a machine with a device, as an interface: the real one is cuda_driver.hpp; tests
+// have one that runs kernels on the host (testing/emulated_device.hpp) and one that fails on purpose.
 #pragma once
 
 #include <maa/backend/cuda/command.hpp>
@@ -12,8 +12,8 @@
 MAA_NAMESPACE_BEGIN
 namespace cuda {
 
-// One device and one stream: commands run in order. Every member may throw Error; what was allocated before stays
-// valid. Not thread-safe; Context holds a lock.
+// One device and one stream: commands run in order. Every member may throw Error; what was allocated before
+// stays valid. Not thread-safe; Context holds a lock.
 class Driver {
  public:
   // A recorded list of commands, ready to run at once.

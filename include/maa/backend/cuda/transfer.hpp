@@ -40,7 +40,9 @@ inline MatrixView<float> downloaded(const Backend& backend, In from, maa::Worksp
   return to;
 }
 
-inline double read(const Backend& backend, const Scalar& scalar) { return backend.context().read(scalar); }
+inline double read(const Backend& backend, const Scalar& scalar) {
+  return backend.context().read(scalar);
+}
 
 template <class T>
 Array<T>::Array(const Backend& backend, Index size)
@@ -56,6 +58,7 @@ class Constants {
   Constants() = default;
   Constants(const Backend& backend, std::span<const T> values) : array_(backend, std::ssize(values)) {
     upload(backend, values, array_.span());
+    backend.context().finish();  // a failed copy is told here, while its owner can do without it
   }
   std::span<const OnDevice<T>> span() const { return array_.span(); }
 
