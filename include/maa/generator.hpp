@@ -105,9 +105,8 @@ class Generator {
   // One prompt made of several demonstrations of one behaviour: their conditions are averaged.
   std::vector<Policy> generate(std::span<const Trajectory> demonstrations,
                                const GenerateOptions& options = {}) const {
-    require(!demonstrations.empty(), "generate: expected at least one demonstration, found none");
     auto all = options;
-    all.demonstrations_per_prompt = static_cast<Index>(demonstrations.size());
+    all.demonstrations_per_prompt = std::max<Index>(1, std::ssize(demonstrations));
     return generate_each(demonstrations, all);
   }
   // options.count policies for every prompt, prompt by prompt, in one batch. A prompt is one demonstration,
@@ -226,6 +225,7 @@ class Generator {
   MatrixView<Real> embed_in(std::span<const Trajectory> demonstrations, Index count,
                             WorkspaceOf<Backend>& workspace) const {
     const auto& state = trained_state();
+    require(!demonstrations.empty(), "prompt: expected at least one demonstration, found none");
     const detail::PromptPath<Network, Config> path(state);
     Workspace host;
     const auto features = path.allocate_features(static_cast<Index>(demonstrations.size()), host);

@@ -3,6 +3,7 @@
 foreach(kind IN ITEMS maa compiled)
   add_executable(small_program_${kind} compiled/small_program.cpp)
   target_link_libraries(small_program_${kind} PRIVATE maa::${kind} maa_warnings)
+  target_compile_options(small_program_${kind} PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1>)
   list(APPEND small_programs $<TARGET_FILE:small_program_${kind}>)
 endforeach()
 add_test(NAME compiled.same_bits COMMAND ${CMAKE_COMMAND} "-Dprograms=${small_programs}"

@@ -38,7 +38,7 @@ class Generation {
     if (!any_open) {
       guidances = guidances.first(1);
     }
-    const bool fit_head = options.ridge_head;
+    const bool fit_head = Model::has_head && options.ridge_head;
     const bool has_fallback =
         any_open && options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
     const bool choosing = guidances.size() > 1 || has_fallback;
@@ -49,7 +49,7 @@ class Generation {
         chosen = candidates;
         return;
       }
-      auto error = held_out_error(candidates, support, fit_head, w_.head);
+      auto error = fit_head ? held_out_error(candidates, support, w_.head) : error_on(candidates, support);
       if (!chosen.data) {
         chosen = candidates;
         least = std::move(error);
@@ -84,7 +84,7 @@ class Generation {
         const auto& saved = state_.fallback_head;
         const auto head = bind<typename Model::HeadModel>(
             uploaded(backend_, MatrixView<const float>(saved.data(), 1, saved.size()), workspace_).span());
-        const auto error = held_out_error(policies, support, true, head);
+        const auto error = held_out_error(policies, support, head);
         const auto fallback = fit_heads(policies, support, head);
         for (Index i = 0; i < condition.rows; ++i) {
           if (error[i] < least[i]) {
@@ -137,35 +137,33 @@ class Generation {
     return fitted;
   }
 
-  // How far each policy's actions are from pairs that its head was not fitted to, the mean square: of
-  // several demonstrations each in turn is held out; of a single one every other stretch of two sequences,
-  // both ways; each with its corrective copies, so that a policy that would leave the path counts as far. A
-  // head that is not to be fitted is measured on the whole support set.
-  template <class Head>
-  Buffer<double> held_out_error(MatrixView<const Real> policies, const SupportSet& all, bool fit_head,
-                                const Head& head) {
+  // How far each policy's actions are from the support set, the mean square.
+  Buffer<double> error_on(MatrixView<const Real> policies, const SupportSet& support) {
     Buffer<double> error(policies.rows);
-    if constexpr (Model::has_head) {
-      if (fit_head) {
-        const Index share = all.demonstrations;
-        const Index each = all.observations.length / share;
-        const Index own = each / (all.corrective ? 2 : 1);
-        const Index stretch = 2 * Config::prompt.sequence * all.density;
-        const Index folds = std::max<Index>(2, share);
-        for (Index fold = 0; fold < folds; ++fold) {
-          const auto scope = workspace_.scope();
-          const auto host_scope = host_.scope();
-          const auto held_out = [&](Index row) {
-            return (share > 1 ? row / each : row % own / stretch % 2) == fold;
-          };
-          const auto fitted = part(all, [&](Index row) { return !held_out(row); });
-          add_error(fit_heads(policies, fitted, head), part(all, held_out), 1.0 / static_cast<double>(folds),
-                    error);
-        }
-        return error;
-      }
+    add_error(policies, support, 1, error);
+    return error;
+  }
+  // The same on pairs that its head was not fitted to: of several demonstrations each in turn is held out; of
+  // a single one every other stretch of two sequences, both ways; each with its corrective copies, so that a
+  // policy that would leave the path counts as far.
+  template <class Head>
+  Buffer<double> held_out_error(MatrixView<const Real> policies, const SupportSet& all, const Head& head) {
+    Buffer<double> error(policies.rows);
+    const Index share = all.demonstrations;
+    const Index each = all.observations.length / share;
+    const Index own = each / (all.corrective ? 2 : 1);
+    const Index stretch = 2 * Config::prompt.sequence * all.density;
+    const Index folds = std::max<Index>(2, share);
+    for (Index fold = 0; fold < folds; ++fold) {
+      const auto scope = workspace_.scope();
+      const auto host_scope = host_.scope();
+      const auto held_out = [&](Index row) {
+        return (share > 1 ? row / each : row % own / stretch % 2) == fold;
+      };
+      const auto fitted = part(all, [&](Index row) { return !held_out(row); });
+      add_error(fit_heads(policies, fitted, head), part(all, held_out), 1.0 / static_cast<double>(folds),
+                error);
     }
-    add_error(policies, all, 1, error);
     return error;
   }
 
