@@ -49,7 +49,7 @@
 
 #ifdef MAA_COMPILED
 #define MAA_BODIES 0
-#define MAA_INLINE [[gnu::weak]]
+#define MAA_INLINE [[gnu::weak]]  // not inline: clang would leave constructors out
 // `extern template`, in the library `template`.
 #define MAA_TEMPLATE MAA_DETAIL_TEMPLATE(MAA_BODIES)
 #define MAA_DETAIL_TEMPLATE(bodies) MAA_DETAIL_TEMPLATE_AS(bodies)
