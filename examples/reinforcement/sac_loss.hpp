@@ -164,11 +164,9 @@ ActorLoss actor_loss(const cpu::Backend& backend, const MlpLayout& actor_layout,
   }
   result.log_prob /= static_cast<double>(rows);
   result.loss /= static_cast<double>(rows);
-  const auto unused = scratch.matrix<T>(2, critic_layout.parameter_count);
-  std::fill_n(unused.data, unused.size(), T(0));
   const auto dinputs = scratch.sequence<T>(2, rows, inputs.cols);
-  cpu::policy_batch_backward<T>(backend, critic_layout, critics, inputs, saved_critics, dq, {}, unused,
-                                dinputs);
+  cpu::policy_batch_backward<T>(backend, critic_layout, critics, inputs, saved_critics, dq, {},
+                                MatrixView<T>(), dinputs);
   const auto value_slope = scratch.matrix<T>(rows, actions);
   for (Index i = 0; i < rows; ++i) {
     const T* const first = dinputs.data + i * inputs.cols + observations;
