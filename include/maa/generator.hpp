@@ -7,6 +7,7 @@
 
 #include <maa/backend/cpu.hpp>
 #include <maa/compiled/cpu_instances.hpp>
+#include <maa/data/dataset_check.hpp>
 #include <maa/generator/behavior_training.hpp>
 #include <maa/generator/file.hpp>
 #include <maa/generator/generation.hpp>
@@ -60,8 +61,9 @@ class Generator {
   // (generator/paper_training.hpp). `dataset`: policies [N, P] of the network's sizes, and trajectories of O
   // observations and A actions (data/dataset.hpp); what they must have as prompts is said at PromptShape.
   // `callback` is called after each step, on this thread; false stops. Returns false if it was stopped. Error
-  // for data that does not suit the policy type or the recipe, options out of range, a checkpoint of another
-  // run, and a loss that is not finite. The same arguments give the same bits for any number of threads.
+  // for data that does not suit the policy type or the recipe, policies that do not do what the trajectories
+  // show (FitOptions::check), options out of range, a checkpoint of another run, and a loss that is not
+  // finite. The same arguments give the same bits for any number of threads.
   template <class Recipe = BehaviorRecipe>
   bool fit(const Dataset& dataset, const Recipe& recipe = Recipe(), const TrainCallback& callback = {}) {
     static_assert(
@@ -73,6 +75,9 @@ class Generator {
     auto fields = fields_of(recipe, "recipe.");
     detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_scaling(),
                                                       fields, callback);
+    if (recipe.check) {
+      require_plausible(dataset);
+    }
     if (!train_stages(fitting, recipe)) {
       return false;
     }
@@ -218,6 +223,20 @@ class Generator {
   auto session_of_trained() const {
     trained_state();
     return backend_.session();
+  }
+
+  MAA_COLD void require_plausible(const Dataset& dataset) const {
+    const auto found = [&] {
+      if constexpr (std::is_same_v<Backend, cpu::Backend>) {
+        return maa::check<Policy>(dataset, backend_);
+      } else {
+        return maa::check<Policy>(dataset);
+      }
+    }();
+    require(found.plausible,
+            "fit: expected policies that do what the trajectories show (check = false trains all "
+            "the same), found: ",
+            found.summary);
   }
 
   // The conditions of `count` prompts, each an equal share of the demonstrations in order, where ops can read

@@ -48,6 +48,8 @@ struct FitOptions {
   // these two may differ.
   std::filesystem::path checkpoint;
   Index checkpoint_every = 500;
+  // Error before training if the policies do not do what the trajectories show (data/dataset_check.hpp).
+  bool check = true;
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -59,6 +61,7 @@ struct FitOptions {
     visit("validation_fraction", share(), self.validation_fraction);
     visit("validation_tasks", self.validation_tasks);
     visit("validation_every", at_least(1), self.validation_every);
+    visit("check", self.check);
   }
 };
 
