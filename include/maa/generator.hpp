@@ -73,8 +73,8 @@ class Generator {
     require(recipe.checkpoint_every > 0, "fit: expected a positive checkpoint_every, found ",
             recipe.checkpoint_every);
     auto fields = fields_of(recipe, "recipe.");
-    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_scaling(),
-                                                      fields, callback);
+    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_use(), fields,
+                                                      callback);
     if (recipe.check) {
       require_plausible(dataset);
     }
@@ -99,11 +99,11 @@ class Generator {
   const State& state() const { return trained_state(); }
   const Backend& backend() const { return backend_; }
 
-  // options.count policies that behave like the demonstration, a trajectory of at least PromptShape's steps
-  // [T, O], [T, A]. They read raw observations, give actions in [-1, 1] where the network squashes, and have
-  // no action box of their own. Equal seeds give equal policies. Error if the demonstration is too short, of
-  // other sizes, or lacks the success that the condition needs, for options out of range, and if
-  // options.progress stopped it.
+  // options.count policies that behave like the demonstration [T, O], [T, A]: any episode in the default
+  // configuration (PromptSteps). They read raw observations, give actions in [-1, 1] where the network
+  // squashes, and have no action box of their own. Equal seeds give equal policies. Error if the
+  // demonstration is too short, of other sizes, or lacks the success that the condition needs, for options
+  // out of range, and if options.progress stopped it.
   std::vector<Policy> generate(const Trajectory& demonstration, const GenerateOptions& options = {}) const {
     return generate(std::span<const Trajectory>(&demonstration, 1), options);
   }
@@ -175,7 +175,7 @@ class Generator {
             "fit_heads: expected the same number of demonstrations for each of ", policies.size(),
             " policies, found ", demonstrations.size());
     for (const auto& demonstration : demonstrations) {
-      state.prompt_encoder.require_usable(demonstration, false);
+      state.prompt_encoder.require_usable(demonstration, Config::prompt.needs(ConditionParts::h));
     }
     const auto session = session_of_trained();
     auto& workspace = session.workspace();
@@ -249,7 +249,7 @@ class Generator {
     Workspace host;
     const auto features = path.allocate_features(static_cast<Index>(demonstrations.size()), host);
     for (std::size_t i = 0; i < demonstrations.size(); ++i) {
-      state.prompt_encoder.require_usable(demonstrations[i], Config::condition != ConditionParts::h);
+      state.prompt_encoder.require_usable(demonstrations[i], Config::prompt.needs(Config::condition));
       path.write_features(demonstrations[i], static_cast<Index>(i), features);
     }
     const auto w = bind<Model>(parameters_.span()).embedder;

@@ -27,6 +27,12 @@ constexpr std::array<std::string_view, 2> names_of(Scaling) {
   return {"limits", "standard"};
 }
 
+// What a recipe takes of a data set.
+struct DataUse {
+  Scaling scaling = Scaling::standard;
+  bool paper_prompts = false;  // PromptShape::paper_needs() whatever the shape
+};
+
 // What Generator::fit does whatever the recipe; recipes derive from it (behavior_recipe.hpp, the default, and
 // paper_recipe.hpp).
 struct FitOptions {
