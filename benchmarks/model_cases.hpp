@@ -695,6 +695,7 @@ class Generate : public Case {
     options.embedder.train.steps = options.behavior.train.steps = 1;
     options.embedder.train.batch = options.behavior.train.batch = 4;
     options.behavior.queries = 8;
+    options.check = false;
     maa::Generator<Policy, Config> generator{Backend(1)};
     generator.fit(dataset(), options);
     const auto file = std::filesystem::temp_directory_path() /

@@ -56,7 +56,7 @@ struct Fixture {
     // One sampling step from almost pure noise: the first estimate, a constant for the second pass, then has
     // no weight.
     options.sampling.steps = 1;
-    prepared.emplace(data, options, Scaling::standard, state);
+    prepared.emplace(data, options, DataUse(), state);
     state.settings.diffusion = options.diffusion;
     state.settings.sampling = options.sampling;
     state.latent = Normalizer(GeneratorModel<Network, Config>::latent_numbers);

@@ -127,6 +127,7 @@ SmallGenerator trained(const CorrectiveAugmentation& corrective) {
   options.behavior.train.batch = 4;
   options.behavior.queries = 8;
   options.behavior.corrective = corrective;
+  options.check = false;
   SmallGenerator generator{cpu::Backend(2)};
   REQUIRE(generator.fit(test::random_dataset<Network>(6), options));
   return generator;
@@ -177,6 +178,7 @@ TEST_CASE("a head that is fitted to them leads back to where the demonstration w
 TEST_CASE("training refuses corrective augmentation for other observations") {
   BehaviorRecipe options;
   options.behavior.corrective = {.effector = {5}};
+  options.check = false;
   SmallGenerator generator{cpu::Backend(1)};
   CHECK_THROWS_WITH_AS(generator.fit(test::random_dataset<Network>(6), options),
                        doctest::Contains("fit: corrective augmentation: expected 3 entries"), Error);

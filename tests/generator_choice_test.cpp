@@ -168,7 +168,7 @@ TEST_CASE("bad choices of validation tasks are errors") {
   check(with_noise_task(1), {"nosie"}, "found 'nosie'; the nearest are noise");
   check(with_noise_task(1), {"plus", "mins"}, "the nearest are minus");
   check(with_noise_task(1), {"plus", "minus", "noise"}, "not for validation");
-  check(with_noise_task(1, 0), {"noise"}, "usable as prompt for the validation task 'noise'");
+  check(with_noise_task(1, 0), {"noise"}, "validation task 'noise': there is no trajectory");
 }
 
 // Checks the choice among `guidances` for a trained generator. Of `alike` ones, all prompts get the first,

@@ -133,7 +133,8 @@ TEST_CASE("bad prompts, files and data are errors; the generator stays usable") 
   auto without = data;
   std::erase_if(without.trajectories,
                 [](const Trajectory& trajectory) { return trajectory.task == "minus"; });
-  CHECK_THROWS_WITH_AS(generator.fit(without, chosen), doctest::Contains("found none for 'minus'"), Error);
+  CHECK_THROWS_WITH_AS(generator.fit(without, chosen),
+                       doctest::Contains("task 'minus' has policies, but there is no trajectory"), Error);
 
   generator.save(folder / "generator.safetensors");
   CHECK_THROWS_WITH_AS((Generator<Policy>::load(folder / "generator.safetensors")),
@@ -142,6 +143,70 @@ TEST_CASE("bad prompts, files and data are errors; the generator stays usable") 
                        doctest::Contains("none.safetensors"), Error);
   const auto after = generator.generate(demonstration(0, 1));
   CHECK(same_bits(before[0].weights(), after[0].weights()));
+}
+
+struct AnyEpisodeConfig : SmallConfig {
+  static constexpr PromptShape prompt{
+      .from = PromptSteps::whole, .steps = 12, .sequence = 3, .success_states = 3};
+};
+using AnyEpisode = Generator<Policy, AnyEpisodeConfig>;
+
+// As a recorder cuts it: its first steps, and whether it tells of success.
+Trajectory cut(const Trajectory& from, Index steps, bool success) {
+  Trajectory result(from.observations().row_range(0, steps), from.actions().row_range(0, steps));
+  if (success) {
+    result.success_step = std::min(*from.success_step, steps - 2);
+  }
+  result.task = from.task;
+  result.run = from.run;
+  return result;
+}
+
+TEST_CASE("short episodes, failures and those without success flags train and are prompts") {
+  const auto with = [](Index steps, bool success) {
+    auto data = dataset();
+    for (auto& trajectory : data.trajectories) {
+      trajectory = cut(trajectory, steps, success);
+    }
+    return data;
+  };
+  const auto chosen = recipe(60);
+  for (const bool success : {true, false}) {
+    for (const Index steps : {7, 20}) {
+      AnyEpisode generator{cpu::Backend(2)};
+      REQUIRE(generator.fit(with(steps, success), chosen));
+      for (Index task = 0; task < 2; ++task) {
+        for (const bool flagged : {true, false}) {
+          const auto policy = generator.generate(cut(demonstration(task, 777), 10, flagged))[0];
+          CHECK(action_error(policy, task) < 0.7 * action_error(policy, 1 - task));
+        }
+      }
+      CHECK_NOTHROW(generator.generate(cut(demonstration(0, 777), 3, false)));
+      CHECK_THROWS_WITH_AS(generator.generate(cut(demonstration(0, 777), 2, false)),
+                           doctest::Contains("at least 3 steps, found 2"), Error);
+    }
+  }
+  AnyEpisode generator{cpu::Backend(1)};
+  CHECK_THROWS_WITH_AS(generator.fit(with(2, false), chosen),
+                       doctest::Contains("fit: none of 20 trajectories has at least 3 steps"), Error);
+  SmallGenerator strict{cpu::Backend(1)};
+  CHECK_THROWS_WITH_AS(strict.fit(with(11, true), chosen),
+                       doctest::Contains("fit: none of 20 trajectories has at least 12 steps"), Error);
+  CHECK_THROWS_WITH_AS(strict.fit(with(20, false), chosen),
+                       doctest::Contains("fit: none of 20 trajectories of at least 12 steps reaches success"),
+                       Error);
+}
+
+TEST_CASE("where a task has trajectories that reach success, the others are no prompts in training") {
+  auto data = dataset();
+  AnyEpisode without{cpu::Backend(1)}, with{cpu::Backend(1)};
+  const auto chosen = recipe(0);
+  REQUIRE(without.fit(data, chosen));
+  for (std::uint64_t seed = 50; seed < 53; ++seed) {
+    data.add_trajectory(cut(demonstration(0, seed), 20, false));
+  }
+  REQUIRE(with.fit(data, chosen));
+  CHECK(with.state().known_prompts.conditions().size() == without.state().known_prompts.conditions().size());
 }
 
 TEST_CASE("several demonstrations make one prompt") {

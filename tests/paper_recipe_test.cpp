@@ -75,6 +75,31 @@ TEST_CASE("a condition may be restricted to one of the embeddings") {
   CHECK_THROWS_AS(without.fit(data, chosen), Error);
 }
 
+struct AnyEpisodeConfig : SmallConfig {
+  static constexpr PromptShape prompt{
+      .from = PromptSteps::whole, .steps = 12, .sequence = 3, .success_states = 3};
+};
+
+TEST_CASE("the paper's recipe keeps the paper's requirements in every configuration") {
+  const auto chosen = shortened(PaperRecipe::paper(24, 20), 1, 8);
+  Generator<Policy, AnyEpisodeConfig> generator{cpu::Backend(1)};
+  auto data = dataset();
+  for (auto& trajectory : data.trajectories) {
+    trajectory.success_step.reset();
+  }
+  CHECK_THROWS_WITH_AS(generator.fit(data, chosen),
+                       doctest::Contains("none of 20 trajectories of at least 12 steps reaches success"),
+                       Error);
+  data.trajectories.clear();
+  Trajectory brief(11, 6, 2);
+  brief.task = "plus";
+  brief.success_step = 3;
+  data.add_trajectory(std::move(brief));
+  CHECK_THROWS_WITH_AS(generator.fit(data, chosen),
+                       doctest::Contains("none of 1 trajectories has at least 12 steps"), Error);
+  CHECK(generator.fit(dataset(), chosen));
+}
+
 TEST_CASE("the presets of paper and code train, and segments stand in for success") {
   auto chosen = shortened(PaperRecipe::paper(24, 20), 3, 8);
   SUBCASE("paper") {

@@ -62,6 +62,7 @@ inline Dataset dataset() {
 
 inline BehaviorRecipe recipe(Index steps = 150) {
   BehaviorRecipe result;
+  result.check = false;  // the policies are not the demonstrators
   result.embedder.train.steps = 60;
   result.embedder.train.batch = 16;
   result.behavior.train.steps = steps;

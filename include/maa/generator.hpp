@@ -7,6 +7,7 @@
 
 #include <maa/backend/cpu.hpp>
 #include <maa/compiled/cpu_instances.hpp>
+#include <maa/data/dataset_check.hpp>
 #include <maa/generator/behavior_training.hpp>
 #include <maa/generator/file.hpp>
 #include <maa/generator/generation.hpp>
@@ -60,8 +61,9 @@ class Generator {
   // (generator/paper_training.hpp). `dataset`: policies [N, P] of the network's sizes, and trajectories of O
   // observations and A actions (data/dataset.hpp); what they must have as prompts is said at PromptShape.
   // `callback` is called after each step, on this thread; false stops. Returns false if it was stopped. Error
-  // for data that does not suit the policy type or the recipe, options out of range, a checkpoint of another
-  // run, and a loss that is not finite. The same arguments give the same bits for any number of threads.
+  // for data that does not suit the policy type or the recipe, policies that do not do what the trajectories
+  // show (FitOptions::check), options out of range, a checkpoint of another run, and a loss that is not
+  // finite. The same arguments give the same bits for any number of threads.
   template <class Recipe = BehaviorRecipe>
   bool fit(const Dataset& dataset, const Recipe& recipe = Recipe(), const TrainCallback& callback = {}) {
     static_assert(
@@ -71,8 +73,11 @@ class Generator {
     require(recipe.checkpoint_every > 0, "fit: expected a positive checkpoint_every, found ",
             recipe.checkpoint_every);
     auto fields = fields_of(recipe, "recipe.");
-    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_scaling(),
-                                                      fields, callback);
+    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_use(), fields,
+                                                      callback);
+    if (recipe.check) {
+      require_plausible(dataset);
+    }
     if (!train_stages(fitting, recipe)) {
       return false;
     }
@@ -94,11 +99,11 @@ class Generator {
   const State& state() const { return trained_state(); }
   const Backend& backend() const { return backend_; }
 
-  // options.count policies that behave like the demonstration, a trajectory of at least PromptShape's steps
-  // [T, O], [T, A]. They read raw observations, give actions in [-1, 1] where the network squashes, and have
-  // no action box of their own. Equal seeds give equal policies. Error if the demonstration is too short, of
-  // other sizes, or lacks the success that the condition needs, for options out of range, and if
-  // options.progress stopped it.
+  // options.count policies that behave like the demonstration [T, O], [T, A]: any episode in the default
+  // configuration (PromptSteps). They read raw observations, give actions in [-1, 1] where the network
+  // squashes, and have no action box of their own. Equal seeds give equal policies. Error if the
+  // demonstration is too short, of other sizes, or lacks the success that the condition needs, for options
+  // out of range, and if options.progress stopped it.
   std::vector<Policy> generate(const Trajectory& demonstration, const GenerateOptions& options = {}) const {
     return generate(std::span<const Trajectory>(&demonstration, 1), options);
   }
@@ -170,7 +175,7 @@ class Generator {
             "fit_heads: expected the same number of demonstrations for each of ", policies.size(),
             " policies, found ", demonstrations.size());
     for (const auto& demonstration : demonstrations) {
-      state.prompt_encoder.require_usable(demonstration, false);
+      state.prompt_encoder.require_usable(demonstration, Config::prompt.needs(ConditionParts::h));
     }
     const auto session = session_of_trained();
     auto& workspace = session.workspace();
@@ -220,6 +225,20 @@ class Generator {
     return backend_.session();
   }
 
+  MAA_COLD void require_plausible(const Dataset& dataset) const {
+    const auto found = [&] {
+      if constexpr (std::is_same_v<Backend, cpu::Backend>) {
+        return maa::check<Policy>(dataset, backend_);
+      } else {
+        return maa::check<Policy>(dataset);
+      }
+    }();
+    require(found.plausible,
+            "fit: expected policies that do what the trajectories show (check = false trains all "
+            "the same), found: ",
+            found.summary);
+  }
+
   // The conditions of `count` prompts, each an equal share of the demonstrations in order, where ops can read
   // them.
   MatrixView<Real> embed_in(std::span<const Trajectory> demonstrations, Index count,
@@ -230,7 +249,7 @@ class Generator {
     Workspace host;
     const auto features = path.allocate_features(static_cast<Index>(demonstrations.size()), host);
     for (std::size_t i = 0; i < demonstrations.size(); ++i) {
-      state.prompt_encoder.require_usable(demonstrations[i], Config::condition != ConditionParts::h);
+      state.prompt_encoder.require_usable(demonstrations[i], Config::prompt.needs(Config::condition));
       path.write_features(demonstrations[i], static_cast<Index>(i), features);
     }
     const auto w = bind<Model>(parameters_.span()).embedder;

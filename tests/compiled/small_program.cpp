@@ -22,6 +22,7 @@ int main(int, char** arguments) {
     train->batch = 4;
   }
   recipe.behavior.queries = 8;
+  recipe.check = false;
   using SmallGenerator = Generator<MlpPolicy<Network>, test::SmallConfig>;
   SmallGenerator trained{cpu::Backend(2)};
   trained.fit(dataset, recipe);

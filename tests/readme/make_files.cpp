@@ -24,6 +24,7 @@ int main() {
     }
   }
   BehaviorRecipe recipe;
+  recipe.check = false;  // nothing is learned from random data
   for (auto* train : {&recipe.embedder.train, &recipe.behavior.train}) {
     train->steps = 2;
     train->batch = 4;

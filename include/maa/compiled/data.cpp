@@ -1,4 +1,5 @@
 // A part of the library maa::compiled: see MAA_BODIES in core/config.hpp. Files, trajectories and data sets.
+#include <maa/backend/cpu/policy_batch.hpp>
 #include <maa/core/describe.hpp>
 #include <maa/core/nearest_names.hpp>
 #include <maa/core/options.hpp>
@@ -7,6 +8,7 @@
 #define MAA_BODIES 1
 #include <maa/data/corrective_augmentation.hpp>
 #include <maa/data/dataset.hpp>
+#include <maa/data/dataset_check.hpp>
 #include <maa/data/prompt_features.hpp>
 #include <maa/io/npz_archive.hpp>
 #include <maa/io/parameters.hpp>

@@ -23,12 +23,20 @@ constexpr std::array<std::string_view, 2> names_of(PromptKind) {
   return {"success", "segments"};
 }
 
-// Which steps of a window count. first: its first `steps` (the paper). whole: as many, in sequences spread
-// evenly from its first step to its last, so that a deed that takes longer is in the prompt too.
+// Which steps of a window count. first: its first `steps` (the paper); a prompt has as many, and reaches
+// success. whole: as many, in sequences spread evenly from its first step to its last, so that a deed that
+// takes longer is in the prompt too; any episode is a prompt. One with fewer steps has some of them more than
+// once, and one without success, or that does not tell, its last states in place of those after success.
 enum class PromptSteps { first, whole };
 constexpr std::array<std::string_view, 2> names_of(PromptSteps) {
   return {"first", "whole"};
 }
+
+// What a trajectory must have to be a prompt.
+struct PromptNeeds {
+  Index steps = 1;
+  bool success = false;
+};
 
 // The numbers of eq. 6 and 7: `steps` = n pairs, cut in sequences of `sequence` steps of which the first
 // state and all actions count; `success_states` = m states.
@@ -48,6 +56,18 @@ struct PromptShape {
     visit("steps", at_least(1), self.steps);
     visit("sequence", at_least(1), self.sequence);
     visit("success_states", at_least(1), self.success_states);
+  }
+
+  // Of a prompt of which `condition` is read.
+  constexpr PromptNeeds needs(ConditionParts condition) const {
+    auto result = from == PromptSteps::first
+                      ? paper_needs()
+                      : PromptNeeds{segments * std::max(sequence, success_states), false};
+    result.success = result.success && condition != ConditionParts::h;
+    return result;
+  }
+  constexpr PromptNeeds paper_needs() const {
+    return {segments * std::max(steps, success_states), kind == PromptKind::success};
   }
 
   // Observation-action pairs of one prompt.
@@ -70,12 +90,9 @@ class PromptEncoder {
   const Normalizer& action_normalizer() const { return actions_; }
   float limit() const { return limit_; }
 
-  // Whether a trajectory can be a prompt; `success_needed` if the condition uses v.
-  bool usable(const Trajectory& trajectory, bool success_needed) const {
-    return problem(trajectory, success_needed).empty();
-  }
-  // Error that says why not, also for a trajectory that is none: numbers that are not finite, a success step outside.
-  void require_usable(const Trajectory& trajectory, bool success_needed) const;
+  // Error that says why a trajectory cannot be a prompt, also for one that is none: numbers that are not
+  // finite, a success step outside.
+  void require_usable(const Trajectory& trajectory, const PromptNeeds& needs) const;
 
   // features [segments, trajectory_features].
   void write_trajectory(const Trajectory& trajectory, MatrixView<float> features) const;
@@ -92,7 +109,8 @@ class PromptEncoder {
 
   // features [segments, success_features]: the observations after the first successful step (that step's
   // action led to success, so its result is the next observation), or the segment's last; the trajectory's
-  // last state repeats where it ends too early. Zeros for a trajectory without success.
+  // last state repeats where it ends too early. For a trajectory without success its last, as PromptSteps
+  // says, or zeros.
   void write_success(const Trajectory& trajectory, MatrixView<float> features) const;
 
  private:
@@ -100,7 +118,6 @@ class PromptEncoder {
     return trajectory.length() * segment / shape_.segments;
   }
   Index sequence_start(const Trajectory& trajectory, Index segment, Index chunk) const;
-  std::string problem(const Trajectory& trajectory, bool success_needed) const;
   float* write(const float* values, const Normalizer& normalizer, float* out) const;
 
   PromptShape shape_;
@@ -119,10 +136,18 @@ MAA_INLINE PromptEncoder::PromptEncoder(const PromptShape& shape, Normalizer obs
           shape.sequence);
 }
 
-MAA_INLINE void PromptEncoder::require_usable(const Trajectory& trajectory, bool success_needed) const {
+MAA_INLINE void PromptEncoder::require_usable(const Trajectory& trajectory, const PromptNeeds& needs) const {
   trajectory.validate();
-  const auto text = problem(trajectory, success_needed);
-  require(text.empty(), "prompt: ", text);
+  require(trajectory.observation_size() == observations_.features() &&
+              trajectory.action_size() == actions_.features(),
+          "prompt: expected ", observations_.features(), " observations and ", actions_.features(),
+          " actions, found ", trajectory.observation_size(), " and ", trajectory.action_size());
+  require(trajectory.length() >= needs.steps, "prompt: expected at least ", needs.steps, " steps, found ",
+          trajectory.length());
+  require(
+      !needs.success || trajectory.success_step,
+      "prompt: expected a trajectory that reaches success (this generator is conditioned on the states after "
+      "it), found none");
 }
 
 MAA_INLINE void PromptEncoder::write_trajectory(const Trajectory& trajectory,
@@ -168,13 +193,13 @@ MAA_INLINE void PromptEncoder::write_spread_pairs(const Trajectory& trajectory,
 MAA_INLINE void PromptEncoder::write_success(const Trajectory& trajectory, MatrixView<float> features) const {
   for (Index segment = 0; segment < shape_.segments; ++segment) {
     float* out = features.row(segment);
-    if (shape_.kind == PromptKind::success && !trajectory.success_step) {
+    const bool shows_success = shape_.kind == PromptKind::success && trajectory.success_step;
+    if (shape_.kind == PromptKind::success && shape_.from == PromptSteps::first && !shows_success) {
       std::fill_n(out, features.cols, 0.0f);
       continue;
     }
-    const Index first = shape_.kind == PromptKind::success
-                            ? *trajectory.success_step + 1
-                            : segment_start(trajectory, segment + 1) - shape_.success_states;
+    const Index first = shows_success ? *trajectory.success_step + 1
+                                      : segment_start(trajectory, segment + 1) - shape_.success_states;
     for (Index i = 0; i < shape_.success_states; ++i) {
       const Index step = std::min(first + i, trajectory.length() - 1);
       out = write(trajectory.observations().row(step), observations_, out);
@@ -191,24 +216,6 @@ MAA_INLINE Index PromptEncoder::sequence_start(const Trajectory& trajectory, Ind
   }
   const Index room = segment_start(trajectory, segment + 1) - first - shape_.sequence;
   return first + room * chunk / (chunks - 1);
-}
-
-MAA_INLINE std::string PromptEncoder::problem(const Trajectory& trajectory, bool success_needed) const {
-  if (trajectory.observation_size() != observations_.features() ||
-      trajectory.action_size() != actions_.features()) {
-    return concatenate("expected ", observations_.features(), " observations and ", actions_.features(),
-                       " actions, found ", trajectory.observation_size(), " and ", trajectory.action_size());
-  }
-  const Index needed = shape_.segments * std::max(shape_.steps, shape_.success_states);
-  if (trajectory.length() < needed) {
-    return concatenate("expected at least ", needed, " steps, found ", trajectory.length());
-  }
-  if (success_needed && shape_.kind == PromptKind::success && !trajectory.success_step) {
-    return "expected a trajectory that reaches success (this generator is conditioned on the states after "
-           "it), found "
-           "none";
-  }
-  return {};
 }
 
 MAA_INLINE float* PromptEncoder::write(const float* values, const Normalizer& normalizer, float* out) const {

@@ -65,7 +65,7 @@ struct BehaviorRecipe : FitOptions {
     guidance = {1, 0.5, 0};
   }
 
-  static constexpr Scaling data_scaling() { return Scaling::standard; }
+  static constexpr DataUse data_use() { return {}; }
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
     FitOptions::describe(visit, self);

@@ -17,11 +17,11 @@ class Fitting {
 
   // `recipe`: its fields, all of which must be the same for training to go on from a checkpoint, as the model
   // and the data must. The other arguments must outlive it.
-  MAA_COLD Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options, Scaling scaling,
-                   Fields recipe, const TrainCallback& callback)
+  MAA_COLD Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options,
+                   const DataUse& use, Fields recipe, const TrainCallback& callback)
       : backend_(backend),
         options_(options),
-        data_(dataset, options, scaling, state_),
+        data_(dataset, options, use, state_),
         run_(backend, options, fingerprint(std::move(recipe), dataset), tensors_of<Model>(),
              initialized(options.seed), callback) {
     state_.settings.diffusion = options.diffusion;

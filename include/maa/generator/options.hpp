@@ -27,6 +27,12 @@ constexpr std::array<std::string_view, 2> names_of(Scaling) {
   return {"limits", "standard"};
 }
 
+// What a recipe takes of a data set.
+struct DataUse {
+  Scaling scaling = Scaling::standard;
+  bool paper_prompts = false;  // PromptShape::paper_needs() whatever the shape
+};
+
 // What Generator::fit does whatever the recipe; recipes derive from it (behavior_recipe.hpp, the default, and
 // paper_recipe.hpp).
 struct FitOptions {
@@ -48,6 +54,8 @@ struct FitOptions {
   // these two may differ.
   std::filesystem::path checkpoint;
   Index checkpoint_every = 500;
+  // Error before training if the policies do not do what the trajectories show (data/dataset_check.hpp).
+  bool check = true;
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -59,6 +67,7 @@ struct FitOptions {
     visit("validation_fraction", share(), self.validation_fraction);
     visit("validation_tasks", self.validation_tasks);
     visit("validation_every", at_least(1), self.validation_every);
+    visit("check", self.check);
   }
 };
 

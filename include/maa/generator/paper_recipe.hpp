@@ -88,7 +88,7 @@ struct PaperRecipe : FitOptions {
     return recipe;
   }
 
-  Scaling data_scaling() const { return scaling; }
+  DataUse data_use() const { return {.scaling = scaling, .paper_prompts = true}; }
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
     FitOptions::describe(visit, self);

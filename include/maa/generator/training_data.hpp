@@ -31,9 +31,9 @@ struct TrainingData {
       Config::prompt.trajectory_features(Network::observation_size, Network::action_size);
   static constexpr Index v_size = Config::prompt.success_features(Network::observation_size);
 
-  // Fits the normalisers of `state`, as PaperRecipe::scaling says. Error if the dataset does not suit the
-  // network or holds too little.
-  MAA_COLD TrainingData(const Dataset& data, const FitOptions& options, Scaling scaling,
+  // Fits the normalisers of `state`, as `use` says. Error if the dataset does not suit the network or holds
+  // too little. Where a task has prompts that reach success, those that do not are none.
+  MAA_COLD TrainingData(const Dataset& data, const FitOptions& options, const DataUse& use,
                         GeneratorState<Network, Config>& state)
       : dataset(data), split(checked(data).split_by_run(options.validation_fraction, options.seed)) {
     std::vector<bool> held_out(data.tasks.size());
@@ -45,47 +45,10 @@ struct TrainingData {
       task_of_trajectory.push_back(data.task_index(trajectory(i).task));
     }
     remove_tasks(held_out);
-    fit_normalizers(scaling, state);
-    prompts_of_task.resize(data.tasks.size());
-    std::vector<TaskTrajectories> tasks(data.tasks.size());
-    const auto add = [&](Index i) {
-      auto& task = tasks[static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)])];
-      const bool usable = state.prompt_encoder.usable(trajectory(i), true);
-      task.all.push_back(i);
-      if (usable) {
-        task.prompts.push_back(i);
-      }
-      return usable;
-    };
-    for (const Index i : split.train.trajectories) {
-      if (add(i)) {
-        const auto task = static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)]);
-        prompts_of_task[task].push_back(static_cast<Index>(prompts.size()));
-        prompts.push_back(i);
-      }
-    }
-    for (Index i = 0; i < static_cast<Index>(data.trajectories.size()); ++i) {
-      if (held_out[static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)])]) {
-        add(i);
-      }
-    }
-    for (std::size_t task = 0; task < tasks.size(); ++task) {
-      require(!held_out[task] || !tasks[task].prompts.empty(),
-              "fit: expected a trajectory usable as prompt for the validation task ", quote(data.tasks[task]),
-              ", found none");
-      if (!tasks[task].prompts.empty()) {
-        (held_out[task] ? validation_tasks : training_tasks).push_back(std::move(tasks[task]));
-      }
-    }
-    require(!prompts.empty(), "fit: expected trajectories usable as prompts (", Config::prompt.steps,
-            " steps, success reached), found none among ", data.trajectories.size());
-    for (const Index i : split.train.policies) {
-      const auto task = static_cast<std::size_t>(data.policies[static_cast<std::size_t>(i)].task);
-      require(!prompts_of_task[task].empty(),
-              "fit: expected for every policy's task a trajectory usable as prompt and not held out for "
-              "validation with its run (a negative run is never held out), found none for '",
-              data.tasks[task], "'");
-    }
+    fit_normalizers(use.scaling, state);
+    find_prompts(
+        use.paper_prompts ? Config::prompt.paper_needs() : Config::prompt.needs(ConditionParts::both),
+        held_out);
     standardized = Buffer<float>(data.policy_count() * Network_size);
     for (Index i = 0; i < data.policy_count(); ++i) {
       state.standardizer.standardize(data.weight_matrix().row(i), standardized.data() + i * Network_size);
@@ -128,6 +91,63 @@ struct TrainingData {
             "fit: expected policies and trajectories, found ", data.policy_count(), " and ",
             data.trajectories.size());
     return data;
+  }
+  MAA_COLD void find_prompts(const PromptNeeds& needs, const std::vector<bool>& held_out) {
+    prompts_of_task.resize(dataset.tasks.size());
+    std::vector<TaskTrajectories> tasks(dataset.tasks.size());
+    std::vector<bool> reached(dataset.tasks.size());
+    const auto suits = [&](Index i) {
+      return trajectory(i).length() >= needs.steps && (reaches(i) || !needs.success);
+    };
+    const auto task_of = [&](Index i) {
+      return static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)]);
+    };
+    auto given = split.train.trajectories;
+    for (Index i = 0; i < static_cast<Index>(dataset.trajectories.size()); ++i) {
+      if (held_out[task_of(i)]) {
+        given.push_back(i);
+      }
+    }
+    for (const Index i : given) {
+      tasks[task_of(i)].all.push_back(i);
+      reached[task_of(i)] = reached[task_of(i)] || (suits(i) && reaches(i));
+    }
+    for (const Index i : given) {
+      const auto task = task_of(i);
+      if (suits(i) && (reaches(i) || !reached[task] || Config::prompt.kind == PromptKind::segments)) {
+        tasks[task].prompts.push_back(i);
+        if (!held_out[task]) {
+          prompts_of_task[task].push_back(static_cast<Index>(prompts.size()));
+          prompts.push_back(i);
+        }
+      }
+    }
+    require(!prompts.empty(), "fit: ", no_prompt(split.train.trajectories, needs));
+    for (const Index i : split.train.policies) {
+      const auto task = static_cast<std::size_t>(dataset.policies[static_cast<std::size_t>(i)].task);
+      require(!prompts_of_task[task].empty(), "fit: task ", quote(dataset.tasks[task]), " has policies, but ",
+              no_prompt(tasks[task].all, needs), ", held out runs aside (a negative run is never held out)");
+    }
+    for (std::size_t task = 0; task < tasks.size(); ++task) {
+      require(!held_out[task] || !tasks[task].prompts.empty(), "fit: validation task ",
+              quote(dataset.tasks[task]), ": ", no_prompt(tasks[task].all, needs));
+      if (!tasks[task].prompts.empty()) {
+        (held_out[task] ? validation_tasks : training_tasks).push_back(std::move(tasks[task]));
+      }
+    }
+  }
+  bool reaches(Index i) const { return trajectory(i).success_step.has_value(); }
+  // Why none of these trajectories is a prompt.
+  MAA_COLD std::string no_prompt(const std::vector<Index>& of, const PromptNeeds& needs) const {
+    const auto enough =
+        std::ranges::count_if(of, [&](Index i) { return trajectory(i).length() >= needs.steps; });
+    if (of.empty()) {
+      return "there is no trajectory";
+    }
+    return enough == 0
+               ? concatenate("none of ", of.size(), " trajectories has at least ", needs.steps, " steps")
+               : concatenate("none of ", enough, " trajectories of at least ", needs.steps,
+                             " steps reaches success (", of.size(), " in all)");
   }
   MAA_COLD void remove_tasks(const std::vector<bool>& held_out) {
     for (auto* side : {&split.train, &split.validation}) {
