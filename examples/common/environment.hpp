@@ -26,6 +26,7 @@ using Placement = std::vector<double>;
 // What step() reports besides the observation.
 struct StepResult {
   bool success = false;  // the state after this step fulfils the task; an episode succeeds if any step does
+  double reward = 0;     // what reinforcement learning maximises the sum of; 0 where a simulator has none
 };
 
 // An RGB image, 8 bits a channel, rows from the top: pixels[3 * (row * width + column) + channel].
