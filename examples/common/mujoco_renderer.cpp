@@ -159,9 +159,8 @@ class Current {
 std::unique_ptr<Context> open_context() {
   if (auto context = OsMesaContext::open()) return context;
   if (auto context = EglContext::open()) return context;
-  maa::fail(
-      "rendering needs OSMesa (Debian's libosmesa6) or EGL with Mesa (libegl1, libgl1-mesa-dri); ",
-      "neither could be opened");
+  maa::fail("rendering needs OSMesa (Debian's libosmesa6) or EGL with Mesa (libegl1, libgl1-mesa-dri); ",
+            "neither could be opened");
 }
 
 class MujocoRenderer final : public Renderer {
