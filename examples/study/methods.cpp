@@ -13,7 +13,6 @@ namespace {
 
 constexpr Index neighbours = 5;
 constexpr double noise_share = 0.1;  // of each tensor's deviation across the zoo
-constexpr Index clone_batch = 32;
 
 // Which policy of the zoo stands for a training prompt that belongs to no run: the prompts of a task go round
 // its runs, and through their snapshots from the last backwards.
@@ -202,8 +201,8 @@ class Baselines {
     const Index size = type_.parameter_count();
     CloningOptions cloning;
     cloning.steps = steps;
-    cloning.batch = clone_batch;
-    cloning.learning_rate.base = options_.data.learning_rate;
+    cloning.batch = options_.evaluation.clone_batch;
+    cloning.learning_rate.base = options_.evaluation.clone_learning_rate;
     auto weights = for_each_prompt([&](Index i, std::span<float> own) {
       std::copy_n(start.data() + i * size % start.size(), size, own.data());
     });

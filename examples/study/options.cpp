@@ -62,6 +62,16 @@ void shrink(Options& options) {
   data.zoo_steps = 120;
   data.snapshots = 6;
   data.batch = 64;
+  if (options.learned) {
+    auto& learned = *options.learned;
+    learned.runs = 2;
+    learned.other_runs = 1;
+    learned.checkpoints = 2;
+    learned.rollouts = 2;
+    learned.sac.steps = 1000;
+    learned.sac.warmup = 100;
+    learned.sac.batch = 32;
+  }
   options.training.embedder_steps = options.training.behavior_steps = 10;
   auto& evaluation = options.evaluation;
   evaluation.prompts = 3;
