@@ -371,7 +371,7 @@ class RemoteEnvironment final : public Environment {
     request.put(action);
     request.put(static_cast<std::uint32_t>(observation.size()));
     Message& answer = worker_->ask();
-    const StepResult result{.success = answer.get<bool>()};
+    const StepResult result{.success = answer.get<bool>(), .reward = answer.get<double>()};
     answer.get(observation);
     return result;
   }
@@ -484,12 +484,15 @@ class Server {
         environment_->reset(placement_, observation_);
         answer_.put(std::span<const float>(observation_));
         break;
-      case Kind::step:
+      case Kind::step: {
         request_.get(action_);
         observation_.resize(request_.get<std::uint32_t>());
-        answer_.put(environment_->step(action_, observation_).success);
+        const auto result = environment_->step(action_, observation_);
+        answer_.put(result.success);
+        answer_.put(result.reward);
         answer_.put(std::span<const float>(observation_));
         break;
+      }
       case Kind::expert:
         action_.resize(request_.get<std::uint32_t>());
         environment_->expert_action(action_);

@@ -95,10 +95,11 @@ class SacTrainer {
   void export_policies(MatrixView<float> weights) const;
 
   // All of the training's state. A trainer of the same network, tasks, seeds and options that loads it goes
-  // on to the same bits: environments are deterministic, so the present episode's actions are given to a
-  // fresh one again.
+  // on to the same bits, at any step: environments are deterministic, so load repeats the present episode
+  // from its placement and actions.
   void save(const std::filesystem::path& path) const;
-  // Error if the file does not hold this trainer's state; nothing changes then.
+  // Error if the file does not hold this trainer's state; nothing changes then. Error too if an environment
+  // does not come to the same observation again; the trainer is then of no more use.
   void load(const std::filesystem::path& path);
 
  private:
