@@ -1,4 +1,5 @@
-// Episodes: scripted experts with execution noise, then clones corrected by the experts (DAgger).
+// Scripted experts as demonstrators: their episodes with execution noise, then those of clones corrected by them
+// (DAgger).
 #include <atomic>
 
 #include "data.hpp"
@@ -151,7 +152,7 @@ std::vector<Trajectory> clone_episodes(const Options& options, Simulator& simula
             [&](std::span<const float> observation, std::span<float> action) {
               policy->act(observation, action);
             },
-            {}, Rng(seed), options.data.recorded_steps);
+            expert_of(*environment), {}, Rng(seed), options.data.recorded_steps);
         episode.run = run_of(options, number);
         return episode;
       });
@@ -214,8 +215,8 @@ Trajectory expert_episode(const Options& options, Simulator& simulator, const st
     execution.burst_start = rng.below(50);
     execution.burst_length = 4 + rng.below(10);
   }
-  auto episode = record_episode(*environment, placement, expert_of(*environment), execution, rng.fork(1),
-                                options.data.recorded_steps);
+  auto episode = record_episode(*environment, placement, expert_of(*environment), expert_of(*environment),
+                                execution, rng.fork(1), options.data.recorded_steps);
   episode.run = episodes.purpose == Purpose::test_prompts ? -1 : run_of(options, number);
   return episode;
 }
