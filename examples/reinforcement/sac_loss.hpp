@@ -184,14 +184,16 @@ ActorLoss actor_loss(const cpu::Backend& backend, const MlpLayout& actor_layout,
   return result;
 }
 
-// Equation 18 for the mean log-probability of the actor's actions: -alpha (log pi + target entropy).
+// -log alpha (log pi + target entropy) for the mean log-probability of the actor's actions: equation 18 with
+// log alpha for alpha, as in the authors' program. The optimum is the same; the slope does not shrink with
+// alpha.
 struct TemperatureLoss {
   double loss = 0;
   double slope = 0;  // for log alpha
 };
 inline TemperatureLoss temperature_loss(double log_alpha, double log_prob, double target_entropy) {
-  const double loss = -std::exp(log_alpha) * (log_prob + target_entropy);
-  return {loss, loss};
+  const double slope = -(log_prob + target_entropy);
+  return {log_alpha * slope, slope};
 }
 
 }  // namespace maa::examples::reinforcement
