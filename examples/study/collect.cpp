@@ -1,5 +1,5 @@
-// Scripted experts as demonstrators: their episodes with execution noise, then those of clones corrected by them
-// (DAgger).
+// Scripted experts as demonstrators: their episodes with execution noise, then those of clones corrected by
+// them (DAgger).
 #include <atomic>
 
 #include "data.hpp"
@@ -88,10 +88,6 @@ class Shards {
   std::string kind_;
   Json origin_;
 };
-
-Index task_number(const Simulator& simulator, const std::string& task) {
-  return std::ranges::find(simulator.task_names(), task) - simulator.task_names().begin();
-}
 
 // The run of a task's episode, and the placement that it acts in.
 std::int64_t run_of(const Options& options, Index number) {

@@ -62,6 +62,21 @@ class ScriptedDemonstrators final : public Demonstrators {
 
 }  // namespace
 
+std::vector<Split> splits_of(const std::vector<Reported>& reported) {
+  std::vector<Split> result;
+  for (const auto split : {Split::seen, Split::new_run, Split::unseen}) {
+    if (std::ranges::find(reported, split, &Reported::split) != reported.end()) {
+      result.push_back(split);
+    }
+  }
+  return result;
+}
+
+const char* title_of(Split split) {
+  constexpr const char* titles[] = {"seen tasks", "runs not in the zoo", "unseen tasks"};
+  return titles[static_cast<std::size_t>(split)];
+}
+
 std::unique_ptr<Demonstrators> make_demonstrators(const Options& options, Simulator& simulator,
                                                   std::filesystem::path collected) {
   if (options.learned) {

@@ -1,9 +1,11 @@
 // Whom a study learns from and is shown: who acts in a task, by which run, for which purpose.
 #pragma once
 
+#include <array>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <maa/data/dataset.hpp>
@@ -31,10 +33,13 @@ struct Reported {
 
   std::int64_t run_of(Index prompt) const { return runs[static_cast<std::size_t>(prompt) % runs.size()]; }
   // Of files: the task, and for new runs the group.
-  std::string name() const {
-    return split == Split::new_run ? concatenate(task, '_', name_of(split)) : task;
-  }
+  std::string name() const { return split == Split::new_run ? concatenate(task, '_', name_of(split)) : task; }
 };
+
+// The groups that there are, in order.
+std::vector<Split> splits_of(const std::vector<Reported>& reported);
+// For people: "seen tasks".
+const char* title_of(Split split);
 
 // Decides actions: act(observation, action).
 using Controller = std::function<void(std::span<const float>, std::span<float>)>;
@@ -56,8 +61,8 @@ class Demonstrators {
   virtual std::string name() const = 0;
   virtual std::string prompts() const = 0;
 
-  // The stage "collect": writes the file that everything below is made from. Files in `folder` let a stopped one
-  // go on.
+  // The stage "collect": writes the file that everything below is made from. Files in `folder` let a stopped
+  // one go on.
   virtual void collect(const std::filesystem::path& folder, TrainingLog& log) = 0;
   // The stage "zoo": policies of the trained tasks and trajectories, those of validation tasks last.
   virtual Dataset zoo(TrainingLog& log) = 0;

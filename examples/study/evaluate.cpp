@@ -25,8 +25,8 @@ Index wanted_of(const Options& options, const Reported& reported, std::int64_t r
   return prompts * demonstrations_per_prompt;
 }
 
-// Noise makes a demonstrator miss now and then: as many are drawn as are missing, up to ten times over. Returns
-// whether all have what they need; the others are left out.
+// Noise makes a demonstrator miss now and then: as many are drawn as are missing, up to ten times over.
+// Returns whether all have what they need; the others are left out.
 bool fill(const Options& options, const Demonstrators& demonstrators, const std::vector<Reported>& reported,
           std::vector<Lane>& lanes) {
   const auto missing = [&](const Lane& lane) {
@@ -89,10 +89,8 @@ TestPrompts test_prompts(const Options& options, const Demonstrators& demonstrat
   TestPrompts result;
   for (const auto& lane : lanes) {
     const auto& of = reported[lane.reported];
-    result.shown.push_back({{of.task, of.split, {lane.run}},
-                            lane.drawn,
-                            lane.drawn - std::ssize(lane.kept),
-                            lane.left_out});
+    result.shown.push_back(
+        {{of.task, of.split, {lane.run}}, lane.drawn, lane.drawn - std::ssize(lane.kept), lane.left_out});
   }
   for (std::size_t r = 0; r < reported.size(); ++r) {
     if (reported[r].runs.empty()) {
@@ -120,8 +118,7 @@ TestPrompts test_prompts(const Options& options, const Demonstrators& demonstrat
 
 Placement scene_placement(const Options& options, const Simulator& simulator, Environment& environment,
                           Purpose scenes, Index prompt, Index scene) {
-  const auto& names = simulator.task_names();
-  const Index number = std::ranges::find(names, environment.task()) - names.begin();
+  const Index number = task_number(simulator, environment.task());
   return environment.draw_placement(
       Rng(seed_for(options, scenes, number, prompt, scene)).fork(options.evaluation.scene_seed).next_u64());
 }

@@ -15,7 +15,8 @@
 
 namespace maa::examples::study {
 
-// One method's policies for all prompts of all that is reported, one after the other: [reported * prompts, P].
+// One method's policies for all prompts of all that is reported, one after the other: [reported * prompts,
+// P].
 struct Method {
   std::string name;
   std::function<Buffer<float>()> weights;  // none: the demonstrators
@@ -23,8 +24,8 @@ struct Method {
   bool selection = false;  // also tried in the scenes of which the best policies are selected
 };
 
-// Demonstrations that nothing was trained on; those that fail are rejected. A method is shown a prompt's first
-// demonstration, or all of them where its name says so; they are by one run.
+// Demonstrations that nothing was trained on; those that fail are rejected. A method is shown a prompt's
+// first demonstration, or all of them where its name says so; they are by one run.
 inline constexpr Index demonstrations_per_prompt = 3;
 struct TestPrompts {
   // Without runs that cannot show their task, and what none of its runs can show.

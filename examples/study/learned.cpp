@@ -15,10 +15,6 @@ namespace {
 using reinforcement::SacRun;
 using reinforcement::SacTrainer;
 
-Index task_number(const Simulator& simulator, const std::string& task) {
-  return std::ranges::find(simulator.task_names(), task) - simulator.task_names().begin();
-}
-
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::ranges::find(names, name) != names.end();
 }
@@ -43,7 +39,8 @@ class LearnedDemonstrators final : public Demonstrators {
     const auto runs = learned_runs(options_);
     std::vector<SacRun> trained;
     for (const auto& [task, run] : runs) {
-      trained.push_back({task, seed_for(options_, Purpose::reinforcement, task_number(simulator_, task), run)});
+      trained.push_back(
+          {task, seed_for(options_, Purpose::reinforcement, task_number(simulator_, task), run)});
     }
     SacTrainer trainer(type_, simulator_, trained, data_.sac, options_.threads);
     const auto state = folder / "sac.safetensors", checkpoints = folder / "checkpoints.safetensors";
@@ -132,7 +129,8 @@ class LearnedDemonstrators final : public Demonstrators {
       return runs;
     };
     std::vector<Reported> result;
-    const auto add = [&](const std::vector<std::string>& tasks, Split split, std::int64_t first, Index count) {
+    const auto add = [&](const std::vector<std::string>& tasks, Split split, std::int64_t first,
+                         Index count) {
       for (const auto& task : tasks) {
         if (count > 0) {
           result.push_back({task, split, numbers(first, count)});
@@ -229,7 +227,8 @@ class LearnedDemonstrators final : public Demonstrators {
     };
   }
   // A whole episode; what the policy does without noise is its target.
-  Demonstration rollout(const std::string& task, std::int64_t run, Index policy, Rng rng, double noise) const {
+  Demonstration rollout(const std::string& task, std::int64_t run, Index policy, Rng rng,
+                        double noise) const {
     const auto environment = simulator_.make_environment(task);
     const auto act = controller_of(policy);
     const auto placement = environment->draw_placement(rng.fork(1).next_u64());

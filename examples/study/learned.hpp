@@ -14,9 +14,9 @@ struct LearnedRun {
 // All runs of a study: of trained tasks, then of validation tasks, then of unseen ones.
 std::vector<LearnedRun> learned_runs(const Options& options);
 
-// collect() makes a data set without trajectories: the checkpoints of all runs, in order of their steps. The zoo
-// has the checkpoints of Options::learned->runs runs of each trained task, run by run, and after each other the
-// rollouts of each. No run is left out for what it does.
+// collect() makes a data set without trajectories: the checkpoints of all runs, in order of their steps. The
+// zoo has the checkpoints of Options::learned->runs runs of each trained task, run by run, and after each
+// other the rollouts of each. No run is left out for what it does.
 std::unique_ptr<Demonstrators> make_learned_demonstrators(const Options& options, Simulator& simulator,
                                                           std::filesystem::path collected);
 

@@ -14,9 +14,9 @@ namespace {
 constexpr Index neighbours = 5;
 constexpr double noise_share = 0.1;  // of each tensor's deviation across the zoo
 
-// Which policy of the zoo stands for a training prompt: of learned policies the one that acted, since the rollouts
-// of each follow each other. Otherwise the prompts of a task go round its runs, and through their snapshots from
-// the last backwards.
+// Which policy of the zoo stands for a training prompt: of learned policies the one that acted, since the
+// rollouts of each follow each other. Otherwise the prompts of a task go round its runs, and through their
+// snapshots from the last backwards.
 class Library {
  public:
   Library(const Options& options, const Dataset& dataset, const Model& model) : dataset_(dataset) {

@@ -129,6 +129,10 @@ Json depends_on(const Options& options, std::string_view part) {
   return to_json(fields);
 }
 
+Index task_number(const Simulator& simulator, const std::string& task) {
+  return std::ranges::find(simulator.task_names(), task) - simulator.task_names().begin();
+}
+
 std::uint64_t seed_for(const Options& options, Purpose purpose, Index a, Index b, Index c) {
   return Rng(options.seed)
       .fork(static_cast<std::uint64_t>(purpose))

@@ -33,10 +33,10 @@ struct Tasks {
   void hold_out(const std::vector<std::string>& names);
 };
 
-// Data by scripted experts, per trained task: expert episodes with execution noise, some of them with bursts of a random action;
-// expert episodes with less noise; then rounds of episodes driven by clones and labelled by the expert.
-// Validation tasks have the first two. The zoo: runs per task, each on its own random share of the episodes;
-// snapshots are spread over the second half of training.
+// Data by scripted experts, per trained task: expert episodes with execution noise, some of them with bursts
+// of a random action; expert episodes with less noise; then rounds of episodes driven by clones and labelled
+// by the expert. Validation tasks have the first two. The zoo: runs per task, each on its own random share of
+// the episodes; snapshots are spread over the second half of training.
 struct DataOptions {
   Index noisy_episodes = 40;
   Index prompt_episodes = 20;
@@ -261,6 +261,8 @@ enum class Purpose : std::uint64_t {
   rollouts
 };
 
+// A task's number for seeds: its place among the simulator's.
+Index task_number(const Simulator& simulator, const std::string& task);
 // A seed that is a function of all of these.
 std::uint64_t seed_for(const Options& options, Purpose purpose, Index a = 0, Index b = 0, Index c = 0);
 

@@ -100,8 +100,8 @@ void write_prompts(const Options& options, const TestPrompts& test) {
   }
 }
 
-void write_map(const Options& options, const Dataset& dataset, const Model& model,
-               const TestPrompts& test, const Buffer<float>& generated) {
+void write_map(const Options& options, const Dataset& dataset, const Model& model, const TestPrompts& test,
+               const Buffer<float>& generated) {
   std::vector<std::string> tasks;  // each once
   for (const auto& each : test.reported) {
     if (std::ranges::find(tasks, each.task) == tasks.end()) {
@@ -127,11 +127,11 @@ void write_map(const Options& options, const Dataset& dataset, const Model& mode
       latent_task.push_back(task);
       latent_kind.push_back(0);
     }
-    for (const auto i :
-         sample_of(static_cast<Index>(dataset.trajectories.size()), learned, map_prompts_per_task, [&](Index p) {
-           const auto& trajectory = dataset.trajectories[static_cast<std::size_t>(p)];
-           return trajectory.success_step ? dataset.task_index(trajectory.task) : Index{-1};
-         })) {
+    for (const auto i : sample_of(
+             static_cast<Index>(dataset.trajectories.size()), learned, map_prompts_per_task, [&](Index p) {
+               const auto& trajectory = dataset.trajectories[static_cast<std::size_t>(p)];
+               return trajectory.success_step ? dataset.task_index(trajectory.task) : Index{-1};
+             })) {
       shown.push_back(dataset.trajectories[static_cast<std::size_t>(i)]);
       embedding_task.push_back(task);
       embedding_split.push_back(0);
@@ -177,7 +177,8 @@ bool write_clips(const Options& options, Simulator& simulator, const Demonstrato
     const auto policy = simulator.interface().policy.load(policy_path(options, each, 0));
     const auto environment = simulator.make_environment(each.task);
     const auto placement = scene_placement(options, simulator, *environment, Purpose::scenes, 0, 0);
-    const auto demonstrator = film(options, *environment, placement, demonstrators.controller(*environment, each.run_of(0)));
+    const auto demonstrator =
+        film(options, *environment, placement, demonstrators.controller(*environment, each.run_of(0)));
     const auto generated = film(options, *environment, placement,
                                 [&](std::span<const float> observation, std::span<float> action) {
                                   policy->act(observation, action);

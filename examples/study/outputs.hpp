@@ -15,11 +15,12 @@ void write_policies(const Options& options, const PolicyType& type, const std::v
 void write_prompts(const Options& options, const TestPrompts& test);
 
 // map.npz and map.json: latents of a sample of the zoo and of the generated policies, embeddings of prompts.
-void write_map(const Options& options, const Dataset& dataset, const Model& model,
-               const TestPrompts& test, const Buffer<float>& generated);
+void write_map(const Options& options, const Dataset& dataset, const Model& model, const TestPrompts& test,
+               const Buffer<float>& generated);
 
-// clips/<name>.npz: the first prompt of each, which was recorded in its placement, the policy generated from it
-// and the demonstrator in the first of its scenes. Returns false, having said why, where nothing can be drawn.
+// clips/<name>.npz: the first prompt of each, which was recorded in its placement, the policy generated from
+// it and the demonstrator in the first of its scenes. Returns false, having said why, where nothing can be
+// drawn.
 bool write_clips(const Options& options, Simulator& simulator, const Demonstrators& demonstrators,
                  const std::vector<Reported>& reported, const std::vector<Placement>& placements);
 

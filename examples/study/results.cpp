@@ -11,18 +11,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json row(const std::string& task, const std::string& split, const std::string& method, Index policies,
+Json row(const std::string& task, Split split, const std::string& method, Index policies,
          const Options& options, double rate, const Interval& interval) {
   return {{"task", task},
-          {"split", split},
+          {"split", name_of(split)},
           {"method", method},
           {"prompts", policies},
           {"scenes", options.evaluation.scenes},
           {"qualified", rate},
           {"ci95", {std::min(interval.low, rate), std::min(1.0, std::max(interval.high, rate))}}};
 }
-
-constexpr const char* titles[] = {"seen tasks", "runs not in the zoo", "unseen tasks"};  // of splits
 
 // Figures beside the joint rate, of one task. `selection` may be empty.
 std::map<std::string, double> further_figures(const PolicyEpisodes& policies,
@@ -47,12 +45,12 @@ Json result_rows(const Options& options, const std::vector<Reported>& reported,
                  const std::vector<Measured>& measured) {
   Json rows = Json::array();
   for (const auto& [method, outcome, selection] : measured) {
-    for (const std::string split : names_of(Split{})) {
+    for (const auto split : splits_of(reported)) {
       std::vector<std::vector<double>> groups;
       std::map<std::string, std::pair<double, Index>> sums;  // and over how many tasks
       Index policies = 0, qualified_policies = 0;
       for (std::size_t t = 0; t < reported.size(); ++t) {
-        if (outcome[t].empty() || name_of(reported[t].split) != split) {
+        if (outcome[t].empty() || reported[t].split != split) {
           continue;
         }
         auto& group = groups.emplace_back();
@@ -61,8 +59,8 @@ Json result_rows(const Options& options, const std::vector<Reported>& reported,
         }
         const auto count = static_cast<Index>(group.size());
         const auto joint = std::ranges::count(group, 1.0);
-        auto& own = rows.emplace_back(row(reported[t].task, split, method, count, options, qualified_rate(outcome[t]),
-                                          wilson_interval(joint, count)));
+        auto& own = rows.emplace_back(row(reported[t].task, split, method, count, options,
+                                          qualified_rate(outcome[t]), wilson_interval(joint, count)));
         for (const auto& [name, value] :
              further_figures(outcome[t], selection.empty() ? PolicyEpisodes() : selection[t])) {
           own[name] = value;
@@ -109,15 +107,10 @@ void print_table(const Options& options, const std::vector<Reported>& reported, 
       "\nShare of policies that succeed in all of %td fresh scenes, one policy per prompt, no selection [95 "
       "%%]\n",
       options.evaluation.scenes);
-  std::vector<Split> splits;
-  for (const auto split : {Split::seen, Split::new_run, Split::unseen}) {
-    if (std::ranges::find(reported, split, &Reported::split) != reported.end()) {
-      splits.push_back(split);
-    }
-  }
+  const auto splits = splits_of(reported);
   std::printf("   %-38s", "method");
   for (const auto split : splits) {
-    std::printf(" %-20s", titles[static_cast<std::size_t>(split)]);
+    std::printf(" %-20s", title_of(split));
   }
   std::printf("\n");
   char letter = 'a';  // stands for the method in the table by task

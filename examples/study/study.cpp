@@ -83,9 +83,10 @@ Json to_json(const TestPrompts& test) {
 std::vector<Reported> reported_in(const Json& prompts) {
   std::vector<Reported> result;
   for (const auto& each : prompts["reported"]) {
-    const auto split = std::ranges::find(names_of(Split{}), each["split"].get<std::string>());
-    result.push_back({each["task"], static_cast<Split>(split - names_of(Split{}).begin()),
-                      each["runs"].get<std::vector<std::int64_t>>()});
+    constexpr auto names = names_of(Split{});
+    const auto split = std::ranges::find(names, each["split"].get<std::string>()) - names.begin();
+    result.push_back(
+        {each["task"], static_cast<Split>(split), each["runs"].get<std::vector<std::int64_t>>()});
   }
   return result;
 }
@@ -165,9 +166,9 @@ void Study::train() {
   if (options_.methods.baseline) {
     fit(false);
   }
-  write_file_atomically(options_.out / "training.jsonl",
-                        read_text(stages_.file("collect.jsonl")) + read_text(stages_.file("zoo.jsonl")) +
-                            read_text(stages_.file("fit.jsonl")));
+  write_file_atomically(options_.out / "training.jsonl", read_text(stages_.file("collect.jsonl")) +
+                                                             read_text(stages_.file("zoo.jsonl")) +
+                                                             read_text(stages_.file("fit.jsonl")));
 }
 
 void Study::require_collected(const std::string& command) {
@@ -213,9 +214,8 @@ void Study::evaluate() {
     const auto test = test_prompts(options_, *demonstrators_);
     const auto* unconditioned = options_.methods.baseline ? &model(false) : nullptr;
     const auto& interface = simulator_.interface();
-    const auto methods =
-        make_methods(options_, symmetry_of(options_, interface), data(), model(true), unconditioned,
-                     *demonstrators_, test);
+    const auto methods = make_methods(options_, symmetry_of(options_, interface), data(), model(true),
+                                      unconditioned, *demonstrators_, test);
     std::vector<std::string> names;
     std::ranges::transform(methods, std::back_inserter(names), &Method::name);
     for (const auto& wanted : options_.methods.only) {
@@ -260,18 +260,17 @@ void Study::study_noise(const std::vector<double>& levels) {
   for (const double level : levels) {
     auto options = options_;
     options.evaluation.prompt_noise = {level};
-    const auto test = test_prompts(options, *make_demonstrators(
-                                                 options, simulator_, stages_.file("collected.safetensors")));
+    const auto test = test_prompts(
+        options, *make_demonstrators(options, simulator_, stages_.file("collected.safetensors")));
     for (const Index share : {Index{1}, demonstrations_per_prompt}) {
       const auto& shown = share == 1 ? test.prompts : test.demonstrations;
       const auto weights = model(true).generate(shown, share, seed_for(options, Purpose::generation), {});
       const auto label =
           concatenate("noise ", level, ", ", share, share == 1 ? " demonstration" : " demonstrations");
-      const Measured measured{
-          label,
-          study::evaluate(options, simulator_, *demonstrators_, test.reported, label, weights, false,
-                          Purpose::scenes),
-          {}};
+      const Measured measured{label,
+                              study::evaluate(options, simulator_, *demonstrators_, test.reported, label,
+                                              weights, false, Purpose::scenes),
+                              {}};
       Json row{level, share};
       for (const auto& result : result_rows(options, test.reported, {measured})) {
         if (result["task"] == "mean") {
@@ -283,12 +282,16 @@ void Study::study_noise(const std::vector<double>& levels) {
       rows.push_back(row);
     }
   }
+  Json columns{"noise", "demonstrations"};
+  for (const auto split : splits_of(demonstrators_->reported())) {
+    columns.push_back(title_of(split));
+  }
   const Json table{
       {"title", "Noise in the prompt"},
       {"note", concatenate("Share of generated policies that succeed in all of ", options_.evaluation.scenes,
                            " scenes, by the deviation of the action noise in their prompts; ",
                            options_.evaluation.prompts, " prompts a task, 95 % intervals.")},
-      {"columns", {"noise", "demonstrations", "seen tasks", "unseen tasks"}},
+      {"columns", columns},
       {"rows", rows}};
   write_file_atomically(options_.out / "noise.json", table.dump(1) + '\n');
 }

@@ -1,6 +1,6 @@
-// A study: demonstrators -> a zoo of policies, and what they do -> a generator -> generated policies, measured
-// beside their baselines. All results are files in Options::out; a stage that was finished with the same
-// options is not run again, and an interrupted one goes on where it stopped.
+// A study: demonstrators -> a zoo of policies, and what they do -> a generator -> generated policies,
+// measured beside their baselines. All results are files in Options::out; a stage that was finished with the
+// same options is not run again, and an interrupted one goes on where it stopped.
 #pragma once
 
 #include <optional>
