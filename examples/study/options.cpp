@@ -68,9 +68,9 @@ void shrink(Options& options) {
     learned.other_runs = 1;
     learned.checkpoints = 2;
     learned.rollouts = 2;
-    learned.sac.steps = 1000;
+    learned.sac.steps = 4000;
     learned.sac.warmup = 100;
-    learned.sac.batch = 32;
+    learned.sac.batch = 64;
   }
   options.training.embedder_steps = options.training.behavior_steps = 10;
   auto& evaluation = options.evaluation;
