@@ -31,7 +31,7 @@ double largest_error(const cuda::Backend& device, const Case& c) {
   Both dweights(device, c.policies, c.layout.parameter_count, 2, 3);
   const auto nan = [&](Index count) { return Both(device, poisoned<float>(count)); };
   Both mean = nan(heads), log_std = nan(heads), features = nan(c.policies * c.rows * units);
-  Both dobservations = nan(c.policies * c.rows * size);
+  Both dobservations = nan(c.policies * c.rows * size), dobservations_alone = nan(c.policies * c.rows * size);
   Both dmean(device, numbers(heads, 3)), dlog_std(device, numbers(heads, 4));
   Both dfeatures(device, numbers(c.policies * c.rows * units, 5));
   // Common observations are a part of a wider matrix.
@@ -64,6 +64,13 @@ double largest_error(const cuda::Backend& device, const Case& c) {
                           sequence_of(of, dlog_std, actions, c.with_log_std), of.matrix(dweights),
                           sequence_of(of, dobservations, size, c.with_dobservations),
                           sequence_of(of, dfeatures, units, c.with_features && features_count));
+    if (c.with_dobservations) {
+      policy_batch_backward(on, c.layout, of.matrix(weights), observations, saved,
+                            sequence_of(of, dmean, actions, true),
+                            sequence_of(of, dlog_std, actions, c.with_log_std),
+                            decltype(of.matrix(dweights))(), sequence_of(of, dobservations_alone, size, true),
+                            sequence_of(of, dfeatures, units, c.with_features));
+    }
   });
   check(mean.error());
   if (c.with_log_std) {
@@ -75,6 +82,7 @@ double largest_error(const cuda::Backend& device, const Case& c) {
   check(dweights.error() / std::sqrt(static_cast<double>(c.rows + 1)));
   if (c.with_dobservations) {
     check(dobservations.error());
+    CHECK(dobservations_alone.device.values() == dobservations.device.values());
   }
 
   // Inference alone gives the same bits.

@@ -177,6 +177,11 @@ TEST_CASE("policy batch in float equals that in double for any number of rows") 
                                    rows_of(dmean, outputs), rows_of(dlog_std, outputs),
                                    MatrixView<T>(dstorage.data(), policies, layout->parameter_count, stride),
                                    rows_of(dvalues, inputs), optional(dfeatures));
+        std::vector<T> dvalues_alone(values.size());
+        cpu::policy_batch_backward(backend, *layout, weights, rows_of(values, inputs), saved,
+                                   rows_of(dmean, outputs), rows_of(dlog_std, outputs), MatrixView<T>(),
+                                   rows_of(dvalues_alone, inputs), optional(dfeatures));
+        CHECK(dvalues_alone == dvalues);
         return std::array{mean, log_std, features, dvalues, dstorage};
       };
       const auto expected = run(double(), Backend(1));

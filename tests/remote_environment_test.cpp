@@ -63,7 +63,7 @@ class Counter final : public Environment {
     if (action[0] == 333.0F) throw std::runtime_error("not an error of maa");
     for (std::size_t i = 0; i < 2; ++i) sum_[i] += action[i];
     show(observation);
-    return {.success = sum_[0] > 1.0F};
+    return {.success = sum_[0] > 1.0F, .reward = sum_[1] / 7.0};
   }
   void expert_action(std::span<float> action) override {
     for (float& value : action) value = -sum_[0] / 3.0F;
@@ -174,8 +174,9 @@ TEST_CASE("remote environment: everything passes through as it is") {
   CHECK(observation == expected);
   for (const float value : {0.2F, 0.7F, 0.1F, -2.0F}) {
     const std::array<float, 2> action = {value, 1.0F / 3.0F};
-    const bool success = remote->step(action, observation).success;
-    CHECK(success == local.step(action, expected).success);
+    const auto result = remote->step(action, observation), local_result = local.step(action, expected);
+    CHECK(result.success == local_result.success);
+    CHECK(result.reward == local_result.reward);
     CHECK(observation == expected);
     std::array<float, 2> advice{}, expected_advice{};
     remote->expert_action(advice);

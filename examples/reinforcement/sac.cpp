@@ -1,7 +1,10 @@
 #include "sac.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <exception>
+#include <utility>
 
 #include <maa/backend/cpu/optimizer.hpp>
 #include <maa/core/finite.hpp>

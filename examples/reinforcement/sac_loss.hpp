@@ -49,6 +49,9 @@ template <class T>
 void squashed_gaussian_backward(std::type_identity_t<T> alpha, cpu::In<T> log_std, cpu::In<T> noise,
                                 cpu::In<T> actions, cpu::In<T> value_slope, MatrixView<T> dmean,
                                 MatrixView<T> dlog_std) {
+  for (const auto& given : {log_std, noise, actions, value_slope, MatrixView<const T>(dlog_std)}) {
+    require_shape(given, dmean.rows, dmean.cols, "squashed_gaussian_backward");
+  }
   const T scale = T(1) / static_cast<T>(dmean.rows);
   for (Index i = 0; i < dmean.rows; ++i) {
     for (Index j = 0; j < dmean.cols; ++j) {
@@ -70,14 +73,6 @@ SequenceView<T> single(MatrixView<T> matrix) {
   return {matrix.data, 1, matrix.rows, matrix.cols};
 }
 
-// One actor's actions at observations [B, O], with what its gradient needs. Lives in the thread's scratch.
-template <class T>
-struct ActorPass {
-  MatrixView<T> mean, log_std;  // [B, A]
-  std::span<T> log_prob;        // [B]
-  cpu::PolicyBatchSaved<T> saved;
-};
-
 }  // namespace detail
 
 // The targets of both critics [B], equations 2 and 5:
@@ -90,8 +85,11 @@ void critic_targets(const cpu::Backend& backend, const MlpLayout& actor_layout, 
                     cpu::In<T> noise, std::span<std::type_identity_t<T>> targets) {
   auto& scratch = thread_scratch();
   const Workspace::Scope scope(scratch);
-  const Index rows = next.rows, observations = actor_layout.hidden.front().in,
-              actions = actor_layout.mean.out;
+  const Index rows = next.rows, observations = actor_layout.hidden.front().in;
+  const Index actions = actor_layout.mean.out;
+  require(static_cast<Index>(rewards.size()) == rows && targets.size() == rewards.size(),
+          "critic_targets: expected ", rows, " rewards and targets, found ", rewards.size(), " and ",
+          targets.size());
   const auto mean = scratch.matrix<T>(rows, actions), log_std = scratch.matrix<T>(rows, actions);
   const auto log_prob = scratch.span<T>(rows);
   const auto q = scratch.sequence<T>(2, rows, 1);
@@ -113,6 +111,8 @@ double critic_loss(const cpu::Backend& backend, const MlpLayout& layout, cpu::In
   auto& scratch = thread_scratch();
   const Workspace::Scope scope(scratch);
   const Index rows = inputs.rows;
+  require(static_cast<Index>(targets.size()) == rows, "critic_loss: expected ", rows, " targets, found ",
+          targets.size());
   const auto q = scratch.sequence<T>(2, rows, 1), dq = scratch.sequence<T>(2, rows, 1);
   const auto saved = cpu::policy_batch_forward<T>(backend, layout, critics, inputs, scratch, q);
   const T scale = T(1) / static_cast<T>(rows);
@@ -122,7 +122,7 @@ double critic_loss(const cpu::Backend& backend, const MlpLayout& layout, cpu::In
     sum += static_cast<double>(error) * static_cast<double>(error);
     dq.data[i] = scale * error;
   }
-  std::fill_n(gradients.data, gradients.size(), T(0));
+  std::ranges::fill(gradients.span(), T(0));
   cpu::policy_batch_backward<T>(backend, layout, critics, inputs, saved, dq, {}, gradients);
   return 0.5 * sum / static_cast<double>(rows);
 }
@@ -164,11 +164,9 @@ ActorLoss actor_loss(const cpu::Backend& backend, const MlpLayout& actor_layout,
   }
   result.log_prob /= static_cast<double>(rows);
   result.loss /= static_cast<double>(rows);
-  const auto unused = scratch.matrix<T>(2, critic_layout.parameter_count);
-  std::fill_n(unused.data, unused.size(), T(0));
   const auto dinputs = scratch.sequence<T>(2, rows, inputs.cols);
-  cpu::policy_batch_backward<T>(backend, critic_layout, critics, inputs, saved_critics, dq, {}, unused,
-                                dinputs);
+  cpu::policy_batch_backward<T>(backend, critic_layout, critics, inputs, saved_critics, dq, {},
+                                MatrixView<T>(), dinputs);
   const auto value_slope = scratch.matrix<T>(rows, actions);
   for (Index i = 0; i < rows; ++i) {
     const T* const first = dinputs.data + i * inputs.cols + observations;
@@ -178,7 +176,7 @@ ActorLoss actor_loss(const cpu::Backend& backend, const MlpLayout& actor_layout,
   }
   const auto dmean = scratch.matrix<T>(rows, actions), dlog_std = scratch.matrix<T>(rows, actions);
   squashed_gaussian_backward<T>(alpha, log_std, noise, acted, value_slope, dmean, dlog_std);
-  std::fill_n(gradients.data, gradients.size(), T(0));
+  std::ranges::fill(gradients.span(), T(0));
   cpu::policy_batch_backward<T>(backend, actor_layout, actor, seen, saved, detail::single(dmean),
                                 detail::single(dlog_std), gradients);
   return result;

@@ -39,14 +39,17 @@ void policy_linear(const Backend& backend, const MlpLayout::Linear& layer, const
                                               weights + layer.bias_offset, Write::overwrite));
 }
 
-// dW += dy' x, db += column sums of dy; then, if dx has data, dx = dy W or dx += dy W.
+// If dweights is not null, dW += dy' x and db += column sums of dy; then, if dx has data, dx = dy W or
+// dx += dy W.
 template <class T>
 void policy_linear_backward(const Backend& backend, const MlpLayout::Linear& layer, const T* weights,
                             MatrixView<const T> x, MatrixView<const T> dy, T* dweights, MatrixView<T> dx,
                             Write write) {
-  gemm_serial(backend, Strided<T>(dy).transposed(), Strided<T>(x),
-              MatrixView<T>(dweights + layer.weight_offset, layer.out, layer.in), Write::accumulate);
-  cpu::add_column_sums(backend, dy, dweights + layer.bias_offset);
+  if (dweights != nullptr) {
+    gemm_serial(backend, Strided<T>(dy).transposed(), Strided<T>(x),
+                MatrixView<T>(dweights + layer.weight_offset, layer.out, layer.in), Write::accumulate);
+    cpu::add_column_sums(backend, dy, dweights + layer.bias_offset);
+  }
   if (dx.data != nullptr) {
     const Strided<T> matrix(weights + layer.weight_offset, layer.out, layer.in, layer.in, 1);
     gemm_serial(backend, Strided<T>(dy), matrix, dx, write);
@@ -106,20 +109,25 @@ class TransposedPolicies {
     for (std::size_t i = layout_.hidden.size() + 1; i-- > 0;) {
       const MlpLayout::Linear* const below = i > 0 ? &layout_.hidden[i - 1] : nullptr;
       const Index inputs = below != nullptr ? below->out : x.cols, stride = by_row_stride(inputs);
-      float* const by_row = scratch.take<float>(rows_ * stride);  // the layer's input, [rows, inputs]
+      float* by_row = nullptr;  // the layer's input, [rows, inputs], which the weights' gradients read
+      if (dweights != nullptr) {
+        by_row = scratch.take<float>(rows_ * stride);
+      }
       float* dinput = nullptr;
       if (below != nullptr) {
         saved -= inputs * padded_;
-        const float* output = saved;
-        if (!slope_from_output(*below)) {
-          float* const activated = scratch.take<float>(inputs * padded_);
-          backend_.kernels().activation_forward(below->activation, saved, activated, inputs * padded_);
-          output = activated;
+        if (by_row != nullptr) {
+          const float* output = saved;
+          if (!slope_from_output(*below)) {
+            float* const activated = scratch.take<float>(inputs * padded_);
+            backend_.kernels().activation_forward(below->activation, saved, activated, inputs * padded_);
+            output = activated;
+          }
+          table_.transpose(output, padded_, inputs, rows_, by_row, stride);
         }
-        table_.transpose(output, padded_, inputs, rows_, by_row, stride);
         dinput = scratch.take<float>(inputs * padded_);
       } else {
-        for (Index r = 0; r < rows_; ++r) {
+        for (Index r = 0; r < rows_ && by_row != nullptr; ++r) {
           std::copy_n(x.row(r), inputs, by_row + r * stride);
         }
         if (dx.data != nullptr) {
@@ -181,12 +189,15 @@ class TransposedPolicies {
     linear(layer, weights, x, transposed_y);
     table_.transpose(transposed_y, padded_, layer.out, rows_, y.data, y.stride);
   }
-  // dW += dy x', db += row sums of dy; then, unless null, dx = W' dy or dx += W' dy. x by rows.
+  // Unless dweights is null, dW += dy x' and db += row sums of dy; then, unless null, dx = W' dy or dx +=
+  // W' dy. x by rows.
   void linear_backward(const MlpLayout::Linear& layer, const float* weights, const float* x, const float* dy,
                        float* dweights, float* dx, Write write) const {
-    table_.product({dy, padded_, 1, x, by_row_stride(layer.in), dweights + layer.weight_offset, layer.in,
-                    nullptr, layer.out, layer.in, rows_, true});
-    table_.add_row_sums(dy, padded_, layer.out, rows_, dweights + layer.bias_offset);
+    if (dweights != nullptr) {
+      table_.product({dy, padded_, 1, x, by_row_stride(layer.in), dweights + layer.weight_offset, layer.in,
+                      nullptr, layer.out, layer.in, rows_, true});
+      table_.add_row_sums(dy, padded_, layer.out, rows_, dweights + layer.bias_offset);
+    }
     if (dx != nullptr) {
       table_.product({weights + layer.weight_offset, 1, layer.in, dy, padded_, dx, padded_, nullptr, layer.in,
                       padded_, layer.out, write == Write::accumulate});
@@ -267,7 +278,9 @@ void policy_backward(const Backend& backend, const MlpLayout& layout, const T* w
       raw_data -= x.rows * units;
       raw = {raw_data, x.rows, units};
       const auto activated = scratch.matrix<T>(x.rows, units);
-      activation_forward(backend, layout.hidden[i - 1].activation, raw.span(), activated.span());
+      if (dweights != nullptr) {
+        activation_forward(backend, layout.hidden[i - 1].activation, raw.span(), activated.span());
+      }
       input = activated;
       dinput = scratch.matrix<T>(x.rows, units);
     }
@@ -329,9 +342,9 @@ void policy_batch_infer(const Backend& backend, const MlpLayout& layout, In<T> w
   });
 }
 
-// From the heads' gradients dmean and, if they have data, dlog_std and dfeatures: dweights [policies,
-// parameters] accumulates (any row stride); dobservations [policies, rows, observation] is overwritten if it
-// has data, also for common observations.
+// From the heads' gradients dmean and, if they have data, dlog_std and dfeatures, where they have data:
+// dweights [policies, parameters] accumulates (any row stride); dobservations [policies, rows, observation]
+// is overwritten, also for common observations.
 template <class T>
 void policy_batch_backward(const Backend& backend, const MlpLayout& layout, In<T> weights,
                            const PolicyObservations<std::type_identity_t<T>>& observations,
@@ -341,7 +354,9 @@ void policy_batch_backward(const Backend& backend, const MlpLayout& layout, In<T
                            InSeq<T> dfeatures = {}) {
   check_policy_batch(layout, weights, observations, dmean, dlog_std, "policy_batch_backward");
   check_features(layout, dmean, dfeatures, "policy_batch_backward");
-  require_shape(dweights, weights.rows, weights.cols, "policy_batch_backward: dweights");
+  if (dweights.data != nullptr) {
+    require_shape(dweights, weights.rows, weights.cols, "policy_batch_backward: dweights");
+  }
   require_shape(saved.hidden, weights.rows,
                 detail::policy_saved_size<T>(backend, layout, observations.rows()),
                 "policy_batch_backward: saved");
@@ -350,10 +365,10 @@ void policy_batch_backward(const Backend& backend, const MlpLayout& layout, In<T
                   "policy_batch_backward: dobservations");
   }
   backend.pool().for_each(weights.rows, [&](Index g) {
-    detail::policy_backward(backend, layout, weights.row(g), observations.of(g), saved.hidden.row(g),
-                            detail::policy_rows(dmean, g), detail::policy_rows(dlog_std, g),
-                            detail::policy_rows(dfeatures, g), dweights.row(g),
-                            detail::policy_rows(dobservations, g));
+    detail::policy_backward(
+        backend, layout, weights.row(g), observations.of(g), saved.hidden.row(g),
+        detail::policy_rows(dmean, g), detail::policy_rows(dlog_std, g), detail::policy_rows(dfeatures, g),
+        dweights.data == nullptr ? nullptr : dweights.row(g), detail::policy_rows(dobservations, g));
   });
 }
 

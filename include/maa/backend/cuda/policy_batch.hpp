@@ -145,26 +145,29 @@ class PolicyBatch {
                                      raw(features), weights_.stride, layer.out, rows_ * layer.out,
                                      static_cast<kernels::Int>(layer.activation)});
   }
-  // dW += dy' x, db += column sums of dy; then, if dx has data, dx = dy W or dx += dy W.
+  // If dweights has data, dW += dy' x and db += column sums of dy; then, if dx has data, dx = dy W or
+  // dx += dy W.
   void linear_backward(const MlpLayout::Linear& layer, const InPolicies& x, const InPolicies& dy,
                        Out dweights, const OutPolicies& dx, bool accumulate) const {
-    multiply(backend_, {.a = raw(dy.data),
-                        .b = raw(x.data),
-                        .c = raw(dweights.data + layer.weight_offset),
-                        .m = layer.out,
-                        .n = layer.in,
-                        .k = rows_,
-                        .a_row = dy.stride,
-                        .b_row = x.stride,
-                        .c_row = layer.in,
-                        .a_transposed = 1,
-                        .accumulate = 1,
-                        .batch = policies_,
-                        .a_batch = dy.policy,
-                        .b_batch = x.policy,
-                        .c_batch = dweights.stride});
-    add_column_sums(backend_, In(dy.data, rows_, layer.out, dy.stride), policies_, dy.policy,
-                    dweights.data + layer.bias_offset, dweights.stride);
+    if (dweights.data != nullptr) {
+      multiply(backend_, {.a = raw(dy.data),
+                          .b = raw(x.data),
+                          .c = raw(dweights.data + layer.weight_offset),
+                          .m = layer.out,
+                          .n = layer.in,
+                          .k = rows_,
+                          .a_row = dy.stride,
+                          .b_row = x.stride,
+                          .c_row = layer.in,
+                          .a_transposed = 1,
+                          .accumulate = 1,
+                          .batch = policies_,
+                          .a_batch = dy.policy,
+                          .b_batch = x.policy,
+                          .c_batch = dweights.stride});
+      add_column_sums(backend_, In(dy.data, rows_, layer.out, dy.stride), policies_, dy.policy,
+                      dweights.data + layer.bias_offset, dweights.stride);
+    }
     if (dx.data != nullptr) {
       multiply(backend_, {.a = raw(dy.data),
                           .b = raw(weights_.data + layer.weight_offset),
@@ -218,9 +221,9 @@ inline void policy_batch_infer(const Backend& backend, const MlpLayout& layout, 
   batch.forward(backend.scratch().take<Real>(weights.rows * batch.saved_size()), mean, log_std, features);
 }
 
-// From the heads' gradients dmean and, if they have data, dlog_std and dfeatures: dweights [policies,
-// parameters] accumulates (any row stride); dobservations [policies, rows, observation] is overwritten if it
-// has data, also for common observations.
+// From the heads' gradients dmean and, if they have data, dlog_std and dfeatures, where they have data:
+// dweights [policies, parameters] accumulates (any row stride); dobservations [policies, rows, observation]
+// is overwritten, also for common observations.
 inline void policy_batch_backward(const Backend& backend, const MlpLayout& layout, In weights,
                                   const PolicyObservations<Real>& observations, const PolicyBatchSaved& saved,
                                   InSeq dmean, InSeq dlog_std, Out dweights, OutSeq dobservations = {},
@@ -228,7 +231,9 @@ inline void policy_batch_backward(const Backend& backend, const MlpLayout& layou
   check_policy_batch(layout, weights, observations, dmean, dlog_std, "policy_batch_backward");
   check_features(layout, dmean, dfeatures, "policy_batch_backward");
   const detail::PolicyBatch batch(backend, layout, weights, observations);
-  require_shape(dweights, weights.rows, weights.cols, "policy_batch_backward: dweights");
+  if (dweights.data != nullptr) {
+    require_shape(dweights, weights.rows, weights.cols, "policy_batch_backward: dweights");
+  }
   require_shape(saved.hidden, weights.rows, batch.saved_size(), "policy_batch_backward: saved");
   if (dobservations.data != nullptr) {
     require_shape(dobservations, weights.rows, observations.rows(), observations.size(),
