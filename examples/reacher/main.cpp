@@ -29,6 +29,9 @@ study::Options reacher_options() {
   options.tasks.validation = goals_for(reacher::Use::validation);
   auto& learned = options.learned.emplace();
   learned.sac.discount = 0.98;
+  // The best of a few settings on prompts of the seen goals, which this method learns nothing from.
+  options.evaluation.clone_steps = 4000;
+  options.evaluation.clone_steps_zoo = 500;
   options.evaluation.prompts = 12;
   options.evaluation.scenes = 10;
   return options;
@@ -55,7 +58,7 @@ const study::Flag flags[] = {
     {"--no-render", "clips.render", "leave the clips out"}};
 
 // Reads the command line; prints and returns an exit code if that is all there is to do.
-std::optional<int> parse(int argc, char** argv, study::Options& options, bool& collect_only) {
+std::optional<int> parse(int argc, char** argv, study::Options& options, double& spread, bool& collect_only) {
   options.threads = study::all_threads();
   std::vector<std::string> hold_out;
   CLI::App app(
@@ -63,6 +66,9 @@ std::optional<int> parse(int argc, char** argv, study::Options& options, bool& c
   app.add_option("--out", options.out, "folder for results")->capture_default_str();
   app.add_flag("--resume", options.resume, "go on where an earlier run into the same folder stopped");
   app.add_flag("--collect", collect_only, "stop when the data set is there: OUT/stages/zoo.safetensors");
+  app.add_option("--spread", spread, "share of the placements' range that episodes begin in")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   app.add_option("--threads", options.threads, "threads; results do not depend on it")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
@@ -95,12 +101,13 @@ std::optional<int> parse(int argc, char** argv, study::Options& options, bool& c
 int main(int argc, char** argv) {
   using namespace maa::examples;
   auto options = reacher_options();
+  double spread = 1;
   bool collect_only = false;
-  if (const auto code = parse(argc, argv, options, collect_only)) {
+  if (const auto code = parse(argc, argv, options, spread, collect_only)) {
     return *code;
   }
   return run_interruptibly(options.out, [&] {
-    const auto simulator = reacher::make_simulator();
+    const auto simulator = reacher::make_simulator(spread);
     study::check_tasks(options.tasks, *simulator);
     study::Study study(options, *simulator, reacher::models);
     study.begin();

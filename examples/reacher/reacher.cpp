@@ -89,8 +89,9 @@ std::uint64_t number_of(const Goal& goal) {
 
 class ReacherEnvironment final : public Environment {
  public:
-  explicit ReacherEnvironment(const Goal& goal)
+  ReacherEnvironment(const Goal& goal, double spread)
       : goal_(goal),
+        spread_(spread),
         name_(goal.name),
         model_(shared_model(scene)),
         data_(mj_makeData(model_.get())),
@@ -107,7 +108,7 @@ class ReacherEnvironment final : public Environment {
     Rng rng = Rng(seed).fork(number_of(goal_));
     Placement placement;
     for (const auto& entry : placement_entries) {
-      placement.push_back(rng.uniform(-entry.limit, entry.limit));
+      placement.push_back(rng.uniform(-spread_ * entry.limit, spread_ * entry.limit));
     }
     return placement;
   }
@@ -170,6 +171,7 @@ class ReacherEnvironment final : public Environment {
   }
 
   const Goal& goal_;
+  double spread_;
   std::string name_;
   std::shared_ptr<const mjModel> model_;
   OwnedData data_;
@@ -181,6 +183,9 @@ class ReacherEnvironment final : public Environment {
 
 class Reacher final : public Simulator {
  public:
+  explicit Reacher(double spread) : spread_(spread) {
+    require(spread >= 0 && spread <= 1, "reacher: expected a spread from 0 to 1, found ", spread);
+  }
   std::string name() const override { return "reacher"; }
   const Interface& interface() const override {
     static const Interface known{policy_type<Policy>(), {}, {}};  // no symmetry: nothing but the data
@@ -191,12 +196,15 @@ class Reacher final : public Simulator {
     const auto found = std::ranges::find(goals, task, &Goal::name);
     require(found != goals.end(), "reacher: there is no task \"", task, "\"; the nearest names are ",
             nearest_names(task, names_));
-    return std::make_unique<ReacherEnvironment>(*found);
+    return std::make_unique<ReacherEnvironment>(*found, spread_);
   }
   std::string mirror_task(const std::string&) const override { return ""; }
-  std::map<std::string, std::string> versions() const override { return {{"mujoco", mj_versionString()}}; }
+  std::map<std::string, std::string> versions() const override {
+    return {{"mujoco", mj_versionString()}, {"spread", concatenate(spread_)}};
+  }
 
  private:
+  double spread_;
   std::vector<std::string> names_ = [] {
     std::vector<std::string> names;
     for (const auto& goal : goals) names.emplace_back(goal.name);
@@ -206,8 +214,8 @@ class Reacher final : public Simulator {
 
 }  // namespace
 
-std::unique_ptr<Simulator> make_simulator() {
-  return std::make_unique<Reacher>();
+std::unique_ptr<Simulator> make_simulator(double spread) {
+  return std::make_unique<Reacher>(spread);
 }
 
 }  // namespace maa::examples::reacher

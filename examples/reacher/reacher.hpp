@@ -26,7 +26,8 @@ inline constexpr double elbow_limit = 2.6;        // rad
 inline constexpr double success_distance = 0.03;  // metres
 inline constexpr Index success_steps = 10;
 
-// The family as a simulator. Nobody acts in it by script.
-std::unique_ptr<Simulator> make_simulator();
+// The family as a simulator, which draws placements from this share (0 to 1) of their range around the arm at
+// rest and stretched out along x. Nobody acts in it by script.
+std::unique_ptr<Simulator> make_simulator(double spread = 1);
 
 }  // namespace maa::examples::reacher

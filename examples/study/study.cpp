@@ -246,7 +246,7 @@ void Study::evaluate() {
     write_clips(options_, simulator_, *demonstrators_, reported, placements);
   });
   const auto rows = Json::parse(read_text(rows_path));
-  write_results(rows, prompts["shown"]);
+  write_results(rows, prompts);
   print_table(options_, reported, rows);
   std::printf("\nSeconds:");
   for (const auto& [stage, seconds] : stages_.seconds()) {
@@ -296,7 +296,7 @@ void Study::study_noise(const std::vector<double>& levels) {
   write_file_atomically(options_.out / "noise.json", table.dump(1) + '\n');
 }
 
-void Study::write_results(const Json& rows, const Json& shown) const {
+void Study::write_results(const Json& rows, const Json& prompts) const {
   const auto environment = simulator_.make_environment(options_.tasks.seen.front());
   const auto& evaluation = options_.evaluation;
   // Of training, what fit was called with stands in the place of what was asked for: recipes do not take all
@@ -326,6 +326,12 @@ void Study::write_results(const Json& rows, const Json& shown) const {
   }
   versions["compiler"] = compiler();
   const auto& tasks = options_.tasks;
+  std::vector<std::string> new_run;
+  for (const auto& each : demonstrators_->reported()) {
+    if (each.split == Split::new_run) {
+      new_run.push_back(each.task);
+    }
+  }
   const Json results{{"command", options_.command},
                      {"protocol", protocol},
                      {"seeds",
@@ -336,11 +342,12 @@ void Study::write_results(const Json& rows, const Json& shown) const {
                      {"wall_seconds", stages_.seconds()},
                      {"tasks",
                       {{"seen", tasks.seen},
+                       {"new_run", new_run},
                        {"unseen", tasks.unseen},
                        {"extra", tasks.extra},
                        {"validation", tasks.validation},
                        {"mirror_images", tasks.mirror_images(simulator_)}}},
-                     {"demonstrators", shown},
+                     {"demonstrators", prompts["shown"]},
                      {"rows", rows}};
   write_file_atomically(options_.out / "results.json", results.dump(1) + '\n');
 }

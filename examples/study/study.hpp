@@ -41,7 +41,7 @@ class Study {
   void fit(bool conditioned);
   Measured measure(const Method& method, const std::vector<Reported>& reported,
                    const nlohmann::ordered_json& depends_on);
-  void write_results(const nlohmann::ordered_json& rows, const nlohmann::ordered_json& shown) const;
+  void write_results(const nlohmann::ordered_json& rows, const nlohmann::ordered_json& prompts) const;
 
   const Options& options_;
   Simulator& simulator_;
