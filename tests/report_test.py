@@ -381,6 +381,26 @@ class Variants(unittest.TestCase):
         for (split, _), cells in table.rows.items():
             self.assertEqual(len(cells[column][1]), 0 if split == "unseen" else 4)
 
+    def test_prompts_of_runs_that_no_data_are_from(self):
+        copies = [dict(row, split="new_run") for row in self.results["rows"]
+                  if row["split"] == "seen" and row["method"] != "zoo (ceiling)"]
+        self.results["rows"] = [dict(row, method=row["method"].replace("expert", "demonstrator"))
+                                for row in self.results["rows"] + copies]
+        self.results["tasks"]["new_run"] = self.results["tasks"]["seen"]
+        self.results["demonstrators"] = [
+            {"task": task, "split": "new_run", "run": 3, "demonstrations": 10, "failed": failed, "left_out": failed == 10}
+            for task, failed in zip(self.results["tasks"]["seen"], (0, 4, 10))]
+        self.write()
+        page = self.page()
+        self.assertIn("all seen tasks, new runs", page)
+        text = visible(page)
+        self.assertIn("failed and were rejected: push, run 3 (4 of 10)", text)
+        self.assertIn("Seen tasks, runs not in the zoo", text)
+        table = Table(page)
+        self.assertEqual({split for split, _ in table.rows}, {"seen", "new_run", "unseen"})
+        lines = list(summarize.markdown(summarize.summary([report_files.Results(self.folder / "results.json")])))
+        self.assertTrue(lines[0].startswith("| method | seen tasks | runs not in the zoo | unseen tasks |"), lines[0])
+
     def test_a_shortened_run_says_so(self):
         self.results["protocol"]["options"] = {"smoke": False}
         self.write()
@@ -488,7 +508,7 @@ class Variants(unittest.TestCase):
                 (("protocol", "simulator", None), ("protocol.simulator", "a name")),
                 (("rows", 2, "ci95", [.5]), ("rows[2].ci95", "[low, high]")),
                 (("rows", 2, "ci95", [.9, .1]), ("rows[2].ci95", "low <= high")),
-                (("rows", 3, "split", "new"), ("rows[3].split", "seen or unseen", "new")),
+                (("rows", 3, "split", "new"), ("rows[3].split", "seen, new_run or unseen", "new")),
                 (("rows", 3, "task", "juggle"), ("rows[3].task", "juggle")),
                 (("rows", 3, "prompts", 0), ("rows[3].prompts", "above 0")),
                 (("rows", 1, good["rows"][0]), ("rows[1]", "one row per task")),

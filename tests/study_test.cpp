@@ -172,6 +172,16 @@ Index episodes_of_collection(const Options& options) {
 const PolicyType& policy = metaworld_interface().policy;
 const Index policy_size = policy.parameter_count();
 
+TestPrompts test_prompts_of(const Options& options, Simulator& simulator) {
+  return test_prompts(options, *make_demonstrators(options, simulator, {}));
+}
+// Policies, or the experts, in the scenes of all reported tasks.
+Outcome try_out(const Options& options, Simulator& simulator, const maa::Buffer<float>& weights,
+                bool seen_only, Purpose scenes) {
+  const auto experts = make_demonstrators(options, simulator, {});
+  return evaluate(options, simulator, *experts, experts->reported(), "scenes", weights, seen_only, scenes);
+}
+
 std::string bytes_of(const Dataset& dataset) {
   const TemporaryFolder folder;
   dataset.save(folder / "dataset.safetensors");
@@ -435,11 +445,11 @@ TEST_CASE("study: nothing that policies are measured by was trained on") {
     options.data.placement_per_run = placement_per_run;
     const auto dataset = collect(options, simulator, folder / "shards");
     const auto trained = simulator.recorder.take();
-    const auto test = test_prompts(options, simulator);
+    const auto test = test_prompts_of(options, simulator);
     const auto prompted = simulator.recorder.take();
-    evaluate(options, simulator, "scenes", {}, false, Purpose::scenes);
+    try_out(options, simulator, {}, false, Purpose::scenes);
     const auto tried = simulator.recorder.take();
-    evaluate(options, simulator, "selection", {}, false, Purpose::selection_scenes);
+    try_out(options, simulator, {}, false, Purpose::selection_scenes);
     const auto selected = simulator.recorder.take();
 
     // Each placement is used once, by one of the four, but for those of a run.
@@ -532,10 +542,10 @@ TEST_CASE("study: seeds of prompts and of scenes") {
   Reaches simulator;
   const auto options = tiny();
   const auto look = [&](const Options& o) {
-    const auto prompts = numbers_of(test_prompts(o, simulator).demonstrations);
+    const auto prompts = numbers_of(test_prompts_of(o, simulator).demonstrations);
     simulator.recorder.take();
-    evaluate(o, simulator, "scenes", {}, false, Purpose::scenes);
-    evaluate(o, simulator, "selection", {}, false, Purpose::selection_scenes);
+    try_out(o, simulator, {}, false, Purpose::scenes);
+    try_out(o, simulator, {}, false, Purpose::selection_scenes);
     const auto scenes = simulator.recorder.take();
     return std::pair(prompts, std::set<Placement>(scenes.begin(), scenes.end()));
   };
@@ -575,7 +585,7 @@ TEST_CASE("study: prompts take the noise of the options in turn") {
   Reaches simulator;
   auto options = tiny();
   options.evaluation.prompt_noise = {0.0, 0.3};
-  const auto test = test_prompts(options, simulator);
+  const auto test = test_prompts_of(options, simulator);
   Index noisy = 0;
   for (const auto& demonstration : test.demonstrations) {
     const auto matches = std::ranges::equal(std::as_const(demonstration).actions().span(),
@@ -622,10 +632,10 @@ TEST_CASE("study: evaluation tries each policy in its prompt's scenes, with any 
   }
 
   options.threads = 1;
-  const auto outcome = evaluate(options, simulator, "one", weights, false, Purpose::scenes);
+  const auto outcome = try_out(options, simulator, weights, false, Purpose::scenes);
   options.threads = 2;
-  CHECK(evaluate(options, simulator, "two", weights, false, Purpose::scenes) == outcome);
-  CHECK(evaluate(options, simulator, "two", weights, false, Purpose::selection_scenes) != outcome);
+  CHECK(try_out(options, simulator, weights, false, Purpose::scenes) == outcome);
+  CHECK(try_out(options, simulator, weights, false, Purpose::selection_scenes) != outcome);
 
   // By hand.
   Index successes = 0;
@@ -648,10 +658,10 @@ TEST_CASE("study: evaluation tries each policy in its prompt's scenes, with any 
   CHECK(successes < count * options.evaluation.scenes);
 
   // The expert, and a method for seen tasks only.
-  for (const auto& policies : evaluate(options, simulator, "expert", {}, false, Purpose::scenes)) {
+  for (const auto& policies : try_out(options, simulator, {}, false, Purpose::scenes)) {
     CHECK(qualified_rate(policies) == 1);
   }
-  const auto seen_only = evaluate(options, simulator, "seen", weights, true, Purpose::scenes);
+  const auto seen_only = try_out(options, simulator, weights, true, Purpose::scenes);
   REQUIRE(seen_only.size() == tasks.size());
   CHECK(seen_only[0] == outcome[0]);
   CHECK(seen_only[1] == outcome[1]);

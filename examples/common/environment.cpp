@@ -40,4 +40,8 @@ void translate(const Symmetry& symmetry, std::span<const float, 3> offset, std::
   }
 }
 
+void Environment::expert_action(std::span<float>) {
+  maa::fail(task(), ": there is no scripted expert");
+}
+
 }  // namespace maa::examples

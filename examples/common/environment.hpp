@@ -81,8 +81,8 @@ class Environment {
   virtual StepResult step(std::span<const float> action, std::span<float> observation) = 0;
 
   // The scripted expert's action in the present state, whichever way it was reached: deterministic, within
-  // [-1, 1], a continuous function of the observation alone.
-  virtual void expert_action(std::span<float> action) = 0;
+  // [-1, 1], a continuous function of the observation alone. Throws maa::Error where nobody wrote one.
+  virtual void expert_action(std::span<float> action);
 
   // Draws the present state off-screen. Throws maa::Error where no rendering library was found.
   virtual Image render(Index width, Index height) = 0;

@@ -37,13 +37,13 @@ std::optional<Index> run_episode(Environment& environment, const Placement& plac
   return std::nullopt;
 }
 
-// What `act` did with noise, the expert's actions at the same observations as target actions, and the first
+// What `act` did with noise, what `teacher` says of the same observations as target actions, and the first
 // success within `most_steps` (or the environment's limit). The episode goes on for `least_steps` and
 // `after_success` more states, so that it can be a prompt.
-template <class Act>
+template <class Act, class Teacher>
 Trajectory record_episode(Environment& environment, const Placement& placement, const Act& act,
-                          const ExecutionNoise& noise, Rng rng, Index most_steps, Index least_steps = 60,
-                          Index after_success = 3) {
+                          const Teacher& teacher, const ExecutionNoise& noise, Rng rng, Index most_steps,
+                          Index least_steps = 60, Index after_success = 3) {
   const auto observation_size = static_cast<std::size_t>(environment.observation_size());
   const auto action_size = static_cast<std::size_t>(environment.action_size());
   std::vector<float> observations, actions, targets, observation(observation_size), action(action_size),
@@ -58,7 +58,7 @@ Trajectory record_episode(Environment& environment, const Placement& placement, 
   };
   for (; goes_on(); ++length) {
     observations.insert(observations.end(), observation.begin(), observation.end());
-    environment.expert_action(action);
+    teacher(std::span<const float>(observation), std::span<float>(action));
     std::ranges::transform(action, std::back_inserter(targets),
                            [](float a) { return std::clamp(a, -1.0f, 1.0f); });
     act(std::span<const float>(observation), std::span<float>(action));

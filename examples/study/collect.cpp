@@ -1,4 +1,5 @@
-// Episodes: scripted experts with execution noise, then clones corrected by the experts (DAgger).
+// Scripted experts as demonstrators: their episodes with execution noise, then those of clones corrected by
+// them (DAgger).
 #include <atomic>
 
 #include "data.hpp"
@@ -88,10 +89,6 @@ class Shards {
   Json origin_;
 };
 
-Index task_number(const Simulator& simulator, const std::string& task) {
-  return std::ranges::find(simulator.task_names(), task) - simulator.task_names().begin();
-}
-
 // The run of a task's episode, and the placement that it acts in.
 std::int64_t run_of(const Options& options, Index number) {
   return options.data.placement_per_run ? number % options.data.runs : -1;
@@ -151,7 +148,7 @@ std::vector<Trajectory> clone_episodes(const Options& options, Simulator& simula
             [&](std::span<const float> observation, std::span<float> action) {
               policy->act(observation, action);
             },
-            {}, Rng(seed), options.data.recorded_steps);
+            expert_of(*environment), {}, Rng(seed), options.data.recorded_steps);
         episode.run = run_of(options, number);
         return episode;
       });
@@ -214,8 +211,8 @@ Trajectory expert_episode(const Options& options, Simulator& simulator, const st
     execution.burst_start = rng.below(50);
     execution.burst_length = 4 + rng.below(10);
   }
-  auto episode = record_episode(*environment, placement, expert_of(*environment), execution, rng.fork(1),
-                                options.data.recorded_steps);
+  auto episode = record_episode(*environment, placement, expert_of(*environment), expert_of(*environment),
+                                execution, rng.fork(1), options.data.recorded_steps);
   episode.run = episodes.purpose == Purpose::test_prompts ? -1 : run_of(options, number);
   return episode;
 }

@@ -1,4 +1,4 @@
-// The stages that make data: episodes of experts and clones, and the zoo of policies.
+// Data by scripted experts: episodes of experts and clones, and the zoo of policies.
 #pragma once
 
 #include <maa/data/dataset.hpp>

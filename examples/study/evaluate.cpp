@@ -8,102 +8,153 @@
 namespace maa::examples::study {
 namespace {
 
-ExpertEpisodes prompt_episodes(const Options& options) {
-  return {"test prompts",
-          Purpose::test_prompts,
-          0,
-          options.evaluation.prompt_noise,
-          0,
-          options.evaluation.prompt_seed};
+// A run that shows some of the prompts of what is reported.
+struct Lane {
+  std::size_t reported = 0;
+  std::int64_t run = 0;
+  std::vector<Demonstration> kept;
+  Index drawn = 0;
+  bool left_out = false;
+};
+
+Index wanted_of(const Options& options, const Reported& reported, std::int64_t run) {
+  Index prompts = 0;
+  for (Index prompt = 0; prompt < options.evaluation.prompts; ++prompt) {
+    prompts += reported.run_of(prompt) == run ? 1 : 0;
+  }
+  return prompts * demonstrations_per_prompt;
+}
+
+// Noise makes a demonstrator miss now and then: as many are drawn as are missing, up to ten times over.
+// Returns whether all have what they need; the others are left out.
+bool fill(const Options& options, const Demonstrators& demonstrators, const std::vector<Reported>& reported,
+          std::vector<Lane>& lanes) {
+  const auto missing = [&](const Lane& lane) {
+    return lane.left_out ? Index{0}
+                         : wanted_of(options, reported[lane.reported], lane.run) - std::ssize(lane.kept);
+  };
+  for (Index round = 0; round < 10; ++round) {
+    std::vector<std::pair<Lane*, Index>> jobs;
+    for (auto& lane : lanes) {
+      for (Index i = missing(lane); i > 0; --i) {
+        jobs.emplace_back(&lane, lane.drawn++);
+      }
+    }
+    if (jobs.empty()) {
+      return true;
+    }
+    std::vector<Demonstration> found(jobs.size());
+    run_parallel("test prompts", options.threads, std::ssize(jobs), [&](Index i) {
+      const auto& [lane, number] = jobs[static_cast<std::size_t>(i)];
+      found[static_cast<std::size_t>(i)] =
+          demonstrators.demonstrate(reported[lane->reported].task, lane->run, number);
+    });
+    for (std::size_t i = 0; i < jobs.size(); ++i) {
+      if (found[i].trajectory.success_step) {
+        jobs[i].first->kept.push_back(std::move(found[i]));
+      }
+    }
+  }
+  bool complete = true;
+  for (auto& lane : lanes) {
+    if (missing(lane) > 0) {
+      require(demonstrators.may_fail(), "test prompts: expected ",
+              wanted_of(options, reported[lane.reported], lane.run), " successful demonstrations of ",
+              reported[lane.reported].task, ", found ", lane.kept.size(), " among ", lane.drawn);
+      lane.left_out = true;
+      complete = false;
+    }
+  }
+  return complete;
 }
 
 }  // namespace
 
-PlacedPrompt first_prompt(const Options& options, Simulator& simulator, const std::string& task) {
-  const auto kind = prompt_episodes(options);
-  for (Index number = 0;; ++number) {
-    auto trajectory = expert_episode(options, simulator, task, kind, number);
-    if (trajectory.success_step) {
-      return {std::move(trajectory), episode_placement(options, simulator, task, kind, number)};
+TestPrompts test_prompts(const Options& options, const Demonstrators& demonstrators) {
+  auto reported = demonstrators.reported();
+  std::vector<Lane> lanes;
+  for (std::size_t r = 0; r < reported.size(); ++r) {
+    for (const auto run : reported[r].runs) {
+      lanes.push_back({r, run, {}, 0, false});
     }
   }
-}
-
-TestPrompts test_prompts(const Options& options, Simulator& simulator) {
-  const auto tasks = options.tasks.reported();
-  const Index wanted = options.evaluation.prompts * demonstrations_per_prompt;
-  const auto kind = prompt_episodes(options);
-  // Noise makes an expert miss now and then: as many are drawn as are missing, up to ten times over.
-  std::vector<std::vector<Trajectory>> kept(tasks.size());
-  std::vector<Index> drawn(tasks.size());
-  for (Index round = 0;; ++round) {
-    std::vector<std::pair<std::size_t, Index>> jobs;
-    for (std::size_t t = 0; t < tasks.size(); ++t) {
-      const Index missing = wanted - static_cast<Index>(kept[t].size());
-      maa::require(missing == 0 || round < 10, "test prompts: expected ", wanted,
-                   " successful demonstrations of ", tasks[t], ", found ", kept[t].size(), " among ",
-                   drawn[t]);
-      for (Index i = 0; i < missing; ++i) {
-        jobs.emplace_back(t, drawn[t]++);
-      }
-    }
-    if (jobs.empty()) {
-      break;
-    }
-    std::vector<Trajectory> episodes(jobs.size());
-    run_parallel(kind.label, options.threads, static_cast<Index>(jobs.size()), [&](Index i) {
-      const auto& [task, number] = jobs[static_cast<std::size_t>(i)];
-      episodes[static_cast<std::size_t>(i)] = expert_episode(options, simulator, tasks[task], kind, number);
-    });
-    for (std::size_t i = 0; i < jobs.size(); ++i) {
-      if (episodes[i].success_step) {
-        kept[jobs[i].first].push_back(std::move(episodes[i]));
+  while (!fill(options, demonstrators, reported, lanes)) {  // the others show its prompts
+    for (auto& lane : lanes) {
+      auto& runs = reported[lane.reported].runs;
+      if (lane.left_out && std::erase(runs, lane.run) > 0 && runs.empty()) {
+        std::fprintf(stderr, "  No run shows %s.\n", reported[lane.reported].name().c_str());
       }
     }
   }
   TestPrompts result;
-  for (auto& of_task : kept) {
-    for (std::size_t i = 0; i < of_task.size(); i += static_cast<std::size_t>(demonstrations_per_prompt)) {
-      result.prompts.push_back(of_task[i]);
-    }
-    std::ranges::move(of_task, std::back_inserter(result.demonstrations));
+  for (const auto& lane : lanes) {
+    const auto& of = reported[lane.reported];
+    result.shown.push_back(
+        {{of.task, of.split, {lane.run}}, lane.drawn, lane.drawn - std::ssize(lane.kept), lane.left_out});
   }
+  for (std::size_t r = 0; r < reported.size(); ++r) {
+    if (reported[r].runs.empty()) {
+      continue;
+    }
+    result.reported.push_back(reported[r]);
+    std::map<std::int64_t, std::size_t> next;
+    for (Index prompt = 0; prompt < options.evaluation.prompts; ++prompt) {
+      const auto run = reported[r].run_of(prompt);
+      auto& lane = *std::ranges::find_if(
+          lanes, [&](const Lane& each) { return each.reported == r && each.run == run; });
+      for (Index k = 0; k < demonstrations_per_prompt; ++k) {
+        auto& demonstration = lane.kept[next[run]++];
+        if (k == 0) {
+          result.prompts.push_back(demonstration.trajectory);
+          result.placements.push_back(demonstration.placement);
+        }
+        result.demonstrations.push_back(std::move(demonstration.trajectory));
+      }
+    }
+  }
+  require(!result.reported.empty(), "test prompts: no run shows its task");
   return result;
 }
 
 Placement scene_placement(const Options& options, const Simulator& simulator, Environment& environment,
                           Purpose scenes, Index prompt, Index scene) {
-  const auto& names = simulator.task_names();
-  const Index number = std::ranges::find(names, environment.task()) - names.begin();
+  const Index number = task_number(simulator, environment.task());
   return environment.draw_placement(
       Rng(seed_for(options, scenes, number, prompt, scene)).fork(options.evaluation.scene_seed).next_u64());
 }
 
-Outcome evaluate(const Options& options, Simulator& simulator, const std::string& label,
+Outcome evaluate(const Options& options, Simulator& simulator, const Demonstrators& demonstrators,
+                 const std::vector<Reported>& reported, const std::string& label,
                  const Buffer<float>& weights, bool seen_only, Purpose scenes) {
   const auto& type = simulator.interface().policy;
-  const auto tasks = options.tasks.reported();
-  const auto count = static_cast<Index>(seen_only ? options.tasks.seen.size() : tasks.size());
   const Index prompts = options.evaluation.prompts;
-  Outcome outcome(tasks.size());
-  for (Index t = 0; t < count; ++t) {
-    outcome[static_cast<std::size_t>(t)].resize(static_cast<std::size_t>(prompts));
+  Outcome outcome(reported.size());
+  Index count = 0;
+  for (; count < std::ssize(reported); ++count) {
+    const auto r = static_cast<std::size_t>(count);
+    if (seen_only && reported[r].split != Split::seen) {
+      break;
+    }
+    outcome[r].resize(static_cast<std::size_t>(prompts));
   }
   run_parallel(label, options.threads, count * prompts, [&](Index i) {
     const Index prompt = i % prompts;
-    const auto task = static_cast<std::size_t>(i / prompts);
-    const auto environment = simulator.make_environment(tasks[task]);
-    std::unique_ptr<Actor> policy;
-    if (!weights.empty()) {
+    const auto r = static_cast<std::size_t>(i / prompts);
+    const auto environment = simulator.make_environment(reported[r].task);
+    Controller act;
+    std::shared_ptr<Actor> policy;
+    if (weights.empty()) {
+      act = demonstrators.controller(*environment, reported[r].run_of(prompt));
+    } else {
       policy = type.make(as_rows(weights, type.parameter_count()).row_span(i));
+      act = [&policy](std::span<const float> observation, std::span<float> action) {
+        policy->act(observation, action);
+      };
     }
-    auto& episodes = outcome[task][static_cast<std::size_t>(prompt)];
+    auto& episodes = outcome[r][static_cast<std::size_t>(prompt)];
     for (Index scene = 0; scene < options.evaluation.scenes; ++scene) {
       const auto placement = scene_placement(options, simulator, *environment, scenes, prompt, scene);
-      const auto success = run_episode(
-          *environment, placement, [&](std::span<const float> observation, std::span<float> action) {
-            policy ? policy->act(observation, action) : environment->expert_action(action);
-          });
+      const auto success = run_episode(*environment, placement, act);
       episodes.push_back(success ? *success : -1);
     }
   });

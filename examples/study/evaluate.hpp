@@ -8,49 +8,59 @@
 
 #include <maa/data/dataset.hpp>
 
+#include "demonstrators.hpp"
 #include "metrics.hpp"
 #include "model.hpp"
 #include "options.hpp"
 
 namespace maa::examples::study {
 
-// One method's policies for all prompts of all tasks, task by task: [tasks * prompts, P].
+// One method's policies for all prompts of all that is reported, one after the other: [reported * prompts,
+// P].
 struct Method {
   std::string name;
-  std::function<Buffer<float>()> weights;  // none: the expert
+  std::function<Buffer<float>()> weights;  // none: the demonstrators
   bool seen_only = false;
   bool selection = false;  // also tried in the scenes of which the best policies are selected
 };
 
-// Demonstrations that nothing was trained on: experts with the prompts' noise on fresh placements, task by
-// task; those that fail are left out. A method is shown a prompt's first demonstration, or all of them where
-// its name says so.
+// Demonstrations that nothing was trained on; those that fail are rejected. A method is shown a prompt's
+// first demonstration, or all of them where its name says so; they are by one run.
 inline constexpr Index demonstrations_per_prompt = 3;
 struct TestPrompts {
-  std::vector<Trajectory> prompts;         // [tasks * prompts]
-  std::vector<Trajectory> demonstrations;  // [tasks * prompts * demonstrations_per_prompt]
-};
-TestPrompts test_prompts(const Options& options, Simulator& simulator);
+  // Without runs that cannot show their task, and what none of its runs can show.
+  std::vector<Reported> reported;
+  std::vector<Trajectory> prompts;         // [reported * prompts]
+  std::vector<Placement> placements;       // where they were recorded
+  std::vector<Trajectory> demonstrations;  // [reported * prompts * demonstrations_per_prompt]
 
-// A task's first test prompt and where it was recorded.
-struct PlacedPrompt {
-  Trajectory trajectory;
-  Placement placement;
+  // How a run's demonstrations went.
+  struct Shown {
+    Reported of;  // with this run alone
+    Index drawn = 0;
+    Index failed = 0;
+    bool left_out = false;  // too few succeed
+  };
+  std::vector<Shown> shown;
 };
-PlacedPrompt first_prompt(const Options& options, Simulator& simulator, const std::string& task);
+// Error for a run that cannot show its task, where demonstrators may not fail.
+TestPrompts test_prompts(const Options& options, const Demonstrators& demonstrators);
 
 // The generator and its baselines, in the order of the report. What they are made from must outlive them.
 // `symmetry` is the one that training reflects by; `unconditioned` is a generator trained without prompts,
 // and may be missing.
 std::vector<Method> make_methods(const Options& options, const Symmetry& symmetry, const Dataset& dataset,
-                                 const Model& model, const Model* unconditioned, const TestPrompts& test);
+                                 const Model& model, const Model* unconditioned,
+                                 const Demonstrators& demonstrators, const TestPrompts& test);
 
 // The placement of a prompt's scene, the same for every method.
 Placement scene_placement(const Options& options, const Simulator& simulator, Environment& environment,
                           Purpose scenes, Index prompt, Index scene);
 
-// Tries the policies [tasks * prompts, P], or the expert if there are none, in the scenes of that purpose.
-Outcome evaluate(const Options& options, Simulator& simulator, const std::string& label,
+// Tries the policies [reported * prompts, P], or the demonstrators if there are none, in the scenes of that
+// purpose.
+Outcome evaluate(const Options& options, Simulator& simulator, const Demonstrators& demonstrators,
+                 const std::vector<Reported>& reported, const std::string& label,
                  const Buffer<float>& weights, bool seen_only, Purpose scenes);
 
 }  // namespace maa::examples::study

@@ -13,19 +13,22 @@ namespace {
 
 constexpr Index neighbours = 5;
 constexpr double noise_share = 0.1;  // of each tensor's deviation across the zoo
-constexpr Index clone_batch = 32;
 
-// Which policy of the zoo stands for a training prompt that belongs to no run: the prompts of a task go round
-// its runs, and through their snapshots from the last backwards.
+// Which policy of the zoo stands for a training prompt: of learned policies the one that acted, since the
+// rollouts of each follow each other. Otherwise the prompts of a task go round its runs, and through their
+// snapshots from the last backwards.
 class Library {
  public:
   Library(const Options& options, const Dataset& dataset, const Model& model) : dataset_(dataset) {
     std::vector<Trajectory> prompts;
     std::vector<Index> count(dataset.tasks.size());
+    Index number = 0;
     for (const auto& trajectory : trained_episodes(options, dataset)) {
+      const Index acted = options.learned ? number++ / options.learned->rollouts : 0;
       if (trajectory.success_step && trajectory.length() >= Model::prompt_steps) {
         const auto task = dataset.task_index(trajectory.task);
-        policies_.push_back(policy_for(task, count[static_cast<std::size_t>(task)]++));
+        policies_.push_back(options.learned ? acted
+                                            : policy_for(task, count[static_cast<std::size_t>(task)]++));
         prompts.push_back(trajectory);
       }
     }
@@ -202,8 +205,8 @@ class Baselines {
     const Index size = type_.parameter_count();
     CloningOptions cloning;
     cloning.steps = steps;
-    cloning.batch = clone_batch;
-    cloning.learning_rate.base = options_.data.learning_rate;
+    cloning.batch = options_.evaluation.clone_batch;
+    cloning.learning_rate.base = options_.evaluation.clone_learning_rate;
     auto weights = for_each_prompt([&](Index i, std::span<float> own) {
       std::copy_n(start.data() + i * size % start.size(), size, own.data());
     });
@@ -235,13 +238,15 @@ class Baselines {
 
   // Random snapshots of each seen task's own runs.
   Buffer<float> of_zoo() const {
-    const auto seen = static_cast<Index>(options_.tasks.seen.size());
+    const auto seen =
+        std::ranges::count_if(test_.reported, [](const Reported& r) { return r.split == Split::seen; });
     const Index prompts = options_.evaluation.prompts;
     Buffer<float> weights(seen * prompts * dataset_.parameter_count);
     for (Index task = 0; task < seen; ++task) {
+      const auto number = dataset_.task_index(test_.reported[static_cast<std::size_t>(task)].task);
       std::vector<Index> own;
       for (Index i = 0; i < dataset_.policy_count(); ++i) {
-        if (dataset_.policies[static_cast<std::size_t>(i)].task == task) {
+        if (dataset_.policies[static_cast<std::size_t>(i)].task == number) {
           own.push_back(i);
         }
       }
@@ -285,7 +290,8 @@ class Baselines {
 }  // namespace
 
 std::vector<Method> make_methods(const Options& options, const Symmetry& symmetry, const Dataset& dataset,
-                                 const Model& model, const Model* unconditioned, const TestPrompts& test) {
+                                 const Model& model, const Model* unconditioned,
+                                 const Demonstrators& demonstrators, const TestPrompts& test) {
   const auto baselines = std::make_shared<Baselines>(options, dataset, model, test);
   const auto* one = &test.prompts;
   const auto* three = &test.demonstrations;
@@ -344,7 +350,7 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
   });
   add("untrained policy", [=] { return baselines->untrained(); });
   add("zoo (ceiling)", [=] { return baselines->of_zoo(); }).seen_only = true;
-  methods.push_back({"expert", {}});
+  methods.push_back({demonstrators.name(), {}});
   return methods;
 }
 

@@ -106,7 +106,7 @@ Buffer<float> multi_task_policies(const Options& options, const Symmetry& symmet
   CloningOptions cloning;
   cloning.steps = options.evaluation.multi_task_steps;
   cloning.batch = cloning_batch;
-  cloning.learning_rate = {.kind = LearningRateKind::cosine, .base = options.data.learning_rate};
+  cloning.learning_rate = {.kind = LearningRateKind::cosine, .base = options.evaluation.clone_learning_rate};
   cloning.seed = seed_for(options, Purpose::multi_task, 2);
   Progress progress("multi-task cloning", cloning.steps);
   clone(network, options.threads, normalizer, examples, cloning, as_rows(conditioned, conditioned.size()),

@@ -62,6 +62,16 @@ void shrink(Options& options) {
   data.zoo_steps = 120;
   data.snapshots = 6;
   data.batch = 64;
+  if (options.learned) {
+    auto& learned = *options.learned;
+    learned.runs = 2;
+    learned.other_runs = 1;
+    learned.checkpoints = 2;
+    learned.rollouts = 2;
+    learned.sac.steps = 4000;
+    learned.sac.warmup = 100;
+    learned.sac.batch = 64;
+  }
   options.training.embedder_steps = options.training.behavior_steps = 10;
   auto& evaluation = options.evaluation;
   evaluation.prompts = 3;
@@ -117,6 +127,10 @@ Json depends_on(const Options& options, std::string_view part) {
   fields.push_back(
       {"version", concatenate(MAA_VERSION_MAJOR, ".", MAA_VERSION_MINOR, ".", MAA_VERSION_PATCH)});
   return to_json(fields);
+}
+
+Index task_number(const Simulator& simulator, const std::string& task) {
+  return std::ranges::find(simulator.task_names(), task) - simulator.task_names().begin();
 }
 
 std::uint64_t seed_for(const Options& options, Purpose purpose, Index a, Index b, Index c) {

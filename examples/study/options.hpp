@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include <maa/data/prompt_features.hpp>
 
 #include "environment.hpp"
+#include "sac.hpp"
 
 namespace maa::examples::study {
 
@@ -31,10 +33,10 @@ struct Tasks {
   void hold_out(const std::vector<std::string>& names);
 };
 
-// Data, per trained task: expert episodes with execution noise, some of them with bursts of a random action;
-// expert episodes with less noise; then rounds of episodes driven by clones and labelled by the expert.
-// Validation tasks have the first two. The zoo: runs per task, each on its own random share of the episodes;
-// snapshots are spread over the second half of training.
+// Data by scripted experts, per trained task: expert episodes with execution noise, some of them with bursts
+// of a random action; expert episodes with less noise; then rounds of episodes driven by clones and labelled
+// by the expert. Validation tasks have the first two. The zoo: runs per task, each on its own random share of
+// the episodes; snapshots are spread over the second half of training.
 struct DataOptions {
   Index noisy_episodes = 40;
   Index prompt_episodes = 20;
@@ -64,6 +66,29 @@ struct DataOptions {
     visit("snapshots", at_least(1), self.snapshots);
     visit("batch", at_least(1), self.batch);
     visit("learning_rate", positive(), self.learning_rate);
+  }
+};
+
+// Data by reinforcement learning. Every run has a random start of its own.
+struct LearnedDataOptions {
+  Index runs = 3;         // of each trained task, whose checkpoints are the zoo
+  Index new_runs = 1;     // of each seen task, which only show prompts: the group "a run not in the zoo"
+  Index other_runs = 2;   // of each validation and each unseen task
+  Index checkpoints = 5;  // of each run, spread over the second half of training; the last is its end
+  // Whole episodes of each checkpoint of the zoo's and the validation tasks' runs.
+  Index rollouts = 4;
+  std::vector<double> rollout_noise = {0.0, 0.1, 0.2, 0.3};  // deviations of their action noise, in turn
+  reinforcement::SacOptions sac;
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("runs", at_least(1), self.runs);
+    visit("new_runs", at_least(0), self.new_runs);
+    visit("other_runs", at_least(1), self.other_runs);
+    visit("checkpoints", at_least(1), self.checkpoints);
+    visit("rollouts", at_least(1), self.rollouts);
+    visit("rollout_noise", not_negative(), self.rollout_noise);
+    visit("sac", self.sac);
   }
 };
 
@@ -106,6 +131,8 @@ struct EvaluationOptions {
   bool selection = true;        // also selects the best policies, in scenes of their own
   Index clone_steps = 500;      // on the prompt, from a random start
   Index clone_steps_zoo = 100;  // from the zoo's mean
+  Index clone_batch = 32;
+  double clone_learning_rate = 1e-3;
   Index multi_task_steps = 4000;
 
   template <class Visitor, class Self>
@@ -118,6 +145,8 @@ struct EvaluationOptions {
     visit("selection", self.selection);
     visit("clone_steps", at_least(1), self.clone_steps);
     visit("clone_steps_zoo", at_least(1), self.clone_steps_zoo);
+    visit("clone_batch", at_least(1), self.clone_batch);
+    visit("clone_learning_rate", positive(), self.clone_learning_rate);
     visit("multi_task_steps", at_least(1), self.multi_task_steps);
   }
 };
@@ -160,6 +189,7 @@ struct Options {
   bool smoke = false;
   Tasks tasks;
   DataOptions data;
+  std::optional<LearnedDataOptions> learned;  // takes the place of `data`, and its name
   TrainingOptions training;
   EvaluationOptions evaluation;
   MethodOptions methods;
@@ -173,7 +203,11 @@ struct Options {
     visit("tasks.seen", self.tasks.seen);
     visit("tasks.extra", self.tasks.extra);
     visit("tasks.validation", self.tasks.validation);
-    visit("data", self.data);
+    if (self.learned) {
+      visit("data", *self.learned);
+    } else {
+      visit("data", self.data);
+    }
     visit("training", self.training);
     visit("tasks.unseen", self.tasks.unseen);
     visit("evaluation", self.evaluation);
@@ -222,9 +256,13 @@ enum class Purpose : std::uint64_t {
   bootstrap,
   selection_scenes,
   multi_task,
-  run_placements
+  run_placements,
+  reinforcement,
+  rollouts
 };
 
+// A task's number for seeds: its place among the simulator's.
+Index task_number(const Simulator& simulator, const std::string& task);
 // A seed that is a function of all of these.
 std::uint64_t seed_for(const Options& options, Purpose purpose, Index a = 0, Index b = 0, Index c = 0);
 

@@ -17,8 +17,11 @@ constexpr Index map_policies_per_task = 60;
 constexpr Index map_prompts_per_task = 40;
 constexpr Index clip_steps = 200;
 
-std::filesystem::path policy_path(const Options& options, const std::string& task, Index prompt) {
-  return options.out / "policies" / concatenate(task, "_", prompt, ".safetensors");
+std::filesystem::path policy_path(const Options& options, const Reported& reported, Index prompt) {
+  return options.out / "policies" / concatenate(reported.name(), "_", prompt, ".safetensors");
+}
+std::filesystem::path prompt_path(const Options& options, const Reported& reported) {
+  return options.out / "prompts" / (reported.name() + ".npz");
 }
 
 void add_points(NpzWriter& writer, const std::string& name, const std::string& labels,
@@ -77,34 +80,46 @@ Clip film(const Options& options, Environment& environment, const Placement& pla
 
 }  // namespace
 
-void write_policies(const Options& options, const PolicyType& type, const Buffer<float>& generated) {
-  const auto tasks = options.tasks.reported();
+void write_policies(const Options& options, const PolicyType& type, const std::vector<Reported>& reported,
+                    const Buffer<float>& generated) {
   std::filesystem::remove_all(options.out / "policies");
   std::filesystem::create_directories(options.out / "policies");
   const auto policies = as_rows(generated, type.parameter_count());
   const Index prompts = options.evaluation.prompts;
   for (Index i = 0; i < policies.rows; ++i) {
-    type.save(policy_path(options, tasks[static_cast<std::size_t>(i / prompts)], i % prompts),
+    type.save(policy_path(options, reported[static_cast<std::size_t>(i / prompts)], i % prompts),
               policies.row_span(i));
   }
 }
 
-void write_prompts(const Options& options, const std::vector<Trajectory>& prompts) {
+void write_prompts(const Options& options, const TestPrompts& test) {
   std::filesystem::create_directories(options.out / "prompts");
-  for (std::size_t i = 0; i < prompts.size(); i += static_cast<std::size_t>(options.evaluation.prompts)) {
-    save_trajectory(options.out / "prompts" / (prompts[i].task + ".npz"), prompts[i]);
+  for (std::size_t r = 0; r < test.reported.size(); ++r) {
+    save_trajectory(prompt_path(options, test.reported[r]),
+                    test.prompts[r * static_cast<std::size_t>(options.evaluation.prompts)]);
   }
 }
 
-void write_map(const Options& options, const Dataset& dataset, const Model& model,
-               const std::vector<Trajectory>& prompts, const Buffer<float>& generated) {
-  const auto tasks = options.tasks.reported();
-  const auto seen = static_cast<Index>(options.tasks.seen.size());
+void write_map(const Options& options, const Dataset& dataset, const Model& model, const TestPrompts& test,
+               const Buffer<float>& generated) {
+  std::vector<std::string> tasks;  // each once
+  for (const auto& each : test.reported) {
+    if (std::ranges::find(tasks, each.task) == tasks.end()) {
+      tasks.push_back(each.task);
+    }
+  }
+  const auto number_of = [&](const std::string& task) {
+    return std::ranges::find(tasks, task) - tasks.begin();
+  };
   std::vector<float> weights;
   std::vector<Trajectory> shown;
   std::vector<std::int64_t> latent_task, latent_kind, embedding_task, embedding_split;
-  for (Index task = 0; task < seen; ++task) {
-    for (const auto i : sample_of(dataset.policy_count(), task, map_policies_per_task, [&](Index p) {
+  for (const auto& each : test.reported) {
+    if (each.split != Split::seen) {
+      continue;
+    }
+    const Index task = number_of(each.task), learned = dataset.task_index(each.task);
+    for (const auto i : sample_of(dataset.policy_count(), learned, map_policies_per_task, [&](Index p) {
            return dataset.policies[static_cast<std::size_t>(p)].task;
          })) {
       const auto row = dataset.weight_matrix().row_span(i);
@@ -112,24 +127,24 @@ void write_map(const Options& options, const Dataset& dataset, const Model& mode
       latent_task.push_back(task);
       latent_kind.push_back(0);
     }
-    for (const auto i :
-         sample_of(static_cast<Index>(dataset.trajectories.size()), task, map_prompts_per_task, [&](Index p) {
-           const auto& trajectory = dataset.trajectories[static_cast<std::size_t>(p)];
-           return trajectory.success_step ? dataset.task_index(trajectory.task) : Index{-1};
-         })) {
+    for (const auto i : sample_of(
+             static_cast<Index>(dataset.trajectories.size()), learned, map_prompts_per_task, [&](Index p) {
+               const auto& trajectory = dataset.trajectories[static_cast<std::size_t>(p)];
+               return trajectory.success_step ? dataset.task_index(trajectory.task) : Index{-1};
+             })) {
       shown.push_back(dataset.trajectories[static_cast<std::size_t>(i)]);
       embedding_task.push_back(task);
       embedding_split.push_back(0);
     }
   }
   weights.insert(weights.end(), generated.begin(), generated.end());
-  shown.insert(shown.end(), prompts.begin(), prompts.end());
-  for (Index i = 0; i < static_cast<Index>(prompts.size()); ++i) {
-    const auto task = i / options.evaluation.prompts;
-    latent_task.push_back(task);
+  shown.insert(shown.end(), test.prompts.begin(), test.prompts.end());
+  for (Index i = 0; i < std::ssize(test.prompts); ++i) {
+    const auto& each = test.reported[static_cast<std::size_t>(i / options.evaluation.prompts)];
+    latent_task.push_back(number_of(each.task));
     latent_kind.push_back(1);
-    embedding_task.push_back(task);
-    embedding_split.push_back(task < seen ? 1 : 2);
+    embedding_task.push_back(number_of(each.task));
+    embedding_split.push_back(each.split == Split::unseen ? 2 : 1);
   }
   NpzWriter writer;
   const MatrixView<const float> policies(weights.data(), static_cast<Index>(latent_task.size()),
@@ -140,15 +155,15 @@ void write_map(const Options& options, const Dataset& dataset, const Model& mode
   write_file_atomically(options.out / "map.json", nlohmann::json(tasks).dump());
 }
 
-bool write_clips(const Options& options, Simulator& simulator) {
-  const auto tasks = options.tasks.reported();
+bool write_clips(const Options& options, Simulator& simulator, const Demonstrators& demonstrators,
+                 const std::vector<Reported>& reported, const std::vector<Placement>& placements) {
   std::filesystem::remove_all(options.out / "clips");
   if (!options.clips.render) {
     std::fprintf(stderr, "  Clips are left out, as asked.\n");
     return false;
   }
   try {
-    const auto environment = simulator.make_environment(tasks.front());
+    const auto environment = simulator.make_environment(reported.front().task);
     std::vector<float> observation(static_cast<std::size_t>(environment->observation_size()));
     environment->reset(environment->draw_placement(0), observation);
     environment->render(options.clips.width, options.clips.height);
@@ -157,23 +172,24 @@ bool write_clips(const Options& options, Simulator& simulator) {
     return false;
   }
   std::filesystem::create_directories(options.out / "clips");
-  run_parallel("clips", options.threads, static_cast<Index>(tasks.size()), [&](Index i) {
-    const auto& task = tasks[static_cast<std::size_t>(i)];
-    const auto policy = simulator.interface().policy.load(policy_path(options, task, 0));
-    const auto environment = simulator.make_environment(task);
+  run_parallel("clips", options.threads, std::ssize(reported), [&](Index i) {
+    const auto& each = reported[static_cast<std::size_t>(i)];
+    const auto policy = simulator.interface().policy.load(policy_path(options, each, 0));
+    const auto environment = simulator.make_environment(each.task);
     const auto placement = scene_placement(options, simulator, *environment, Purpose::scenes, 0, 0);
-    const auto expert = film(options, *environment, placement, expert_of(*environment));
+    const auto demonstrator =
+        film(options, *environment, placement, demonstrators.controller(*environment, each.run_of(0)));
     const auto generated = film(options, *environment, placement,
                                 [&](std::span<const float> observation, std::span<float> action) {
                                   policy->act(observation, action);
                                 });
-    const auto prompt = first_prompt(options, simulator, task);
+    const auto prompt = load_trajectory(prompt_path(options, each));
     Index step = 0;
-    const auto shown =
-        film(options, *environment, prompt.placement, [&](std::span<const float>, std::span<float> action) {
-          const Index row = std::min(step++, prompt.trajectory.length() - 1);
-          std::ranges::copy(prompt.trajectory.actions().row_span(row), action.begin());
-        });
+    const auto shown = film(options, *environment, placements[static_cast<std::size_t>(i)],
+                            [&](std::span<const float>, std::span<float> action) {
+                              const Index row = std::min(step++, prompt.length() - 1);
+                              std::ranges::copy(prompt.actions().row_span(row), action.begin());
+                            });
     NpzWriter writer;
     const auto add = [&](const std::string& who, const Clip& clip) {
       const std::vector<std::size_t> shape{clip.frames, static_cast<std::size_t>(options.clips.height),
@@ -182,9 +198,9 @@ bool write_clips(const Options& options, Simulator& simulator) {
       writer.add("success_" + who, as_xtensor(std::span<const std::int64_t>(&clip.success, 1), {1}));
     };
     add("prompt", shown);
-    add("expert", expert);
+    add("expert", demonstrator);
     add("generated", generated);
-    writer.write(options.out / "clips" / (task + ".npz"));
+    writer.write(options.out / "clips" / (each.name() + ".npz"));
   });
   return true;
 }

@@ -7,18 +7,21 @@
 
 namespace maa::examples::study {
 
-// policies/<task>_<prompt>.safetensors
-void write_policies(const Options& options, const PolicyType& type, const Buffer<float>& generated);
+// policies/<name>_<prompt>.safetensors; <name> is Reported::name, of seen and unseen tasks the task.
+void write_policies(const Options& options, const PolicyType& type, const std::vector<Reported>& reported,
+                    const Buffer<float>& generated);
 
-// prompts/<task>.npz: the first prompt of each task, something to try examples/generate on.
-void write_prompts(const Options& options, const std::vector<Trajectory>& prompts);
+// prompts/<name>.npz: the first prompt of each, something to try examples/generate on.
+void write_prompts(const Options& options, const TestPrompts& test);
 
 // map.npz and map.json: latents of a sample of the zoo and of the generated policies, embeddings of prompts.
-void write_map(const Options& options, const Dataset& dataset, const Model& model,
-               const std::vector<Trajectory>& prompts, const Buffer<float>& generated);
+void write_map(const Options& options, const Dataset& dataset, const Model& model, const TestPrompts& test,
+               const Buffer<float>& generated);
 
-// clips/<task>.npz: the first prompt of each task, the policy generated from it and the expert in the first
-// of its scenes. Returns false, having said why, where nothing can be drawn.
-bool write_clips(const Options& options, Simulator& simulator);
+// clips/<name>.npz: the first prompt of each, which was recorded in its placement, the policy generated from
+// it and the demonstrator in the first of its scenes. Returns false, having said why, where nothing can be
+// drawn.
+bool write_clips(const Options& options, Simulator& simulator, const Demonstrators& demonstrators,
+                 const std::vector<Reported>& reported, const std::vector<Placement>& placements);
 
 }  // namespace maa::examples::study

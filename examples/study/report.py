@@ -17,13 +17,18 @@ try:
     from report_files import (GENERATED, RATES, REFERENCES, SPLITS, STEPS, ReportError, Results, need, read_clip,
                               read_map, read_table, read_training)
     from report_parts import (CLIP_BYTES, chip, clip_image, escape, flat, interval, loss_figure, map_figure,
-                              method_bars, pairs, percent, set_style, skipped, task_bars, task_colours)
+                              method_bars, pairs, percent, set_style, skipped, split_name, task_bars, task_colours)
 except ImportError as missing:
     sys.exit(f"report.py: {missing}; install Debian's package python3-matplotlib")
 
 STYLE = Path(__file__).resolve().with_name("report_style.css")
 METAWORLD = "MetaWorld"  # as Simulator::name() gives it
-TASKS = {"tabletop": "tabletop tasks in MuJoCo"}  # by simulator; of others "NAME tasks"
+# By simulator; of others "NAME tasks".
+TASKS = {"tabletop": "tabletop tasks in MuJoCo", "reacher": "hidden goals of a two-link arm in MuJoCo"}
+CARDS = {"seen": "Seen tasks, new prompts", "new_run": "Seen tasks, runs not in the zoo", "unseen": "Unseen tasks"}
+ALL = {"seen": "all seen tasks", "new_run": "all seen tasks, new runs", "unseen": "all unseen tasks"}
+KINDS = {"seen": "trained on, new prompts", "new_run": "trained on, prompts of runs that no data are from",
+         "unseen": "whole tasks held out"}
 EXTRA_TABLES = ("noise.json", "ablation.json")
 # Titles of the figures beside the qualified rate.
 FIGURES = {"qualified": "qualified", "mean_success": "mean success", "top5": "top 5", "top10": "top 10",
@@ -70,17 +75,16 @@ def headline(results):
         row = results.row("mean", split, GENERATED)
         shown = [m for m in results.references if results.row("mean", split, m)]
         cards.append(
-            f'<article class="card {split}"><h3>{"Unseen tasks" if split == "unseen" else "Seen tasks, new prompts"}'
-            f'</h3><p class="big">{percent(row["qualified"])}</p><p>of {row["prompts"]} generated policies succeed in '
+            f'<article class="card {split}"><h3>{CARDS[split]}</h3><p class="big">{percent(row["qualified"])}</p><p>of {row["prompts"]} generated policies succeed in '
             f'all {row["scenes"]} scenes; 95&#8239;% interval {interval(row)}. Mean success over single scenes '
             f'{percent(row["mean_success"])}.</p><p>{verdict(results, split)}</p>'
             + (f'<p class="soft">For scale: {named(results, split, shown)}.</p>' if shown else "") + "</article>")
-    missing = [split for split in SPLITS if split not in results.splits]
+    missing = [split for split in ("seen", "unseen") if split not in results.splits]
     notes = "".join(skipped(f"results.json has no rows for {split} tasks.") for split in missing)
     if ("smoke", "true") in ((name.rpartition(".")[2], text) for name, text in flat(results.protocol)):
         notes += ('<p class="skipped"><b>A shortened run:</b> it shows that everything works, its numbers mean '
                   "nothing.</p>")
-    counts = " and ".join(f"{len(results.tasks[split])} {split}" for split in results.splits)
+    counts = " and ".join(f"{len(results.tasks[split])} {split}" for split in results.splits if split != "new_run")
     versions = " · ".join(f"{escape(k)} {escape(v)}" for k, v in flat(results.versions)
                           if k in ("maa", "metaworld", "mujoco"))
     return (f'<header><p class="over">maa · {escape(results.simulator)} · policies generated from trajectories</p>'
@@ -90,6 +94,18 @@ def headline(results):
             f'{notes}<div class="cards">{"".join(cards)}</div>')
 
 
+def demonstrators(results):
+    """What became of the demonstrations drawn for the prompts; by run where runs are told apart."""
+    shown = results.demonstrators
+    if not shown:
+        return ""
+    drawn, failed = (sum(each[key] for each in shown) for key in ("demonstrations", "failed"))
+    runs = [f'{escape(each["task"])}, run {each["run"]} ({each["failed"]} of {each["demonstrations"]}'
+            f'{"; left out" if each["left_out"] else ""})' for each in shown if each["run"] >= 0 and each["failed"]]
+    return (f" Of {drawn} demonstrations drawn for prompts, {failed} failed and were rejected"
+            f'{": " if runs else ""}{", ".join(runs)}.')
+
+
 def protocol(results):
     p = results.protocol
     told = ("prompts_per_task", "scenes_per_policy", "episode_steps", "success")
@@ -97,13 +113,12 @@ def protocol(results):
     return (f'<p>For each task, {p["prompts_per_task"]} trajectories never used in training are prompts, and each '
             f'method answers each prompt with one policy, which acts for {p["episode_steps"]} steps in each of '
             f'{p["scenes_per_policy"]} random scenes. A policy is <em>qualified</em> if it succeeds in all its scenes '
-            f'(success: {escape(p["success"])}).</p><details><summary>Other settings</summary>{rest}</details>')
+            f'(success: {escape(p["success"])}).{demonstrators(results)}</p><details><summary>Other settings</summary>{rest}</details>')
 
 
 def split_line(split, columns):
     """The line of a table above the tasks of a split."""
-    what = "whole tasks held out" if split == "unseen" else "trained on, new prompts"
-    return f'<tr class="split"><th colspan="{columns}"><span>{chip(split)} {what}</span></th></tr>'
+    return f'<tr class="split"><th colspan="{columns}"><span>{chip(split)} {KINDS[split]}</span></th></tr>'
 
 
 def table(results):
@@ -129,7 +144,7 @@ def table(results):
     head = "".join(f'<th scope="col" class="{"ref" if m in REFERENCES else "own" if m == GENERATED else ""}">'
                    f"{escape(m)}</th>" for m in methods)
     body = "".join(f'<tbody data-split="{split}">{split_line(split, len(methods) + 1)}'
-                   + line("mean", split, f"all {split} tasks")
+                   + line("mean", split, ALL[split])
                    + "".join(line(task, split, task) for task in results.tasks[split]) + "</tbody>"
                    for split in results.splits)
     return ('<p>Upper line: qualified rate; below it the 95&#8239;% interval in per cent (Wilson for one task, '
@@ -159,7 +174,7 @@ def figures_table(results, method):
         for task in ("mean", *results.tasks[split]):
             cells = "".join(figure_cell(results.figure(task, split, method, key), key) for key in keys)
             body += (f'<tr{" class=all" if task == "mean" else ""}><th scope="row">'
-                     f'{f"all {split} tasks" if task == "mean" else escape(task)}</th>{cells}</tr>')
+                     f'{ALL[split] if task == "mean" else escape(task)}</th>{cells}</tr>')
     head = "".join(f'<th scope="col">{FIGURES[key]}</th>' for key in keys)
     return ('<div class="wide" tabindex="0"><table class="figures"><thead><tr><th scope="col">task</th>'
             f"{head}</tr></thead><tbody>{body}</tbody></table></div>")
@@ -300,17 +315,19 @@ def maps(folder, results):
 
 
 def clips(folder, results):
-    tasks = [(task, split) for split in reversed(SPLITS) for task in results.tasks[split]]
+    tasks = [(f"{task}_new_run" if split == "new_run" else task, task, split)
+             for split in reversed(SPLITS) for task in results.tasks[split]]
     found = sorted((folder / "clips").glob("*.npz"))
     if not found:
         return skipped("the clips, as there is no clips/*.npz.")
+    learned = "demonstrator" in results.methods
     figures, absent, most = [], [], 0
-    for task, split in tasks:
-        path = folder / "clips" / f"{task}.npz"
+    for name, task, split in tasks:
+        path = folder / "clips" / f"{name}.npz"
         if path not in found:
-            absent.append(task)
+            absent.append(name)
             continue
-        shown = read_clip(path)
+        shown = [("demonstrator" if learned and who == "expert" else who, *rest) for who, *rest in read_clip(path)]
         most = max(most, len(shown))
         marks = "".join(f'<span class="{"good" if step >= 0 else "bad"}"><b>{who.capitalize()}</b> '
                         f'{f"✓ at step {step}" if step >= 0 else "✗ no success"}</span>'
@@ -319,10 +336,11 @@ def clips(folder, results):
         figures.append(f'<figure class="clip"><h3>{escape(task)} {chip(split)}</h3>{picture}'
                        f'<figcaption class="marks">{marks}</figcaption></figure>')
     notes = skipped(f"no clip for {', '.join(absent)}.") if absent else ""
-    strange = [path.name for path in found if path.stem not in dict(tasks)]
+    strange = [path.name for path in found if path.stem not in [name for name, _, _ in tasks]]
     notes += skipped(f"clips of tasks that results.json does not name: {', '.join(strange)}.") if strange else ""
+    expert = "the learned policy that showed the prompt" if learned else "the scripted expert"
     left = "Left the demonstration that is the prompt, then" if most > 2 else "Left"
-    return (f"<p>{left} the policy generated from the prompt, right the scripted expert in the policy's scene. Nothing "
+    return (f"<p>{left} the policy generated from the prompt, right {expert} in the policy's scene. Nothing "
             "is picked: of every task it is the first prompt and the first of its reported scenes. A loop is one whole "
             "episode, played faster; it illustrates, the tables measure.</p>"
             f'<div class="grid {"two" if most > 2 else "three"}">{"".join(figures)}</div>{notes}')
@@ -338,12 +356,12 @@ def timing(results):
 
 def limits(results):
     rows = [results.row("mean", split, GENERATED) for split in results.splits]
-    sizes = " and ".join(f"{row['prompts']} {split}" for row, split in zip(rows, results.splits))
+    sizes = " and ".join(f"{row['prompts']} {split_name(split)}" for row, split in zip(rows, results.splits))
     points = [
         f"The models were trained once, from the seeds above. The intervals cover the choice of prompts ({sizes}), not "
         "another training run, another zoo or other tasks.",
-        f"All tasks, seen and unseen, are of one family ({results.simulator}): same hand, same observations, related "
-        "mechanisms. They say nothing about other robots or other simulators.",
+        f"All tasks, seen and unseen, are of one family ({results.simulator}): the same body and observations, related "
+        "tasks. They say nothing about other robots or other simulators.",
         "Prompts come from the same simulator as the scenes in which the policies are measured.",
         "Success counts at any step of an episode: a policy that succeeds and then undoes it still counts.",
         "★ is the highest of several uncertain values; where intervals overlap another run may order them differently.",

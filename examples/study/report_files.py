@@ -7,8 +7,9 @@ import zlib
 import numpy
 
 GENERATED = "generated"
-REFERENCES = ("zoo (ceiling)", "expert")  # shown beside the methods, not ranked with them
-SPLITS = ("seen", "unseen")
+DEMONSTRATORS = ("expert", "demonstrator")  # whoever shows the prompts, scripted or learned
+REFERENCES = ("zoo (ceiling)", *DEMONSTRATORS)  # shown beside the methods, not ranked with them
+SPLITS = ("seen", "new_run", "unseen")  # new_run: seen tasks, prompts of runs that no data are from
 ROUNDING = 1e-12  # a bootstrap's mean of ones may end that far above 1
 # Figures of a row beside `qualified` and `mean_success`, each of which may be missing.
 RATES = ("top5", "top10", "top5_same_scenes", "top10_same_scenes", "rank_wise")
@@ -76,6 +77,14 @@ class Results:
         self.tasks = {split: data["tasks"].get(split, []) for split in SPLITS}
         for split in SPLITS:
             need(is_names(self.tasks[split]), path, f"tasks.{split}", "a list of names", self.tasks[split])
+        self.demonstrators = data.get("demonstrators", [])
+        need(isinstance(self.demonstrators, list), path, "demonstrators", "a list", self.demonstrators)
+        for index, shown in enumerate(self.demonstrators):
+            where = f"demonstrators[{index}]"
+            need(isinstance(shown, dict) and isinstance(shown.get("task"), str) and shown.get("split") in SPLITS
+                 and isinstance(shown.get("left_out"), bool), path, where, "task, split and left_out", shown)
+            for key in ("run", "demonstrations", "failed"):
+                need(isinstance(shown.get(key), int), path, f"{where}.{key}", "a whole number", shown.get(key))
         self.mirror_images = data["tasks"].get("mirror_images", [])
         self.extra, self.validation = (data["tasks"].get(name, []) for name in ("extra", "validation"))
         for name, tasks in (("mirror_images", self.mirror_images), ("extra", self.extra),
@@ -98,7 +107,7 @@ class Results:
         need(isinstance(row, dict), path, where, "an object", row)
         for key in ("task", "split", "method"):
             need(isinstance(row.get(key), str) and row[key], path, f"{where}.{key}", "a name", row.get(key))
-        need(row["split"] in SPLITS, path, f"{where}.split", "seen or unseen", row["split"])
+        need(row["split"] in SPLITS, path, f"{where}.split", "seen, new_run or unseen", row["split"])
         need(row["task"] in [*self.tasks[row["split"]], "mean"], path, f"{where}.task",
              f"mean or one of tasks.{row['split']}", row["task"])
         for key in ("prompts", "scenes"):

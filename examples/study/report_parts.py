@@ -54,8 +54,12 @@ def skipped(text):
     return f'<p class="skipped">Left out: {escape(text)}</p>'
 
 
+def split_name(split):
+    return split.replace("_", " ")
+
+
 def chip(split):
-    return f'<span class="chip {split}">{split}</span>'
+    return f'<span class="chip {split}">{split_name(split)}</span>'
 
 
 def data_uri(kind, data):
@@ -120,14 +124,14 @@ def method_bars(results, split):
     entries = [(method, results.row("mean", split, method),
                 ACCENT if method == GENERATED else LINE if method in REFERENCES else BAR)
                for method in results.methods if results.row("mean", split, method)]
-    return inline_svg(rate_bars(entries), f"methods-{split}", f"Qualified rate per method, {split} tasks")
+    return inline_svg(rate_bars(entries), f"methods-{split}", f"Qualified rate per method, {split_name(split)} tasks")
 
 
 def task_bars(results, split):
     entries = [(task, results.row(task, split, GENERATED), ACCENT) for task in results.tasks[split]
                if results.row(task, split, GENERATED)]
     if not entries:
-        return skipped(f"no rows per {split} task in results.json.")
+        return skipped(f"no rows per {split_name(split)} task in results.json.")
 
     def marks(axes):
         others = [method for method in results.compared if method != GENERATED]
@@ -142,7 +146,7 @@ def task_bars(results, split):
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="lower center", bbox_to_anchor=(.5, 1), ncols=2)
 
-    return inline_svg(rate_bars(entries, marks), f"tasks-{split}", f"Generated policies per {split} task")
+    return inline_svg(rate_bars(entries, marks), f"tasks-{split}", f"Generated policies per {split_name(split)} task")
 
 
 def binned(steps, losses, most=300):

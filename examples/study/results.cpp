@@ -11,10 +11,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json row(const std::string& task, const std::string& split, const std::string& method, Index policies,
+Json row(const std::string& task, Split split, const std::string& method, Index policies,
          const Options& options, double rate, const Interval& interval) {
   return {{"task", task},
-          {"split", split},
+          {"split", name_of(split)},
           {"method", method},
           {"prompts", policies},
           {"scenes", options.evaluation.scenes},
@@ -41,18 +41,16 @@ std::map<std::string, double> further_figures(const PolicyEpisodes& policies,
 
 }  // namespace
 
-Json result_rows(const Options& options, const std::vector<Measured>& measured) {
-  const auto tasks = options.tasks.reported();
+Json result_rows(const Options& options, const std::vector<Reported>& reported,
+                 const std::vector<Measured>& measured) {
   Json rows = Json::array();
   for (const auto& [method, outcome, selection] : measured) {
-    for (const std::string split : {"seen", "unseen"}) {
-      const std::size_t first = split == "seen" ? 0 : options.tasks.seen.size();
-      const std::size_t last = split == "seen" ? options.tasks.seen.size() : tasks.size();
+    for (const auto split : splits_of(reported)) {
       std::vector<std::vector<double>> groups;
       std::map<std::string, std::pair<double, Index>> sums;  // and over how many tasks
       Index policies = 0, qualified_policies = 0;
-      for (std::size_t t = first; t < last; ++t) {
-        if (outcome[t].empty()) {
+      for (std::size_t t = 0; t < reported.size(); ++t) {
+        if (outcome[t].empty() || reported[t].split != split) {
           continue;
         }
         auto& group = groups.emplace_back();
@@ -61,8 +59,8 @@ Json result_rows(const Options& options, const std::vector<Measured>& measured) 
         }
         const auto count = static_cast<Index>(group.size());
         const auto joint = std::ranges::count(group, 1.0);
-        auto& own = rows.emplace_back(row(tasks[t], split, method, count, options, qualified_rate(outcome[t]),
-                                          wilson_interval(joint, count)));
+        auto& own = rows.emplace_back(row(reported[t].task, split, method, count, options,
+                                          qualified_rate(outcome[t]), wilson_interval(joint, count)));
         for (const auto& [name, value] :
              further_figures(outcome[t], selection.empty() ? PolicyEpisodes() : selection[t])) {
           own[name] = value;
@@ -89,11 +87,11 @@ Json result_rows(const Options& options, const std::vector<Measured>& measured) 
   return rows;
 }
 
-void print_table(const Options& options, const Json& rows) {
-  const auto find = [&](const std::string& task, const std::string& split,
+void print_table(const Options& options, const std::vector<Reported>& reported, const Json& rows) {
+  const auto find = [&](const std::string& task, std::string_view split,
                         const std::string& method) -> const Json* {
     for (const auto& r : rows) {
-      if (r["task"] == task && r["split"] == split && r["method"] == method) {
+      if (r["task"] == task && r["split"].get_ref<const std::string&>() == split && r["method"] == method) {
         return &r;
       }
     }
@@ -109,12 +107,17 @@ void print_table(const Options& options, const Json& rows) {
       "\nShare of policies that succeed in all of %td fresh scenes, one policy per prompt, no selection [95 "
       "%%]\n",
       options.evaluation.scenes);
-  std::printf("   %-38s %-20s %-20s\n", "method", "seen tasks", "unseen tasks");
+  const auto splits = splits_of(reported);
+  std::printf("   %-38s", "method");
+  for (const auto split : splits) {
+    std::printf(" %-20s", title_of(split));
+  }
+  std::printf("\n");
   char letter = 'a';  // stands for the method in the table by task
   for (const auto& method : methods) {
     std::printf("%c  %-38s", letter++, method.c_str());
-    for (const char* split : {"seen", "unseen"}) {
-      if (const auto* r = find("mean", split, method)) {
+    for (const auto split : splits) {
+      if (const auto* r = find("mean", name_of(split), method)) {
         std::printf(" %.3f [%.2f, %.2f]  ", (*r)["qualified"].get<double>(), (*r)["ci95"][0].get<double>(),
                     (*r)["ci95"][1].get<double>());
       } else {
@@ -128,11 +131,10 @@ void print_table(const Options& options, const Json& rows) {
     std::printf(" %-4c", static_cast<char>('a' + i));
   }
   std::printf("\n");
-  for (const auto& task : options.tasks.reported()) {
-    const bool seen = std::ranges::find(options.tasks.seen, task) != options.tasks.seen.end();
-    std::printf("%-22s", (task + (seen ? "" : " *")).c_str());
+  for (const auto& each : reported) {
+    std::printf("%-22s", (each.name() + (each.split == Split::unseen ? " *" : "")).c_str());
     for (const auto& method : methods) {
-      const auto* r = find(task, seen ? "seen" : "unseen", method);
+      const auto* r = find(each.task, name_of(each.split), method);
       r ? std::printf(" %-4.2f", (*r)["qualified"].get<double>()) : std::printf(" %-4s", "-");
     }
     std::printf("\n");

@@ -15,10 +15,12 @@ struct Measured {
   Outcome selection;
 };
 
-// Rows of results.json: per task and split-wide means, with 95 % intervals.
-nlohmann::ordered_json result_rows(const Options& options, const std::vector<Measured>& measured);
+// Rows of results.json: per task of each split and split-wide means, with 95 % intervals.
+nlohmann::ordered_json result_rows(const Options& options, const std::vector<Reported>& reported,
+                                   const std::vector<Measured>& measured);
 
-// Joint success by method, seen and unseen, and per task.
-void print_table(const Options& options, const nlohmann::ordered_json& rows);
+// Joint success by method and split, and per task.
+void print_table(const Options& options, const std::vector<Reported>& reported,
+                 const nlohmann::ordered_json& rows);
 
 }  // namespace maa::examples::study

@@ -50,13 +50,55 @@ std::string fingerprint(const std::filesystem::path& path) {
   return concatenate(hash);
 }
 
+// What the stages that make data depend on: learned demonstrators of unseen tasks are made with the others.
+Json data_depends_on(const Options& options) {
+  auto all = depends_on(options, "data");
+  if (options.learned) {
+    all["tasks.unseen"] = options.tasks.unseen;
+  }
+  return all;
+}
+
+Json to_json(const TestPrompts& test) {
+  Json reported = Json::array(), shown = Json::array();
+  for (std::size_t r = 0; r < test.reported.size(); ++r) {
+    const auto& each = test.reported[r];
+    const auto first = r * (test.prompts.size() / test.reported.size());
+    reported.push_back({{"task", each.task},
+                        {"split", name_of(each.split)},
+                        {"runs", each.runs},
+                        {"first_placement", test.placements[first]}});
+  }
+  for (const auto& each : test.shown) {
+    shown.push_back({{"task", each.of.task},
+                     {"split", name_of(each.of.split)},
+                     {"run", each.of.runs.front()},
+                     {"demonstrations", each.drawn},
+                     {"failed", each.failed},
+                     {"left_out", each.left_out}});
+  }
+  return {{"reported", reported}, {"shown", shown}};
+}
+
+std::vector<Reported> reported_in(const Json& prompts) {
+  std::vector<Reported> result;
+  for (const auto& each : prompts["reported"]) {
+    constexpr auto names = names_of(Split{});
+    const auto split = std::ranges::find(names, each["split"].get<std::string>()) - names.begin();
+    result.push_back(
+        {each["task"], static_cast<Split>(split), each["runs"].get<std::vector<std::int64_t>>()});
+  }
+  return result;
+}
+
 }  // namespace
 
 Study::Study(const Options& options, Simulator& simulator, const ModelFactory& models)
     : options_(options),
       simulator_(simulator),
       models_(models),
-      stages_(options.out, {{"simulator", simulator.name()}, {"versions", simulator.versions()}}) {
+      stages_(options.out, {{"simulator", simulator.name()}, {"versions", simulator.versions()}}),
+      demonstrators_(make_demonstrators(options, simulator, stages_.file("collected.safetensors"))) {
   check_fields(options, "study");
   const auto& wanted = simulator.interface().policy;
   const auto& found = models.policy();
@@ -83,16 +125,16 @@ Model& Study::model(bool conditioned) {
 }
 
 void Study::collect() {
-  const auto episodes_path = stages_.file("episodes.safetensors");
-  stages_.run("collect", depends_on(options_, "data"), [&] {
-    dataset_ = study::collect(options_, simulator_, options_.out / "episodes");
-    dataset_->save(episodes_path);
-  });
-  stages_.run("zoo", depends_on(options_, "data"), [&] {
+  const auto depends = data_depends_on(options_);
+  stages_.run("collect", depends, [&] {
     TrainingLog log;
-    auto& dataset = dataset_ ? *dataset_ : dataset_.emplace(Dataset::load(episodes_path));
-    add_zoo(options_, simulator_.interface().policy, dataset, log);
-    dataset.save(stages_.file("zoo.safetensors"));
+    demonstrators_->collect(options_.out / "episodes", log);
+    log.write(stages_.file("collect.jsonl"));
+  });
+  stages_.run("zoo", depends, [&] {
+    TrainingLog log;
+    dataset_ = demonstrators_->zoo(log);
+    dataset_->save(stages_.file("zoo.safetensors"));
     log.write(stages_.file("zoo.jsonl"));
   });
 }
@@ -124,19 +166,20 @@ void Study::train() {
   if (options_.methods.baseline) {
     fit(false);
   }
-  write_file_atomically(options_.out / "training.jsonl",
-                        read_text(stages_.file("zoo.jsonl")) + read_text(stages_.file("fit.jsonl")));
+  write_file_atomically(options_.out / "training.jsonl", read_text(stages_.file("collect.jsonl")) +
+                                                             read_text(stages_.file("zoo.jsonl")) +
+                                                             read_text(stages_.file("fit.jsonl")));
 }
 
 void Study::require_collected(const std::string& command) {
-  stages_.require_finished("zoo", depends_on(options_, "data"), command);
+  stages_.require_finished("zoo", data_depends_on(options_), command);
 }
 void Study::require_trained(const std::string& command) {
   stages_.require_finished("fit", depends_on(options_, "training"), command);
 }
 
 // The outcome of a method, from its file if it was measured before in the same way.
-Measured Study::measure(const Method& method, const Json& depends_on) {
+Measured Study::measure(const Method& method, const std::vector<Reported>& reported, const Json& depends_on) {
   const auto path = stages_.file("outcomes/" + file_name(method.name) + ".json");
   if (std::filesystem::exists(path)) {
     const auto found = Json::parse(read_text(path), nullptr, false);
@@ -146,7 +189,8 @@ Measured Study::measure(const Method& method, const Json& depends_on) {
   }
   const auto weights = method.weights ? method.weights() : Buffer<float>();
   const auto try_in = [&](const std::string& label, Purpose scenes) {
-    return study::evaluate(options_, simulator_, label, weights, method.seen_only, scenes);
+    return study::evaluate(options_, simulator_, *demonstrators_, reported, label, weights, method.seen_only,
+                           scenes);
   };
   Measured measured{method.name, try_in(method.name, Purpose::scenes), {}};
   if (method.selection) {
@@ -162,16 +206,16 @@ void Study::evaluate() {
   // A method's outcome is used again as long as this is the same.
   auto measured_by = depends_on(options_, "evaluation");
   measured_by["generator"] = fingerprint(generator_path(true));
-  const auto rows_path = stages_.file("rows.json");
+  const auto rows_path = stages_.file("rows.json"), prompts_path = stages_.file("prompts.json");
   std::filesystem::create_directories(stages_.file("outcomes"));
   auto with_methods = depends_on(options_, "methods");
   with_methods["generator"] = measured_by["generator"];
   stages_.run("evaluate", with_methods, [&] {
-    const auto test = test_prompts(options_, simulator_);
+    const auto test = test_prompts(options_, *demonstrators_);
     const auto* unconditioned = options_.methods.baseline ? &model(false) : nullptr;
     const auto& interface = simulator_.interface();
-    const auto methods =
-        make_methods(options_, symmetry_of(options_, interface), data(), model(true), unconditioned, test);
+    const auto methods = make_methods(options_, symmetry_of(options_, interface), data(), model(true),
+                                      unconditioned, *demonstrators_, test);
     std::vector<std::string> names;
     std::ranges::transform(methods, std::back_inserter(names), &Method::name);
     for (const auto& wanted : options_.methods.only) {
@@ -179,22 +223,31 @@ void Study::evaluate() {
               "\"; the nearest are ", nearest_names(wanted, names));
     }
     const auto generated = methods.front().weights();
-    write_policies(options_, interface.policy, generated);
-    write_prompts(options_, test.prompts);
-    write_map(options_, data(), model(true), test.prompts, generated);
+    write_policies(options_, interface.policy, test.reported, generated);
+    write_prompts(options_, test);
+    write_map(options_, data(), model(true), test, generated);
+    write_file_atomically(prompts_path, to_json(test).dump());
     std::vector<Measured> measured;
     for (const auto& method : methods) {
       if (options_.methods.only.empty() ||
           std::ranges::find(options_.methods.only, method.name) != options_.methods.only.end()) {
-        measured.push_back(measure(method, measured_by));
+        measured.push_back(measure(method, test.reported, measured_by));
       }
     }
-    write_file_atomically(rows_path, result_rows(options_, measured).dump());
+    write_file_atomically(rows_path, result_rows(options_, test.reported, measured).dump());
   });
-  stages_.run("render", depends_on(options_, "clips"), [&] { write_clips(options_, simulator_); });
+  const auto prompts = Json::parse(read_text(prompts_path));
+  const auto reported = reported_in(prompts);
+  stages_.run("render", depends_on(options_, "clips"), [&] {
+    std::vector<Placement> placements;
+    for (const auto& each : prompts["reported"]) {
+      placements.push_back(each["first_placement"].get<Placement>());
+    }
+    write_clips(options_, simulator_, *demonstrators_, reported, placements);
+  });
   const auto rows = Json::parse(read_text(rows_path));
-  write_results(rows);
-  print_table(options_, rows);
+  write_results(rows, prompts);
+  print_table(options_, reported, rows);
   std::printf("\nSeconds:");
   for (const auto& [stage, seconds] : stages_.seconds()) {
     std::printf(" %s %.1f", stage.c_str(), seconds);
@@ -207,16 +260,19 @@ void Study::study_noise(const std::vector<double>& levels) {
   for (const double level : levels) {
     auto options = options_;
     options.evaluation.prompt_noise = {level};
-    const auto test = test_prompts(options, simulator_);
+    const auto test = test_prompts(
+        options, *make_demonstrators(options, simulator_, stages_.file("collected.safetensors")));
     for (const Index share : {Index{1}, demonstrations_per_prompt}) {
       const auto& shown = share == 1 ? test.prompts : test.demonstrations;
       const auto weights = model(true).generate(shown, share, seed_for(options, Purpose::generation), {});
       const auto label =
           concatenate("noise ", level, ", ", share, share == 1 ? " demonstration" : " demonstrations");
-      const Measured measured{
-          label, study::evaluate(options, simulator_, label, weights, false, Purpose::scenes), {}};
+      const Measured measured{label,
+                              study::evaluate(options, simulator_, *demonstrators_, test.reported, label,
+                                              weights, false, Purpose::scenes),
+                              {}};
       Json row{level, share};
-      for (const auto& result : result_rows(options, {measured})) {
+      for (const auto& result : result_rows(options, test.reported, {measured})) {
         if (result["task"] == "mean") {
           const auto percent = [](const Json& rate) { return std::lround(100 * rate.get<double>()); };
           row.push_back(concatenate(percent(result["qualified"]), " % (", percent(result["ci95"][0]), " - ",
@@ -226,17 +282,21 @@ void Study::study_noise(const std::vector<double>& levels) {
       rows.push_back(row);
     }
   }
+  Json columns{"noise", "demonstrations"};
+  for (const auto split : splits_of(demonstrators_->reported())) {
+    columns.push_back(title_of(split));
+  }
   const Json table{
       {"title", "Noise in the prompt"},
       {"note", concatenate("Share of generated policies that succeed in all of ", options_.evaluation.scenes,
                            " scenes, by the deviation of the action noise in their prompts; ",
                            options_.evaluation.prompts, " prompts a task, 95 % intervals.")},
-      {"columns", {"noise", "demonstrations", "seen tasks", "unseen tasks"}},
+      {"columns", columns},
       {"rows", rows}};
   write_file_atomically(options_.out / "noise.json", table.dump(1) + '\n');
 }
 
-void Study::write_results(const Json& rows) const {
+void Study::write_results(const Json& rows, const Json& prompts) const {
   const auto environment = simulator_.make_environment(options_.tasks.seen.front());
   const auto& evaluation = options_.evaluation;
   // Of training, what fit was called with stands in the place of what was asked for: recipes do not take all
@@ -251,7 +311,7 @@ void Study::write_results(const Json& rows) const {
   const Json protocol{
       {"simulator", simulator_.name()},
       {"prompts_per_task", evaluation.prompts},
-      {"prompts", "demonstrations of a scripted expert with action noise, on placements never trained on"},
+      {"prompts", demonstrators_->prompts()},
       {"prompt_noise", evaluation.prompt_noise},
       {"scenes_per_policy", evaluation.scenes},
       {"scenes", "fresh random placements per prompt, the same for every method"},
@@ -266,6 +326,12 @@ void Study::write_results(const Json& rows) const {
   }
   versions["compiler"] = compiler();
   const auto& tasks = options_.tasks;
+  std::vector<std::string> new_run;
+  for (const auto& each : demonstrators_->reported()) {
+    if (each.split == Split::new_run) {
+      new_run.push_back(each.task);
+    }
+  }
   const Json results{{"command", options_.command},
                      {"protocol", protocol},
                      {"seeds",
@@ -276,10 +342,12 @@ void Study::write_results(const Json& rows) const {
                      {"wall_seconds", stages_.seconds()},
                      {"tasks",
                       {{"seen", tasks.seen},
+                       {"new_run", new_run},
                        {"unseen", tasks.unseen},
                        {"extra", tasks.extra},
                        {"validation", tasks.validation},
                        {"mirror_images", tasks.mirror_images(simulator_)}}},
+                     {"demonstrators", prompts["shown"]},
                      {"rows", rows}};
   write_file_atomically(options_.out / "results.json", results.dump(1) + '\n');
 }

@@ -1,6 +1,6 @@
-// A study: scripted experts -> episodes -> a zoo of policies -> a generator -> generated policies, measured
-// beside their baselines. All results are files in Options::out; a stage that was finished with the same
-// options is not run again, and an interrupted one goes on where it stopped.
+// A study: demonstrators -> a zoo of policies, and what they do -> a generator -> generated policies,
+// measured beside their baselines. All results are files in Options::out; a stage that was finished with the
+// same options is not run again, and an interrupted one goes on where it stopped.
 #pragma once
 
 #include <optional>
@@ -24,7 +24,7 @@ class Study {
   void begin() { stages_.begin(options_.resume); }
   void complete() { stages_.complete(); }
 
-  void collect();   // episodes and the zoo: stages/zoo.safetensors
+  void collect();   // demonstrations and the zoo: stages/zoo.safetensors
   void train();     // generator.safetensors, and training.jsonl
   void evaluate();  // results.json, policies, prompts, maps and clips; prints a table
   // noise.json: success of generated policies by the action noise in their prompts (the paper's Fig. 7).
@@ -39,13 +39,15 @@ class Study {
   Model& model(bool conditioned);
   std::filesystem::path generator_path(bool conditioned) const;
   void fit(bool conditioned);
-  Measured measure(const Method& method, const nlohmann::ordered_json& depends_on);
-  void write_results(const nlohmann::ordered_json& rows) const;
+  Measured measure(const Method& method, const std::vector<Reported>& reported,
+                   const nlohmann::ordered_json& depends_on);
+  void write_results(const nlohmann::ordered_json& rows, const nlohmann::ordered_json& prompts) const;
 
   const Options& options_;
   Simulator& simulator_;
   const ModelFactory& models_;
   Stages stages_;
+  std::unique_ptr<Demonstrators> demonstrators_;
   // Kept from one stage to the next, or read when a stage was skipped.
   std::optional<Dataset> dataset_;
   std::unique_ptr<Model> generator_;

@@ -14,20 +14,21 @@ sys.dont_write_bytecode = True
 from report_files import SPLITS, ReportError, Results, need
 
 WITHOUT = "unseen_without_mirror_images"
-TITLES = {"seen": "seen tasks", "unseen": "unseen tasks", WITHOUT: "unseen, without mirror images"}
+TITLES = {"seen": "seen tasks", "new_run": "runs not in the zoo", "unseen": "unseen tasks",
+          WITHOUT: "unseen, without mirror images"}
 
 
 def share(results, method, column):
     """Mean over the column's tasks, each having the same number of prompts; None where the method does not apply."""
-    left_out = results.mirror_images if column == WITHOUT else ()
-    tasks = [task for task in results.tasks[column.split("_")[0]] if task not in left_out]
-    rows = [results.row(task, column.split("_")[0], method) for task in tasks]
+    split, left_out = ("unseen", results.mirror_images) if column == WITHOUT else (column, ())
+    rows = [results.row(task, split, method) for task in results.tasks[split] if task not in left_out]
     return None if not rows or None in rows else sum(row["qualified"] for row in rows) / len(rows)
 
 
 def summary(runs):
     """{method: {column: {"mean", "lowest", "highest"} or None}} over the runs; None where a run lacks the method."""
-    columns = [column for column in TITLES if column != WITHOUT or runs[0].mirror_images]
+    there = {"seen": True, "new_run": runs[0].tasks["new_run"], "unseen": True, WITHOUT: runs[0].mirror_images}
+    columns = [column for column in TITLES if there[column]]
     result = {}
     for method in dict.fromkeys(method for run in runs for method in run.methods):
         of_method = result[method] = {}
@@ -51,7 +52,9 @@ def markdown(methods):
 def task_tables(runs):
     """A table for each split: every task's share with the methods of all runs, as the mean over the runs."""
     methods = [method for method in runs[0].methods if all(method in run.methods for run in runs)]
-    for split, title in (("seen", "seen task"), ("unseen", "unseen task")):
+    for split, title in (("seen", "seen task"), ("new_run", "run not in the zoo"), ("unseen", "unseen task")):
+        if split == "new_run" and not runs[0].tasks[split]:
+            continue
         yield f"| {title} | {' | '.join(methods)} |"
         yield "|" + (len(methods) + 1) * "---|"
         for task in runs[0].tasks[split]:

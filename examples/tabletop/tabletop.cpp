@@ -9,8 +9,9 @@
 
 #include "experts.hpp"
 #include "metaworld_interface.hpp"
-#include "model.hpp"
-#include "render.hpp"
+#include "mujoco_model.hpp"
+#include "mujoco_renderer.hpp"
+#include "scene.hpp"
 #include "tasks.hpp"
 
 namespace maa::examples::tabletop {
@@ -65,7 +66,7 @@ class TabletopEnvironment final : public Environment {
   explicit TabletopEnvironment(const Task& task)
       : task_(task),
         name_(task.name),
-        model_(shared_model(task.mechanism)),
+        model_(shared_model(scene_xml(task.mechanism))),
         data_(mj_makeData(model_.get())),
         layout_(layout_of(*model_)) {
     if (!data_) maa::fail("tabletop: MuJoCo could not allocate the state of ", name_);

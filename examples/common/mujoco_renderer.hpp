@@ -7,7 +7,7 @@
 
 #include "environment.hpp"
 
-namespace maa::examples::tabletop {
+namespace maa::examples {
 
 // Draws states of one model. To be used by the thread that made it.
 class Renderer {
@@ -21,4 +21,4 @@ class Renderer {
 // Throws maa::Error where no library for off-screen drawing is found, or the build left rendering out.
 std::unique_ptr<Renderer> make_renderer(std::shared_ptr<const mjModel> model);
 
-}  // namespace maa::examples::tabletop
+}  // namespace maa::examples

@@ -1,8 +1,8 @@
-#include "render.hpp"
+#include "mujoco_renderer.hpp"
 
 #include <maa/core/error.hpp>
 
-#ifdef MAA_TABLETOP_RENDERING
+#ifdef MAA_RENDERING
 
 #include <algorithm>
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 #include <dlfcn.h>
 
-namespace maa::examples::tabletop {
+namespace maa::examples {
 namespace {
 
 constexpr Index largest_width = 1280;  // of the scene's off-screen buffer
@@ -146,7 +146,7 @@ class EglContext final : public Context {
 class Current {
  public:
   explicit Current(Context& context) : context_(context) {
-    if (!context.make_current()) maa::fail("tabletop: the OpenGL context cannot be made current");
+    if (!context.make_current()) maa::fail("rendering: the OpenGL context cannot be made current");
   }
   Current(const Current&) = delete;
   Current& operator=(const Current&) = delete;
@@ -159,9 +159,8 @@ class Current {
 std::unique_ptr<Context> open_context() {
   if (auto context = OsMesaContext::open()) return context;
   if (auto context = EglContext::open()) return context;
-  maa::fail(
-      "tabletop: rendering needs OSMesa (Debian's libosmesa6) or EGL with Mesa (libegl1, libgl1-mesa-dri); ",
-      "neither could be opened");
+  maa::fail("rendering needs OSMesa (Debian's libosmesa6) or EGL with Mesa (libegl1, libgl1-mesa-dri); ",
+            "neither could be opened");
 }
 
 class MujocoRenderer final : public Renderer {
@@ -180,7 +179,7 @@ class MujocoRenderer final : public Renderer {
     mjr_setBuffer(mjFB_OFFSCREEN, &resources_);
     if (resources_.currentBuffer != mjFB_OFFSCREEN) {
       release_resources();
-      maa::fail("tabletop: OpenGL gives no off-screen buffer");
+      maa::fail("rendering: OpenGL gives no off-screen buffer");
     }
   }
   ~MujocoRenderer() override {
@@ -192,7 +191,7 @@ class MujocoRenderer final : public Renderer {
 
   Image draw(mjData& data, Index width, Index height) override {
     if (width < 1 || width > largest_width || height < 1 || height > largest_height) {
-      maa::fail("tabletop: images are up to ", largest_width, " x ", largest_height, ", asked for ", width,
+      maa::fail("rendering: images are up to ", largest_width, " x ", largest_height, ", asked for ", width,
                 " x ", height);
     }
     Image image{.width = width, .height = height, .pixels = {}};
@@ -230,16 +229,16 @@ std::unique_ptr<Renderer> make_renderer(std::shared_ptr<const mjModel> model) {
   return std::make_unique<MujocoRenderer>(std::move(model));
 }
 
-}  // namespace maa::examples::tabletop
+}  // namespace maa::examples
 
 #else
 
-namespace maa::examples::tabletop {
+namespace maa::examples {
 
 std::unique_ptr<Renderer> make_renderer(std::shared_ptr<const mjModel>) {
-  maa::fail("tabletop: this program was built without rendering (CMake option MAA_TABLETOP_RENDERING)");
+  maa::fail("rendering: this program was built without rendering (CMake option MAA_RENDERING)");
 }
 
-}  // namespace maa::examples::tabletop
+}  // namespace maa::examples
 
 #endif

@@ -1,4 +1,4 @@
-#include "model.hpp"
+#include "mujoco_model.hpp"
 
 #include <cstring>
 #include <map>
@@ -7,7 +7,7 @@
 
 #include <maa/core/error.hpp>
 
-namespace maa::examples::tabletop {
+namespace maa::examples {
 namespace {
 
 // A file that exists in memory only, which is how MuJoCo compiles text. The structure is large in MuJoCo 2.
@@ -24,7 +24,7 @@ class MemoryFile {
 #endif
     if (!added) {
       mj_deleteVFS(files_.get());
-      maa::fail("tabletop: MuJoCo did not take a scene of ", size, " bytes");
+      maa::fail("MuJoCo did not take a scene of ", size, " bytes");
     }
   }
   MemoryFile(const MemoryFile&) = delete;
@@ -41,25 +41,25 @@ class MemoryFile {
   std::unique_ptr<mjVFS> files_;
 };
 
-std::shared_ptr<const mjModel> compile(Mechanism mechanism) {
-  constexpr const char* name = "tabletop.xml";
-  const MemoryFile file(name, scene_xml(mechanism));
+std::shared_ptr<const mjModel> compile(const std::string& document) {
+  constexpr const char* name = "scene.xml";
+  const MemoryFile file(name, document);
   char message[1000] = "";
   OwnedModel model(mj_loadXML(name, file.get(), message, sizeof message));
-  if (!model) maa::fail("tabletop: MuJoCo ", mj_versionString(), " cannot compile the scene: ", message);
+  if (!model) maa::fail("MuJoCo ", mj_versionString(), " cannot compile the scene: ", message);
   return model;
 }
 
 }  // namespace
 
-std::shared_ptr<const mjModel> shared_model(Mechanism mechanism) {
-  // MuJoCo's compiler is not thread-safe, and one copy per mechanism is enough.
+std::shared_ptr<const mjModel> shared_model(const std::string& document) {
+  // MuJoCo's compiler is not thread-safe, and one copy per document is enough.
   static std::mutex mutex;
-  static std::map<Mechanism, std::shared_ptr<const mjModel>> models;
+  static std::map<std::string, std::shared_ptr<const mjModel>> models;
   const std::lock_guard lock(mutex);
-  auto& model = models[mechanism];
-  if (!model) model = compile(mechanism);
+  auto& model = models[document];
+  if (!model) model = compile(document);
   return model;
 }
 
-}  // namespace maa::examples::tabletop
+}  // namespace maa::examples
