@@ -10,5 +10,6 @@
 #include <maa/data/dataset.hpp>
 #include <maa/data/dataset_check.hpp>
 #include <maa/data/prompt_features.hpp>
+#include <maa/data/styles.hpp>
 #include <maa/io/npz_archive.hpp>
 #include <maa/io/parameters.hpp>

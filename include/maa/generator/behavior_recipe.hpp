@@ -12,6 +12,12 @@ MAA_NAMESPACE_BEGIN
 struct BehaviorOptions {
   TrainOptions train;  // batch: prompts per step
   Index queries = 96;  // observations per prompt and step
+  // Whose trajectories queries are of.
+  Styles styles = Styles::automatic;
+  // Of a prompt whose maker is in the data set (TrajectoryCheck), the share of queries at states of any
+  // training trajectory, whatever its task. What the prompt's policy should do there, and at all its other
+  // queries, is what its maker does: the zoo's weights know that beyond what was recorded.
+  double maker_queries = 0.5;
   // Demonstrations per prompt: each step draws one of these numbers for all its prompts. More than one act as
   // in Generator::generate: the condition is the mean of theirs, the head sees the support sets of all.
   std::vector<Index> demonstrations = {1};
@@ -28,6 +34,8 @@ struct BehaviorOptions {
   static constexpr void describe(Visitor& visit, Self& self) {
     visit("train", self.train);
     visit("queries", between(1, 1'000'000), self.queries);
+    visit("styles", self.styles);
+    visit("maker_queries", share(), self.maker_queries);
     visit("demonstrations", between(1, 1'000), self.demonstrations);
     visit("huber_width", not_negative(), self.huber_width);
     visit("prompt_action_noise", not_negative(), self.prompt_action_noise);
@@ -65,7 +73,7 @@ struct BehaviorRecipe : FitOptions {
     guidance = {1, 0.5, 0};
   }
 
-  static constexpr DataUse data_use() { return {}; }
+  DataUse data_use() const { return {.styles = behavior.styles}; }
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
     FitOptions::describe(visit, self);

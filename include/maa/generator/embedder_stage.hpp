@@ -30,7 +30,7 @@ class EmbedderStage {
   const TrainOptions& options() const { return options_.train; }
 
   // InfoNCE over the batch's windows: softmax(h_i' W v_j / temperature) against j = i, or against all windows
-  // of i's task; symmetric adds the same with rows and columns exchanged.
+  // of i's style; symmetric adds the same with rows and columns exchanged.
   auto loss(std::span<const Real> weights, std::span<Real> gradients, Rng rng, Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
@@ -124,15 +124,15 @@ class EmbedderStage {
     const Index rows = static_cast<Index>(batch.size()) * segments;
     host_.reset();
     const auto targets = host_.matrix<float>(rows, rows);
-    const auto task = [&](Index row) {
+    const auto style = [&](Index row) {
       const auto prompt =
           data_.prompts[static_cast<std::size_t>(batch[static_cast<std::size_t>(row / segments)])];
-      return data_.task_of_trajectory[static_cast<std::size_t>(prompt)];
+      return data_.style_of_trajectory[static_cast<std::size_t>(prompt)];
     };
     for (Index i = 0; i < rows; ++i) {
       Index count = 0;
       for (Index j = 0; j < rows; ++j) {
-        const bool right = i == j || (options_.same_task_positives && task(i) == task(j));
+        const bool right = i == j || (options_.same_task_positives && style(i) == style(j));
         targets(i, j) = right ? 1.0f : 0.0f;
         count += right ? 1 : 0;
       }

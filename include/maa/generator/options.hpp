@@ -5,6 +5,7 @@
 #include <maa/core/rng.hpp>
 #include <maa/data/corrective_augmentation.hpp>
 #include <maa/data/prompt_features.hpp>
+#include <maa/data/styles.hpp>
 #include <maa/diffusion/sampler.hpp>
 #include <maa/train/trainer.hpp>
 
@@ -31,6 +32,7 @@ constexpr std::array<std::string_view, 2> names_of(Scaling) {
 struct DataUse {
   Scaling scaling = Scaling::standard;
   bool paper_prompts = false;  // PromptShape::paper_needs() whatever the shape
+  Styles styles = Styles::task;
 };
 
 // What Generator::fit does whatever the recipe; recipes derive from it (behavior_recipe.hpp, the default, and

@@ -19,6 +19,8 @@ struct TrainingData {
   RunSplit split;              // of the tasks not held out
   std::vector<Index> prompts;  // trajectories usable as prompts in training
   std::vector<Index> task_of_trajectory;
+  std::vector<Index> style_of_trajectory;  // equal for those that act alike
+  std::vector<Index> makers;  // TrajectoryCheck::maker of each, -1: none
   std::vector<std::vector<Index>> prompts_of_task;  // positions in `prompts`
   std::vector<TaskTrajectories> training_tasks;  // those with prompts, without trajectories of held-out runs
   std::vector<TaskTrajectories> validation_tasks;  // FitOptions::validation_tasks
@@ -46,6 +48,9 @@ struct TrainingData {
     }
     remove_tasks(held_out);
     fit_normalizers(use.scaling, state);
+    makers.assign(data.trajectories.size(), -1);
+    style_of_trajectory =
+        find_styles(data, use.styles, task_of_trajectory, state.standardizer.observations());
     find_prompts(
         use.paper_prompts ? Config::prompt.paper_needs() : Config::prompt.needs(ConditionParts::both),
         held_out);
