@@ -1,5 +1,6 @@
 // The default way to train a generator: contrastive embedder, then all models together by what the generated
-// policies do (docs/method.md). Nothing is trained to reconstruct the zoo's weights.
+// policies do (docs/method.md). Nothing is trained to reconstruct the zoo's weights; without a zoo generated
+// ones are what a network as initialised, for normalised observations, becomes.
 #pragma once
 
 #include <maa/generator/options.hpp>

@@ -35,7 +35,7 @@ struct TrainingData {
   // too little. Where a task has prompts that reach success, those that do not are none.
   MAA_COLD TrainingData(const Dataset& data, const FitOptions& options, const DataUse& use,
                         GeneratorState<Network, Config>& state)
-      : dataset(data), split(checked(data).split_by_run(options.validation_fraction, options.seed)) {
+      : dataset(data), split(checked(data, use).split_by_run(options.validation_fraction, options.seed)) {
     std::vector<bool> held_out(data.tasks.size());
     for (const auto& name : options.validation_tasks) {
       held_out[static_cast<std::size_t>(data.task_index(name))] = true;
@@ -45,7 +45,7 @@ struct TrainingData {
       task_of_trajectory.push_back(data.task_index(trajectory(i).task));
     }
     remove_tasks(held_out);
-    fit_normalizers(use.scaling, state);
+    fit_normalizers(use.scaling, options.seed, state);
     find_prompts(
         use.paper_prompts ? Config::prompt.paper_needs() : Config::prompt.needs(ConditionParts::both),
         held_out);
@@ -80,16 +80,19 @@ struct TrainingData {
  private:
   static constexpr Index Network_size = parameter_count<Network>;
 
-  static const Dataset& checked(const Dataset& data) {
+  static const Dataset& checked(const Dataset& data, const DataUse& use) {
     data.validate();
     require(data.observation_size == Network::observation_size && data.action_size == Network::action_size &&
-                data.parameter_count == Network_size,
+                (data.parameter_count == Network_size || data.policies.empty()),
             "fit: expected a dataset of ", Network::observation_size, " observations, ", Network::action_size,
             " actions and ", Network_size, " parameters, found ", data.observation_size, ", ",
             data.action_size, " and ", data.parameter_count);
-    require(data.policy_count() > 0 && !data.trajectories.empty(),
-            "fit: expected policies and trajectories, found ", data.policy_count(), " and ",
-            data.trajectories.size());
+    require(!data.trajectories.empty(), "fit: expected trajectories, found none beside ", data.policy_count(),
+            " policies");
+    require(data.policy_count() > 0 || !use.needs_policies,
+            "fit: this recipe learns from policies' weights; "
+            "expected some, found none beside ",
+            data.trajectories.size(), " trajectories (BehaviorRecipe does without)");
     return data;
   }
   MAA_COLD void find_prompts(const PromptNeeds& needs, const std::vector<bool>& held_out) {
@@ -158,7 +161,7 @@ struct TrainingData {
         return held_out[static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)])];
       });
     }
-    require(!split.train.policies.empty() && !split.train.trajectories.empty(),
+    require((!split.train.policies.empty() || dataset.policies.empty()) && !split.train.trajectories.empty(),
             "fit: expected policies and trajectories of tasks that are not for validation, found ",
             split.train.policies.size(), " and ", split.train.trajectories.size());
   }
@@ -167,7 +170,7 @@ struct TrainingData {
     return run < 0 || run == record.run;
   }
 
-  MAA_COLD void fit_normalizers(Scaling scaling, GeneratorState<Network, Config>& state) {
+  MAA_COLD void fit_normalizers(Scaling scaling, std::uint64_t seed, GeneratorState<Network, Config>& state) {
     Index steps = 0;
     for (const Index i : split.train.trajectories) {
       steps += trajectory(i).length();
@@ -191,6 +194,10 @@ struct TrainingData {
       const auto normalizer = Normalizer::standard(observation_rows, 1e-3, 0.03);
       state.prompt_encoder =
           PromptEncoder(Config::prompt, normalizer, Normalizer(Network::action_size), limit);
+      if (dataset.policies.empty()) {
+        state.standardizer = WeightStandardizer<Network>::untrained(normalizer, Rng(seed).fork(0x62617365u));
+        return;
+      }
       Buffer<float> rows(static_cast<Index>(split.train.policies.size()) * Network_size);
       for (std::size_t k = 0; k < split.train.policies.size(); ++k) {
         std::copy_n(dataset.weight_matrix().row(split.train.policies[k]), Network_size,
