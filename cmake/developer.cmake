@@ -7,4 +7,5 @@ endif()
 add_library(maa_warnings INTERFACE)
 target_compile_options(maa_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+target_compile_definitions(maa_warnings INTERFACE MAA_ALLOW_UNOPTIMIZED)
 target_compile_options(maa_compiled PRIVATE $<TARGET_PROPERTY:maa_warnings,INTERFACE_COMPILE_OPTIONS>)

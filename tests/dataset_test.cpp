@@ -146,6 +146,42 @@ TEST_CASE("dataset: a file gives the same bits back") {
   CHECK(Dataset::load(folder / "file").parameter_count == 5);
 }
 
+TEST_CASE("dataset: a file may hold trajectories alone, with empty weights or without any") {
+  const test::TemporaryFolder folder;
+  auto dataset = example(3);
+  dataset.policies.clear();
+  dataset.save(folder / "empty");
+  const auto empty = Dataset::load(folder / "empty");
+  CHECK(empty.policy_count() == 0);
+  CHECK(empty.parameter_count == 5);
+  const maa::SafetensorsReader reader(folder / "empty");
+  maa::SafetensorsWriter writer;
+  for (const auto& [key, text] : reader.metadata()) {
+    writer.set_metadata(key, text);
+  }
+  for (const auto& tensor : reader.tensors()) {
+    if (tensor.name == "weights" || tensor.name.starts_with("policy_")) {
+      continue;
+    }
+    if (tensor.dtype == maa::Dtype::F32) {
+      writer.add_owned(tensor.name, tensor.shape, reader.read<float>(tensor.name));
+    } else {
+      writer.add_owned(tensor.name, tensor.shape, reader.read<std::int64_t>(tensor.name));
+    }
+  }
+  writer.write(folder / "without");
+  writer.add_owned("policy_task", {0}, maa::Buffer<std::int64_t>(0));
+  writer.write(folder / "torn");
+  CHECK(has(error_of([&] { Dataset::load(folder / "torn"); }), "expected weights"));
+  const auto without = Dataset::load(folder / "without");
+  CHECK(without.policy_count() == 0);
+  CHECK(without.parameter_count == 0);
+  CHECK(without.trajectories.size() == 6);
+  without.save(folder / "again");
+  CHECK(Dataset::load(folder / "again").trajectories.size() == 6);
+  CHECK(without.split_by_run(0.5, 1).validation.trajectories.size() == 4);
+}
+
 TEST_CASE("dataset: truncation at every byte gives an Error") {
   const test::TemporaryFolder folder;
   example(2).save(folder / "whole");

@@ -209,6 +209,45 @@ TEST_CASE("where a task has trajectories that reach success, the others are no p
   CHECK(with.state().known_prompts.conditions().size() == without.state().known_prompts.conditions().size());
 }
 
+TEST_CASE("trajectories alone train a generator") {
+  const TemporaryFolder folder;
+  auto data = dataset();
+  data.policies.clear();
+  data.weights = {};
+  data.save(folder / "dataset.safetensors");
+  Dataset bare(6, 2, 0, data.tasks);
+  bare.trajectories = data.trajectories;
+  const auto loaded = Dataset::load(folder / "dataset.safetensors");
+  const auto chosen = recipe();
+  SmallGenerator generator{cpu::Backend(2)}, again{cpu::Backend(1)};
+  REQUIRE(generator.fit(loaded, chosen));
+  REQUIRE(again.fit(bare, chosen));
+  for (Index task = 0; task < 2; ++task) {
+    for (const auto& policy : generator.generate(demonstration(task, 777), {.count = 3, .seed = 1})) {
+      CHECK(action_error(policy, task) < 0.5 * action_error(policy, 1 - task));
+    }
+  }
+  CHECK(generator.state().provenance.at("policies") == "0");
+  generator.save(folder / "generator.safetensors");
+  const auto read = SmallGenerator::load(folder / "generator.safetensors", cpu::Backend(1));
+  const auto policies = generator.generate(demonstration(0, 1), {.count = 2});
+  for (std::size_t i = 0; i < 2; ++i) {
+    CHECK(same_bits(policies[i].weights(), read.generate(demonstration(0, 1), {.count = 2})[i].weights()));
+    CHECK(same_bits(policies[i].weights(), again.generate(demonstration(0, 1), {.count = 2})[i].weights()));
+  }
+  // Untrained, all are the network as initialised, which is another for another seed.
+  auto untrained = recipe(0);
+  const auto base = [&] {
+    SmallGenerator fresh{cpu::Backend(1)};
+    REQUIRE(fresh.fit(loaded, untrained));
+    return fresh.generate(demonstration(0, 1), {.ridge_head = false})[0];
+  };
+  const auto first = base();
+  CHECK(largest_difference(first, base()) == 0);
+  untrained.seed = 6;
+  CHECK(largest_difference(first, base()) > 0.1);
+}
+
 TEST_CASE("several demonstrations make one prompt") {
   const auto chosen = recipe();
   SmallGenerator generator{cpu::Backend(2)};

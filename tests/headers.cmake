@@ -32,6 +32,13 @@ foreach(target IN ITEMS maa_headers two_units)
   target_compile_options(${target} PRIVATE -O0 -g0)
 endforeach()
 
+# A program without optimisation is told so, by a note that is no warning.
+add_test(NAME headers.unoptimized COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only -Wall -Wextra -Werror
+  -I$<JOIN:$<TARGET_PROPERTY:two_units,INCLUDE_DIRECTORIES>,$<SEMICOLON>-I>
+  ${CMAKE_CURRENT_BINARY_DIR}/headers/maa_generator_hpp.cpp COMMAND_EXPAND_LISTS)
+set_tests_properties(headers.unoptimized PROPERTIES PASS_REGULAR_EXPRESSION "without optimisation"
+  FAIL_REGULAR_EXPRESSION "error")
+
 # The other compiler reads all headers too.
 find_program(maa_clang++ clang++)
 if(maa_clang++ AND NOT CMAKE_CXX_COMPILER_ID MATCHES Clang)

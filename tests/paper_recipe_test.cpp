@@ -90,6 +90,13 @@ TEST_CASE("the paper's recipe keeps the paper's requirements in every configurat
   CHECK_THROWS_WITH_AS(generator.fit(data, chosen),
                        doctest::Contains("none of 20 trajectories of at least 12 steps reaches success"),
                        Error);
+  auto alone = dataset();
+  alone.policies.clear();
+  CHECK_THROWS_WITH_AS(
+      generator.fit(alone, chosen),
+      doctest::Contains("this recipe learns from policies' weights; expected some, found none "
+                        "beside 20 trajectories"),
+      Error);
   data.trajectories.clear();
   Trajectory brief(11, 6, 2);
   brief.task = "plus";

@@ -15,6 +15,10 @@
 #include <maa/models/denoiser.hpp>
 #include <maa/models/policy.hpp>
 
+#if !defined(__OPTIMIZE__) && !defined(NDEBUG) && !defined(MAA_ALLOW_UNOPTIMIZED)
+#pragma message("maa: without optimisation training takes ten times as long (-O2, CMAKE_BUILD_TYPE=Release)")
+#endif
+
 MAA_NAMESPACE_BEGIN
 
 // Writes policies that behave like what they are shown (Make-An-Agent, arXiv 2407.10973; docs/method.md says
@@ -58,12 +62,13 @@ class Generator {
   void save(const std::filesystem::path& path) const { detail::save_generator(path, trained_state()); }
 
   // Trains by a recipe: BehaviorRecipe, the default, or one whose header is included beside this one
-  // (generator/paper_training.hpp). `dataset`: policies [N, P] of the network's sizes, and trajectories of O
-  // observations and A actions (data/dataset.hpp); what they must have as prompts is said at PromptShape.
-  // `callback` is called after each step, on this thread; false stops. Returns false if it was stopped. Error
-  // for data that does not suit the policy type or the recipe, policies that do not do what the trajectories
-  // show (FitOptions::check), options out of range, a checkpoint of another run, and a loss that is not
-  // finite. The same arguments give the same bits for any number of threads.
+  // (generator/paper_training.hpp). `dataset`: policies [N, P] of the network's sizes, or none where the
+  // recipe does without, and trajectories of O observations and A actions (data/dataset.hpp); what they must
+  // have as prompts is said at PromptShape. `callback` is called after each step, on this thread; false
+  // stops. Returns false if it was stopped. Error for data that does not suit the policy type or the recipe,
+  // policies that do not do what the trajectories show (FitOptions::check), options out of range, a
+  // checkpoint of another run, and a loss that is not finite. The same arguments give the same bits for any
+  // number of threads.
   template <class Recipe = BehaviorRecipe>
   bool fit(const Dataset& dataset, const Recipe& recipe = Recipe(), const TrainCallback& callback = {}) {
     static_assert(
@@ -75,9 +80,7 @@ class Generator {
     auto fields = fields_of(recipe, "recipe.");
     detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_use(), fields,
                                                       callback);
-    if (recipe.check) {
-      require_plausible(dataset);
-    }
+    fitting.set_makers(checked(dataset, recipe.check));
     if (!train_stages(fitting, recipe)) {
       return false;
     }
@@ -225,18 +228,19 @@ class Generator {
     return backend_.session();
   }
 
-  MAA_COLD void require_plausible(const Dataset& dataset) const {
-    const auto found = [&] {
+  MAA_COLD DatasetCheck checked(const Dataset& dataset, bool refuse) const {
+    auto found = [&] {
       if constexpr (std::is_same_v<Backend, cpu::Backend>) {
         return maa::check<Policy>(dataset, backend_);
       } else {
         return maa::check<Policy>(dataset);
       }
     }();
-    require(found.plausible,
+    require(!refuse || found.plausible,
             "fit: expected policies that do what the trajectories show (check = false trains all "
             "the same), found: ",
             found.summary);
+    return found;
   }
 
   // The conditions of `count` prompts, each an equal share of the demonstrations in order, where ops can read

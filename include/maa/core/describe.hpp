@@ -34,6 +34,11 @@ struct Init {
   enum class Kind { zeros, ones, uniform_fan_in, normal } kind = Kind::zeros;
   double parameter = 0;  // uniform_fan_in: the fan-in; normal: the standard deviation
 
+  // Standard deviation of what is drawn.
+  double deviation() const {
+    return kind == Kind::normal ? parameter : kind == Kind::uniform_fan_in ? 1 / std::sqrt(3 * parameter) : 0;
+  }
+
   static constexpr Init zeros() { return {Kind::zeros, 0}; }
   static constexpr Init ones() { return {Kind::ones, 0}; }
   static constexpr Init normal(double deviation) { return {Kind::normal, deviation}; }

@@ -1,4 +1,5 @@
-// What a generator learns from: the weights of many policies and trajectories of what they do.
+// What a generator learns from: the weights of many policies and trajectories of what they do, or
+// trajectories alone.
 #pragma once
 
 #include <maa/data/trajectory.hpp>
@@ -72,7 +73,8 @@ struct Dataset {
   // policy_run, policy_step [N]; int64 trajectory_length, trajectory_task, trajectory_run, trajectory_success
   // (-1: none), trajectory_has_targets (0 or 1) [M]; float32 observations [sum of lengths, O], actions [..,
   // A], target_actions [sum of lengths that have them, A], one trajectory after the other; metadata format =
-  // maa.dataset, task_count, task.0, task.1, ..., and provenance.KEY. Both validate.
+  // maa.dataset, task_count, task.0, task.1, ..., and provenance.KEY. A file without weights holds no
+  // policies (parameter_count 0). Both validate.
   void save(const std::filesystem::path& path) const;
   static Dataset load(const std::filesystem::path& path);
 
@@ -281,7 +283,6 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
     return shape;
   };
   Dataset dataset;
-  dataset.parameter_count = columns_of("weights")[1];
   dataset.observation_size = columns_of("observations")[1];
   dataset.action_size = columns_of("actions")[1];
   for (const auto& [key, text] : reader.metadata()) {
@@ -293,13 +294,19 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
   for (std::size_t i = 0; concatenate(i) != task_count; ++i) {
     dataset.tasks.push_back(metadata(concatenate("task.", i)));  // ends at the first that is missing
   }
-  const auto count = columns_of("weights")[0];
-  dataset.weights = reader.read<float>("weights");
-  const auto task = reader.read<std::int64_t>("policy_task", {count});
-  const auto run = reader.read<std::int64_t>("policy_run", {count});
-  const auto step = reader.read<std::int64_t>("policy_step", {count});
-  for (Index i = 0; i < count; ++i) {
-    dataset.policies.push_back({static_cast<Index>(task[i]), run[i], step[i]});
+  if (reader.contains("weights")) {
+    const auto count = columns_of("weights")[0];
+    dataset.parameter_count = columns_of("weights")[1];
+    dataset.weights = reader.read<float>("weights");
+    const auto task = reader.read<std::int64_t>("policy_task", {count});
+    const auto run = reader.read<std::int64_t>("policy_run", {count});
+    const auto step = reader.read<std::int64_t>("policy_step", {count});
+    for (Index i = 0; i < count; ++i) {
+      dataset.policies.push_back({static_cast<Index>(task[i]), run[i], step[i]});
+    }
+  } else {
+    require(!reader.contains("policy_task"), where,
+            ": expected weights for the tensor 'policy_task', found none");
   }
 
   const auto lengths = reader.read<std::int64_t>("trajectory_length");

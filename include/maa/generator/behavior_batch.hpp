@@ -1,9 +1,9 @@
-// Batches for the loss on behaviour: prompts, and the demonstrator's actions in other scenes of the same
-// task.
+// Batches for the loss on behaviour: prompts, and what their demonstrators do in other states.
 #pragma once
 
 #include <maa/generator/behavior_recipe.hpp>
 #include <maa/generator/training_data.hpp>
+#include <maa/models/policy.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
@@ -19,8 +19,8 @@ struct BehaviorBatch {
   SequenceView<float> actions;  // [batch, queries, A]
 
   // Sample i is of the task task_for(i, rng). Draws prompts and query steps; the demonstrations of a prompt
-  // are drawn one by one (two may be the same). Demonstrations and queries of a sample undergo the same
-  // augmentation.
+  // are drawn one by one (two may be the same), all of one style. Demonstrations and queries of a sample
+  // undergo the same augmentation.
   template <class TaskFor>
   BehaviorBatch(const Data& data, const GeneratorState<Network, Config>& state,
                 const BehaviorOptions& options, Index batch, Index demonstrations, const TaskFor& task_for,
@@ -34,14 +34,31 @@ struct BehaviorBatch {
       auto draw = rng.fork(static_cast<std::uint64_t>(i));
       const TaskTrajectories& task = task_for(i, draw);
       const auto transform = draw.fork(0);
+      Index shown = pick(task.prompts, draw);
+      const auto style = data.style_of_trajectory[static_cast<std::size_t>(shown)];
+      const TaskTrajectories& alike = data.styles[static_cast<std::size_t>(style)];
+      const Index maker = options.maker_queries > 0 ? data.makers[static_cast<std::size_t>(shown)] : -1;
       for (Index k = 0; k < demonstrations; ++k) {
         const Index at = i * demonstrations + k;
-        const auto changed =
-            changed_demonstration(data.trajectory(pick(task.prompts, draw)), options, transform, draw);
+        if (k > 0) {
+          shown = pick(alike.prompts, draw);
+        }
+        const auto changed = changed_demonstration(data.trajectory(shown), options, transform, draw);
         path.write_features(changed, at, features);
         path.write_support(changed, at, draw.fork(static_cast<std::uint64_t>(at)), support);
       }
-      write_queries(data, task.all, options, transform, draw, i);
+      const MatrixView<float> seen(observations.data + i * options.queries * observations.channels,
+                                   options.queries, observations.channels);
+      const MatrixView<float> done(actions.data + i * options.queries * actions.channels, options.queries,
+                                   actions.channels);
+      if (maker < 0) {
+        write_recorded(data, alike.all, draw, seen, done);
+      } else {
+        write_made(data, alike.all, maker, options.maker_queries, draw, seen, done);
+      }
+      if (options.augmentation.apply) {
+        options.augmentation.apply(transform, seen, done);
+      }
     }
     state.standardizer.observations().apply(observations.flat());
   }
@@ -62,13 +79,10 @@ struct BehaviorBatch {
     return demonstration;
   }
 
-  void write_queries(const Data& data, const std::vector<Index>& trajectories, const BehaviorOptions& options,
-                     const Rng& transform, Rng& draw, Index i) {
-    const MatrixView<float> seen(observations.data + i * options.queries * observations.channels,
-                                 options.queries, observations.channels);
-    const MatrixView<float> done(actions.data + i * options.queries * actions.channels, options.queries,
-                                 actions.channels);
-    for (Index q = 0; q < options.queries; ++q) {
+  // Steps of the trajectories as recorded.
+  static void write_recorded(const Data& data, const std::vector<Index>& trajectories, Rng& draw,
+                             MatrixView<float> seen, MatrixView<float> done) {
+    for (Index q = 0; q < seen.rows; ++q) {
       const auto& trajectory = data.trajectory(pick(trajectories, draw));
       const Index step = draw.below(trajectory.length());
       const auto labels =
@@ -76,9 +90,17 @@ struct BehaviorBatch {
       std::copy_n(trajectory.observations().row(step), seen.cols, seen.row(q));
       std::copy_n(labels.row(step), done.cols, done.row(q));
     }
-    if (options.augmentation.apply) {
-      options.augmentation.apply(transform, seen, done);
+  }
+  // What policy `maker` does at states of the trajectories and, for a share `elsewhere`, of any others.
+  static void write_made(const Data& data, const std::vector<Index>& trajectories, Index maker,
+                         double elsewhere, Rng& draw, MatrixView<float> seen, MatrixView<float> done) {
+    for (Index q = 0; q < seen.rows; ++q) {
+      const bool own = draw.uniform() >= elsewhere;
+      const auto& trajectory = data.trajectory(pick(own ? trajectories : data.split.train.trajectories, draw));
+      std::copy_n(trajectory.observations().row(draw.below(trajectory.length())), seen.cols, seen.row(q));
     }
+    const MlpPolicy<Network> policy(data.dataset.weight_matrix().row_span(maker));
+    policy.act_batch(seen.span(), done.span());
   }
 };
 

@@ -1,5 +1,6 @@
 // The default way to train a generator: contrastive embedder, then all models together by what the generated
-// policies do (docs/method.md). Nothing is trained to reconstruct the zoo's weights.
+// policies do (docs/method.md). Nothing is trained to reconstruct the zoo's weights; without a zoo generated
+// ones are what a network as initialised, for normalised observations, becomes.
 #pragma once
 
 #include <maa/generator/options.hpp>
@@ -71,6 +72,7 @@ struct BehaviorRecipe : FitOptions {
     diffusion = {.prediction_type = PredictionType::sample, .clip_range = 4};
     sampling.spacing = TimestepSpacing::linspace;
     guidance = {1, 0.5, 0};
+    validation_fraction = 0;  // no stage validates on runs
   }
 
   DataUse data_use() const { return {.styles = behavior.styles}; }

@@ -103,6 +103,7 @@ class BehaviorStage {
     auto options = options_;
     options.augmentation = {};
     options.prompt_action_noise = 0;
+    options.maker_queries = 0;
     const Index group = options_.demonstrations.front();
     const Index count = validation_prompts * static_cast<Index>(tasks.size());
     const auto in_turn = [&](Index i, Rng&) -> const TaskTrajectories& {

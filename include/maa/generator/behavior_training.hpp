@@ -31,8 +31,13 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   if (!fitting.run().train(embedder, embedder_offset)) {
     return false;
   }
-  zoo_latents(backend, fitting.data(), fitting.template constants<typename Model::AutoencoderModel>(0).span(),
-              Scaling::standard, state);
+  if (fitting.data().dataset.policies.empty()) {
+    state.latent = Normalizer(Model::latent_numbers);  // there are none to measure
+  } else {
+    zoo_latents(backend, fitting.data(),
+                fitting.template constants<typename Model::AutoencoderModel>(0).span(), Scaling::standard,
+                state);
+  }
   state.restrict_condition(recipe.condition);
   BehaviorStage<Network, Config, Backend> behavior(backend, fitting.data(), state,
                                                    fitting.seeded(recipe.behavior, 3));

@@ -2,6 +2,7 @@
 // which order is the recipe's: overloads of train_stages().
 #pragma once
 
+#include <maa/data/dataset_check.hpp>
 #include <maa/generator/training_data.hpp>
 #include <maa/generator/training_run.hpp>
 
@@ -34,6 +35,10 @@ class Fitting {
   const Backend& backend() const { return backend_; }
   const Data& data() const { return data_; }
   State& state() { return state_; }
+  // Before training.
+  void set_makers(const DatasetCheck& check) {
+    std::ranges::transform(check.trajectories, data_.makers.begin(), &TrajectoryCheck::maker);
+  }
   TrainingRun<Backend>& run() { return run_; }
 
   // The options of a stage with its own stream of random numbers.

@@ -31,6 +31,7 @@ constexpr std::array<std::string_view, 2> names_of(Scaling) {
 // What a recipe takes of a data set.
 struct DataUse {
   Scaling scaling = Scaling::standard;
+  bool needs_policies = false;
   bool paper_prompts = false;  // PromptShape::paper_needs() whatever the shape
   Styles styles = Styles::task;
 };

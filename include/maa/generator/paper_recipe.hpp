@@ -88,7 +88,7 @@ struct PaperRecipe : FitOptions {
     return recipe;
   }
 
-  DataUse data_use() const { return {.scaling = scaling, .paper_prompts = true}; }
+  DataUse data_use() const { return {.scaling = scaling, .needs_policies = true, .paper_prompts = true}; }
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
     FitOptions::describe(visit, self);

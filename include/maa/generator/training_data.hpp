@@ -7,7 +7,7 @@
 MAA_NAMESPACE_BEGIN
 namespace detail {
 
-// A task's trajectories: demonstrations to be prompts, and all to take states from.
+// Trajectories of a task or style: demonstrations to be prompts, and all to take states from.
 struct TaskTrajectories {
   std::vector<Index> prompts;
   std::vector<Index> all;
@@ -20,7 +20,8 @@ struct TrainingData {
   std::vector<Index> prompts;  // trajectories usable as prompts in training
   std::vector<Index> task_of_trajectory;
   std::vector<Index> style_of_trajectory;  // equal for those that act alike
-  std::vector<Index> makers;  // TrajectoryCheck::maker of each, -1: none
+  std::vector<TaskTrajectories> styles;    // by their numbers, as the lists of tasks below
+  std::vector<Index> makers;               // TrajectoryCheck::maker of each trajectory, -1: none
   std::vector<std::vector<Index>> prompts_of_task;  // positions in `prompts`
   std::vector<TaskTrajectories> training_tasks;  // those with prompts, without trajectories of held-out runs
   std::vector<TaskTrajectories> validation_tasks;  // FitOptions::validation_tasks
@@ -37,7 +38,7 @@ struct TrainingData {
   // too little. Where a task has prompts that reach success, those that do not are none.
   MAA_COLD TrainingData(const Dataset& data, const FitOptions& options, const DataUse& use,
                         GeneratorState<Network, Config>& state)
-      : dataset(data), split(checked(data).split_by_run(options.validation_fraction, options.seed)) {
+      : dataset(data), split(checked(data, use).split_by_run(options.validation_fraction, options.seed)) {
     std::vector<bool> held_out(data.tasks.size());
     for (const auto& name : options.validation_tasks) {
       held_out[static_cast<std::size_t>(data.task_index(name))] = true;
@@ -47,7 +48,7 @@ struct TrainingData {
       task_of_trajectory.push_back(data.task_index(trajectory(i).task));
     }
     remove_tasks(held_out);
-    fit_normalizers(use.scaling, state);
+    fit_normalizers(use.scaling, options.seed, state);
     makers.assign(data.trajectories.size(), -1);
     style_of_trajectory =
         find_styles(data, use.styles, task_of_trajectory, state.standardizer.observations());
@@ -85,16 +86,19 @@ struct TrainingData {
  private:
   static constexpr Index Network_size = parameter_count<Network>;
 
-  static const Dataset& checked(const Dataset& data) {
+  static const Dataset& checked(const Dataset& data, const DataUse& use) {
     data.validate();
     require(data.observation_size == Network::observation_size && data.action_size == Network::action_size &&
-                data.parameter_count == Network_size,
+                (data.parameter_count == Network_size || data.policies.empty()),
             "fit: expected a dataset of ", Network::observation_size, " observations, ", Network::action_size,
             " actions and ", Network_size, " parameters, found ", data.observation_size, ", ",
             data.action_size, " and ", data.parameter_count);
-    require(data.policy_count() > 0 && !data.trajectories.empty(),
-            "fit: expected policies and trajectories, found ", data.policy_count(), " and ",
-            data.trajectories.size());
+    require(!data.trajectories.empty(), "fit: expected trajectories, found none beside ", data.policy_count(),
+            " policies");
+    require(data.policy_count() > 0 || !use.needs_policies,
+            "fit: this recipe learns from policies' weights; "
+            "expected some, found none beside ",
+            data.trajectories.size(), " trajectories (BehaviorRecipe does without)");
     return data;
   }
   MAA_COLD void find_prompts(const PromptNeeds& needs, const std::vector<bool>& held_out) {
@@ -113,7 +117,12 @@ struct TrainingData {
         given.push_back(i);
       }
     }
+    const auto style_of = [&](Index i) -> TaskTrajectories& {
+      return styles[static_cast<std::size_t>(style_of_trajectory[static_cast<std::size_t>(i)])];
+    };
+    styles.resize(dataset.trajectories.size());  // at most
     for (const Index i : given) {
+      style_of(i).all.push_back(i);
       tasks[task_of(i)].all.push_back(i);
       reached[task_of(i)] = reached[task_of(i)] || (suits(i) && reaches(i));
     }
@@ -121,6 +130,7 @@ struct TrainingData {
       const auto task = task_of(i);
       if (suits(i) && (reaches(i) || !reached[task] || Config::prompt.kind == PromptKind::segments)) {
         tasks[task].prompts.push_back(i);
+        style_of(i).prompts.push_back(i);
         if (!held_out[task]) {
           prompts_of_task[task].push_back(static_cast<Index>(prompts.size()));
           prompts.push_back(i);
@@ -163,7 +173,7 @@ struct TrainingData {
         return held_out[static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)])];
       });
     }
-    require(!split.train.policies.empty() && !split.train.trajectories.empty(),
+    require((!split.train.policies.empty() || dataset.policies.empty()) && !split.train.trajectories.empty(),
             "fit: expected policies and trajectories of tasks that are not for validation, found ",
             split.train.policies.size(), " and ", split.train.trajectories.size());
   }
@@ -172,7 +182,7 @@ struct TrainingData {
     return run < 0 || run == record.run;
   }
 
-  MAA_COLD void fit_normalizers(Scaling scaling, GeneratorState<Network, Config>& state) {
+  MAA_COLD void fit_normalizers(Scaling scaling, std::uint64_t seed, GeneratorState<Network, Config>& state) {
     Index steps = 0;
     for (const Index i : split.train.trajectories) {
       steps += trajectory(i).length();
@@ -196,6 +206,10 @@ struct TrainingData {
       const auto normalizer = Normalizer::standard(observation_rows, 1e-3, 0.03);
       state.prompt_encoder =
           PromptEncoder(Config::prompt, normalizer, Normalizer(Network::action_size), limit);
+      if (dataset.policies.empty()) {
+        state.standardizer = WeightStandardizer<Network>::untrained(normalizer, Rng(seed).fork(0x62617365u));
+        return;
+      }
       Buffer<float> rows(static_cast<Index>(split.train.policies.size()) * Network_size);
       for (std::size_t k = 0; k < split.train.policies.size(); ++k) {
         std::copy_n(dataset.weight_matrix().row(split.train.policies[k]), Network_size,

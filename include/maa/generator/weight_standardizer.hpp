@@ -52,6 +52,19 @@ class WeightStandardizer {
             " numbers, found ", mean_.size(), " and ", deviation_.size());
   }
 
+  // Of no zoo: the mean is a network as initialised, for normalised observations, and the deviations are
+  // those of initialisation.
+  static WeightStandardizer untrained(Normalizer observations, const Rng& rng) {
+    WeightStandardizer result;
+    result.observations_ = std::move(observations);
+    initialize<Network>(result.mean_.span(), rng);
+    for (const auto& tensor : tensors_of<Network>()) {
+      std::fill_n(result.deviation_.data() + tensor.offset, tensor.size,
+                  static_cast<float>(tensor.init.deviation()));
+    }
+    return result;
+  }
+
   const Normalizer& observations() const { return observations_; }
   const Buffer<float>& mean() const { return mean_; }
   const Buffer<float>& deviation() const { return deviation_; }
