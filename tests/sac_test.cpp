@@ -466,7 +466,8 @@ TEST_CASE("what does not fit is refused by name") {
                                                   {"batch", &SacOptions::batch},
                                                   {"updates_every", &SacOptions::updates_every},
                                                   {"replay", &SacOptions::replay}}) {
-    check_error("sac: expected " + name, [&] { make(three_runs, with(member, Index{0})); });
+    const auto bad = with(member, Index{0});
+    check_error("sac: expected " + name, [&] { make(three_runs, bad); });
   }
   for (const auto& [name, member] : std::map<std::string, double SacOptions::*>{
            {"actor_learning_rate", &SacOptions::actor_learning_rate},
@@ -475,7 +476,8 @@ TEST_CASE("what does not fit is refused by name") {
            {"initial_temperature", &SacOptions::initial_temperature},
            {"discount", &SacOptions::discount},
            {"target_rate", &SacOptions::target_rate}}) {
-    check_error("sac: expected " + name, [&] { make(three_runs, with(member, -0.1)); });
+    const auto bad = with(member, -0.1);
+    check_error("sac: expected " + name, [&] { make(three_runs, bad); });
   }
   check_error("found none", [&] { make({}, short_training); });
   check_error("\"wide\", found 2 and 1", [&] { make({{"wide", 1}}, short_training); });
