@@ -1,4 +1,4 @@
-# Sourced by tests/run.sh and examples/quickstart.sh: Debian packages and the time each stage takes.
+# Sourced by tests/run.sh and the scripts in examples/: Debian packages and the time each stage takes.
 
 library_packages=(libtbb-dev libeigen3-dev libxtensor-dev rapidjson-dev librandom123-dev libzip-dev)
 build_packages=(g++ cmake ninja-build)

@@ -105,13 +105,16 @@ TEST_CASE("reacher: sweeping through the goal does not count, however often, and
   const auto& goal = reacher::goals[8];
   const auto environment = at(goal.name);
   Observation observation{};
-  auto placement = arm_at(goal, 1);
-  placement[0] -= .5;
-  environment->reset(placement, observation);
+  const double middle = arm_at(goal, 1)[0], bend = arm_at(goal, 1)[1];
+  environment->reset({middle - 1.2, bend, 0, 0}, observation);
   Index inside = 0;
-  for (int t = 0; t < 100; ++t) {  // there and back
-    const float torque = (t + 10) / 20 % 2 == 0 ? 1.0f : -1.0f;
-    CHECK_FALSE(environment->step(Action{torque, 0}, observation).success);
+  float torque = 1;
+  for (int t = 0; t < 300; ++t) {  // there and back
+    const double elbow = 20 * (bend - std::atan2(observation[3], observation[1])) - 5 * observation[5];
+    CHECK_FALSE(environment->step(Action{torque, static_cast<float>(elbow)}, observation).success);
+    const double off =
+        std::remainder(std::atan2(observation[2], observation[0]) - middle, 2 * std::numbers::pi);
+    torque = off > .6 ? -1.0f : off < -.6 ? 1.0f : torque;
     const auto tip = fingertip(observation);
     inside += std::hypot(tip[0] - goal.x, tip[1] - goal.y) <= reacher::success_distance ? 1 : 0;
   }

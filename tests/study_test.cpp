@@ -172,6 +172,12 @@ Index episodes_of_collection(const Options& options) {
 const PolicyType& policy = metaworld_interface().policy;
 const Index policy_size = policy.parameter_count();
 
+std::vector<std::string> reported_tasks(const Options& options) {
+  auto tasks = options.tasks.seen;
+  tasks.insert(tasks.end(), options.tasks.unseen.begin(), options.tasks.unseen.end());
+  return tasks;
+}
+
 TestPrompts test_prompts_of(const Options& options, Simulator& simulator) {
   return test_prompts(options, *make_demonstrators(options, simulator, {}));
 }
@@ -453,7 +459,7 @@ TEST_CASE("study: nothing that policies are measured by was trained on") {
     const auto selected = simulator.recorder.take();
 
     // Each placement is used once, by one of the four, but for those of a run.
-    const auto tasks = static_cast<Index>(options.tasks.reported().size());
+    const auto tasks = static_cast<Index>(reported_tasks(options).size());
     const auto prompts = tasks * options.evaluation.prompts;
     CHECK(static_cast<Index>(prompted.size()) >= prompts * demonstrations_per_prompt);
     CHECK(static_cast<Index>(tried.size()) == prompts * options.evaluation.scenes);
@@ -477,8 +483,7 @@ TEST_CASE("study: nothing that policies are measured by was trained on") {
     REQUIRE(static_cast<Index>(test.demonstrations.size()) == prompts * demonstrations_per_prompt);
     for (Index i = 0; i < prompts; ++i) {
       const auto& prompt = test.prompts[static_cast<std::size_t>(i)];
-      CHECK(prompt.task ==
-            options.tasks.reported()[static_cast<std::size_t>(i / options.evaluation.prompts)]);
+      CHECK(prompt.task == reported_tasks(options)[static_cast<std::size_t>(i / options.evaluation.prompts)]);
       CHECK(prompt.success_step);
       CHECK(prompt.run == -1);
       CHECK(numbers(prompt) ==
@@ -621,7 +626,7 @@ TEST_CASE("study: evaluation tries each policy in its prompt's scenes, with any 
   Reaches simulator;
   auto options = tiny();
   options.evaluation.scenes = 3;
-  const auto tasks = options.tasks.reported();
+  const auto tasks = reported_tasks(options);
   const auto count = static_cast<Index>(tasks.size()) * options.evaluation.prompts;
   maa::Buffer<float> weights(count * policy_size);
   for (Index i = 0; i < count; ++i) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <numeric>
 
 #include "episodes.hpp"
 #include "interface.hpp"
@@ -43,7 +44,8 @@ class LearnedDemonstrators final : public Demonstrators {
           {task, seed_for(options_, Purpose::reinforcement, task_number(simulator_, task), run)});
     }
     SacTrainer trainer(type_, simulator_, trained, data_.sac, options_.threads);
-    const auto state = folder / "sac.safetensors", checkpoints = folder / "checkpoints.safetensors";
+    const auto state = folder / "sac.safetensors", checkpoints = folder / "checkpoints.safetensors",
+               log_path = folder / "log.jsonl";
     auto origin = depends_on(options_, "data");
     origin["versions"] = simulator_.versions();
     origin["unseen"] = options_.tasks.unseen;
@@ -54,9 +56,11 @@ class LearnedDemonstrators final : public Demonstrators {
       if (stopped.provenance["origin"] == found.provenance["origin"]) {
         trainer.load(state);
         add_before(stopped, trainer.step_count(), found);
+        log = TrainingLog(read_text(log_path));
       }
     }
     const auto keep = [&] {
+      log.write(log_path);
       found.save(checkpoints);
       trainer.save(state);
     };
@@ -79,8 +83,9 @@ class LearnedDemonstrators final : public Demonstrators {
       }
     }
     found.save(path_);
-    std::filesystem::remove(state);
-    std::filesystem::remove(checkpoints);
+    for (const auto& path : {state, checkpoints, log_path}) {
+      std::filesystem::remove(path);
+    }
   }
 
   Dataset zoo(TrainingLog&) override {

@@ -24,9 +24,6 @@ std::vector<std::string> joined(const Lists&... lists) {
 std::vector<std::string> Tasks::trained() const {
   return joined(seen, extra);
 }
-std::vector<std::string> Tasks::reported() const {
-  return joined(seen, unseen);
-}
 
 std::vector<std::string> Tasks::mirror_images(const Simulator& simulator) const {
   std::vector<std::string> images;

@@ -23,8 +23,7 @@ struct Tasks {
   std::vector<std::string> extra;       // trained on, not reported
   std::vector<std::string> validation;  // neither: training stops and settings are chosen by them
 
-  std::vector<std::string> trained() const;   // seen, then extra
-  std::vector<std::string> reported() const;  // seen, then unseen
+  std::vector<std::string> trained() const;  // seen, then extra
   // The unseen tasks that are reflections of trained ones; training reflects, so they are easier than the
   // rest.
   std::vector<std::string> mirror_images(const Simulator& simulator) const;

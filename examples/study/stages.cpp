@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 
 #include <maa/core/error.hpp>
 #include <maa/io/atomic_file.hpp>
@@ -70,6 +71,12 @@ void Stages::require_finished(const std::string& name, const Json& depends_on, c
           "\" with the same options, found ",
           std::filesystem::exists(folder_ / (name + ".json")) ? "one with other options" : "none", "; run \"",
           command, "\" first");
+}
+
+std::string read_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  maa::require(static_cast<bool>(file), "cannot read ", path.string());
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 void TrainingLog::add(const std::string& stage, Index step, Index steps, double loss,

@@ -45,6 +45,9 @@ class Stages {
   std::map<std::string, double> seconds_;
 };
 
+// A whole file. Error if it cannot be read.
+std::string read_text(const std::filesystem::path& path);
+
 // The loss curves of one stage, a JSON object per line, for training.jsonl.
 class TrainingLog {
  public:

@@ -2,7 +2,6 @@
 
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <iterator>
 
 #include <maa/core/nearest_names.hpp>
@@ -17,12 +16,6 @@ namespace maa::examples::study {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string read_text(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  maa::require(static_cast<bool>(file), "cannot read ", path.string());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 std::string compiler() {
 #if defined(__clang__)
