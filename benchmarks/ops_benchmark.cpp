@@ -3,7 +3,7 @@
 #include "counters.hpp"
 #include "policy_cases.hpp"
 
-#include <maa/models/ridge_head.hpp>
+#include <maa/models/bayesian_head.hpp>
 
 namespace {
 
@@ -60,9 +60,9 @@ void info_nce(benchmark::State& state) {
 }
 
 // Last layers of `batch` policies refitted to 60 pairs each.
-void ridge_head(benchmark::State& state) {
+void bayesian_head(benchmark::State& state) {
   using Network = maa::MetaWorldNetwork;
-  using Head = maa::RidgeHead<Network>;
+  using Head = maa::BayesianHead<Network, 64>;
   constexpr Index parameters = maa::parameter_count<Network>, pairs = 60;
   const Index batch = state.range(0);
   const auto threads = static_cast<int>(state.range(1));
@@ -94,6 +94,6 @@ void batches(benchmark::internal::Benchmark* b) {
 BENCHMARK(timestep_embedding)->Apply(batches);
 BENCHMARK(mse)->Apply(batches);
 BENCHMARK(info_nce)->Apply(batches);
-BENCHMARK(ridge_head)->Apply(batches);
+BENCHMARK(bayesian_head)->Apply(batches);
 
 }  // namespace

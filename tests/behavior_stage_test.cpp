@@ -23,7 +23,7 @@ struct SlopeConfig : SmallConfig {
   static constexpr Start decoder_start = Start::random;
 };
 struct HeadlessConfig : SlopeConfig {
-  static constexpr bool ridge_head = false;
+  static constexpr Index head_rank = 0;
 };
 
 // Notes the timesteps of each of the denoiser's passes.
@@ -96,7 +96,7 @@ void check_slope(Index demonstrations) {
         }
       }
     }
-    if (part == "head." && !Config::ridge_head) {
+    if (part == "head." && Config::head_rank == 0) {
       CHECK(square == 0);
       continue;
     }
@@ -114,13 +114,13 @@ void check_slope(Index demonstrations) {
 }
 
 TEST_CASE("the behaviour loss's gradient is its slope, part by part") {
-  SUBCASE("with the ridge head") {
+  SUBCASE("with the Bayesian head") {
     check_slope<SlopeConfig>(1);
   }
   SUBCASE("without") {
     check_slope<HeadlessConfig>(1);
   }
-  SUBCASE("three demonstrations per prompt, with the ridge head") {
+  SUBCASE("three demonstrations per prompt, with the Bayesian head") {
     check_slope<SlopeConfig>(3);
   }
   SUBCASE("three demonstrations per prompt, without") {

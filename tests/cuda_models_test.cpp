@@ -229,8 +229,8 @@ TEST_CASE("autoencoder") {
   });
 }
 
-TEST_CASE("ridge head") {
-  using Head = RidgeHead<SmallNetwork>;
+TEST_CASE("Bayesian head") {
+  using Head = BayesianHead<SmallNetwork, 3>;
   for (const Index rows : {Index{5}, Index{20}}) {
     compare<Head>(1e-4, [=](auto& side) {
       using Number = typename std::decay_t<decltype(side)>::Number;

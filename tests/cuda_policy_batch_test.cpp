@@ -137,7 +137,7 @@ TEST_CASE("cuda policy batch equals the CPU's, for all layouts, own and common o
   MESSAGE("largest error ", worst);
 }
 
-// As the ridge head and the fitting of behaviour call it: with one element type for host and device.
+// As the Bayesian head and the fitting of behaviour call it: with one element type for host and device.
 template <class Backend, class T>
 void as_models_do(const Backend& backend, MatrixView<const T> policies, SequenceView<const T> observations,
                   SequenceView<T> mean, SequenceView<T> features, MatrixView<T> dpolicies,

@@ -155,7 +155,7 @@ TEST_CASE("validation is the error of what generate() makes without a condition"
   const double deployed = error({.count = 20, .guidance = {0}});
   CAPTURE(deployed);
   CHECK(last == doctest::Approx(deployed).epsilon(0.01));
-  CHECK(error({.count = 20, .guidance = {0}, .ridge_head = false}) > 1.1 * deployed);
+  CHECK(error({.count = 20, .guidance = {0}, .fit_head = false}) > 1.1 * deployed);
 }
 
 TEST_CASE("bad choices of validation tasks are errors") {
@@ -214,12 +214,12 @@ void check_choice(const GeneratorT& generator, const std::vector<double>& guidan
 }
 
 struct HeadlessConfig : SmallConfig {
-  static constexpr bool ridge_head = false;
+  static constexpr Index head_rank = 0;
 };
 
 TEST_CASE("of several guidances the policy is returned that agrees clearly better with the prompt") {
   auto chosen = recipe();
-  SUBCASE("with the ridge head") {
+  SUBCASE("with the Bayesian head") {
     chosen.guidance = {0, 0.5, 1};
     SmallGenerator generator{cpu::Backend(2)};
     REQUIRE(generator.fit(dataset(), chosen));

@@ -240,7 +240,7 @@ TEST_CASE("trajectories alone train a generator") {
   const auto base = [&] {
     SmallGenerator fresh{cpu::Backend(1)};
     REQUIRE(fresh.fit(loaded, untrained));
-    return fresh.generate(demonstration(0, 1), {.ridge_head = false})[0];
+    return fresh.generate(demonstration(0, 1), {.fit_head = false})[0];
   };
   const auto first = base();
   CHECK(largest_difference(first, base()) == 0);
@@ -255,7 +255,7 @@ TEST_CASE("several demonstrations make one prompt") {
   const auto prompt = demonstration(0, 1);
   const std::vector<Trajectory> twice{prompt, prompt};
   const std::vector<Trajectory> mixed{prompt, demonstration(0, 2)};
-  const GenerateOptions plain{.guidance = {1}, .ridge_head = false};
+  const GenerateOptions plain{.guidance = {1}, .fit_head = false};
   const auto single = generator.generate(prompt, plain);
   // Twice the same is the same condition (up to the order of sums), but twice the pairs for the head.
   CHECK(largest_difference(single[0], generator.generate(twice, plain)[0]) < 1e-4);

@@ -7,7 +7,7 @@ namespace maa::examples {
 namespace {
 
 struct WithoutHead : DefaultConfig {
-  static constexpr bool ridge_head = false;
+  static constexpr Index head_rank = 0;
 };
 struct WithFirstSteps : DefaultConfig {
   static constexpr PromptShape prompt{.from = PromptSteps::first};

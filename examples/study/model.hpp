@@ -32,7 +32,7 @@ class Model {
 
   // What generation may be denied, to measure what it is worth.
   struct Ablation {
-    bool ridge_head = true;
+    bool fit_head = true;
     // Otherwise the generator chooses. 0: it does not see the prompt; only the head does.
     std::optional<double> guidance;
     bool trust_known = true;  // whether it makes no choice for prompts like those trained on

@@ -74,7 +74,7 @@ class ModelOf final : public Model {
     GenerateOptions options;
     options.demonstrations_per_prompt = share;
     options.seed = seed;
-    options.ridge_head = ablation.ridge_head;
+    options.fit_head = ablation.fit_head;
     options.trust_known = ablation.trust_known;
     if (ablation.guidance) {
       options.guidance = {*ablation.guidance};
@@ -86,7 +86,7 @@ class ModelOf final : public Model {
     if constexpr (GeneratorType::Model::has_head) {
       return flat(generator_.fit_heads(as_policies(policies.span()), demonstrations));
     } else {
-      fail("fit_heads: expected a model with a ridge head, found one without");
+      fail("fit_heads: expected a model that fits heads, found one without");
     }
   }
   Buffer<float> embed(std::span<const Trajectory> prompts) const override {

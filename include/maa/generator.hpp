@@ -167,9 +167,9 @@ class Generator {
     return result;
   }
 
-  // Any policies [N] for raw observations with their ridge heads refitted in closed form, as those of
-  // generated ones are (models/ridge_head.hpp): each to an equal share of the demonstrations, in order.
-  // log_std stays as it was. Only for configurations with a ridge head. Error if the demonstrations cannot be
+  // Any policies [N] for raw observations with their heads refitted in closed form, as those of
+  // generated ones are (models/bayesian_head.hpp): each to an equal share of the demonstrations, in order.
+  // log_std stays as it was. Only for configurations with such a head. Error if the demonstrations cannot be
   // shared equally, or as in generate(); success is not needed.
   std::vector<Policy> fit_heads(std::span<const Policy> policies,
                                 std::span<const Trajectory> demonstrations) const requires(Model::has_head) {

@@ -28,7 +28,7 @@ struct BehaviorOptions {
   double prompt_action_noise = 0.05;  // standard deviation
   double condition_dropout = 0.2;     // share of samples with a zero condition; needed for guidance
   Augmentation augmentation = {};
-  // With a ridge head: it is fitted to copies of a prompt's pairs too, in training and afterwards.
+  // With a Bayesian head: it is fitted to copies of a prompt's pairs too, in training and afterwards.
   CorrectiveAugmentation corrective = {};
 
   template <class Visitor, class Self>

@@ -5,7 +5,7 @@
 #include <maa/models/autoencoder.hpp>
 #include <maa/models/behavior_embedder.hpp>
 #include <maa/models/mlp_network.hpp>
-#include <maa/models/ridge_head.hpp>
+#include <maa/models/bayesian_head.hpp>
 #include <maa/models/unet1d.hpp>
 
 MAA_NAMESPACE_BEGIN
@@ -26,9 +26,9 @@ struct PaperConfig {
   static constexpr EmbedderForm psi_form = EmbedderForm::mlp;
   template <Index Latent, Index Condition>
   using Denoiser = UNet1d<Latent, Condition>;
-  // Whether generated policies' last layers are refitted to their prompt in closed form
-  // (models/ridge_head.hpp).
-  static constexpr bool ridge_head = false;
+  // Directions of the prior by which generated policies' last layers are fitted to their prompt in closed form
+  // (models/bayesian_head.hpp), at most the units that they read; 0: they are not.
+  static constexpr Index head_rank = 0;
 };
 
 // Structure as in the public code, where it differs.
@@ -49,7 +49,7 @@ struct DefaultConfig : PaperConfig {
   static constexpr EmbedderForm psi_form = EmbedderForm::mlp_normed;
   template <Index Latent, Index Condition>
   using Denoiser = UNet1d<Latent, Condition, Levels<128, 256>, 3, 8, 64>;
-  static constexpr bool ridge_head = true;
+  static constexpr Index head_rank = 64;
 };
 
 // The three models as one description, so that one flat array and one file hold a generator.
@@ -66,8 +66,8 @@ struct GeneratorModel {
                        Config::embedder_hidden, Config::phi_form, Config::psi_form>;
   using DenoiserModel = typename Config::template Denoiser<Config::latent_size, condition_size>;
 
-  using HeadModel = RidgeHead<Network>;
-  static constexpr bool has_head = Config::ridge_head;
+  using HeadModel = BayesianHead<Network, Config::head_rank>;
+  static constexpr bool has_head = Config::head_rank > 0;
 
   template <class T>
   struct Weights {
@@ -89,7 +89,7 @@ struct GeneratorModel {
     visit.template type<AutoencoderModel>("autoencoder");
     visit.template type<EmbedderModel>("embedder");
     visit.template type<DenoiserModel>("denoiser");
-    visit("ridge_head", has_head);
+    visit("head_rank", has_head ? HeadModel::rank : 0);
     visit("parameters", parameter_count<GeneratorModel>);
   }
   // All but the autoencoder's encoders, which generating does not use: the last part of the description.

@@ -1,4 +1,4 @@
-// From conditions to policies: sampling, decoding, fitting ridge heads to prompts, and choosing between
+// From conditions to policies: sampling, decoding, fitting heads to prompts, and choosing between
 // candidates.
 #pragma once
 
@@ -27,7 +27,7 @@ class Generation {
   // prompts' support sets and one stream of random numbers for each row. Each guidance makes a candidate,
   // from the same noise, and the fallback is one more, if the options leave the guidance to the generator and
   // there is one. Of several each row is the first, or the one with the least held_out_error() if that is
-  // clearly below the first's and the prompt is none that trust_known takes for known. The ridge head is
+  // clearly below the first's and the prompt is none that trust_known takes for known. The head is
   // fitted to the whole support set, if it is to be.
   MatrixView<Real> generate(MatrixView<const Real> condition, const SupportSet& support,
                             const GenerateOptions& options, const std::vector<Rng>& streams) {
@@ -38,7 +38,7 @@ class Generation {
     if (!any_open) {
       guidances = guidances.first(1);
     }
-    const bool fit_head = Model::has_head && options.ridge_head;
+    const bool fit_head = Model::has_head && options.fit_head;
     const bool has_fallback =
         any_open && options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
     const bool choosing = guidances.size() > 1 || has_fallback;
@@ -126,7 +126,7 @@ class Generation {
     return result;
   }
 
-  // Policies with their ridge heads fitted to the support set.
+  // Policies with their heads fitted to the support set.
   template <class Head>
   MatrixView<Real> fit_heads(MatrixView<const Real> policies, const SupportSet& support, const Head& head) {
     const auto fitted = workspace_.template matrix<Real>(policies.rows, policies.cols);

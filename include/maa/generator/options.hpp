@@ -104,7 +104,7 @@ struct GenerateOptions {
   // No choice for prompts like those trained on (Generator::novelty up to 1): the condition knows their
   // tasks, where one demonstration says how to act in one scene alone.
   bool trust_known = true;
-  bool ridge_head = true;  // false leaves the ridge head of a configuration that has one unfitted
+  bool fit_head = true;  // false leaves the heads of a configuration that fits them as generated
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
   // made at its first use.
   Precision precision = Precision::fp32;
@@ -119,7 +119,7 @@ struct GenerateOptions {
     visit("seed", self.seed);
     visit("guidance", between(-100, 100), self.guidance);
     visit("trust_known", self.trust_known);
-    visit("ridge_head", self.ridge_head);
+    visit("fit_head", self.fit_head);
     visit("precision", self.precision);
   }
 };

@@ -15,7 +15,7 @@ struct PromptFeatures {
   MatrixView<T> success;
 };
 
-// The observation-action pairs that ridge heads are fitted to, [prompts, rows, ...]: those of each of a
+// The observation-action pairs that heads are fitted to, [prompts, rows, ...]: those of each of a
 // prompt's demonstrations, followed by their corrective copies if there are such. Observations are
 // normalised.
 struct SupportSet {

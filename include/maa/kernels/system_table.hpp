@@ -1,4 +1,4 @@
-// Products of a matrix in double with vectors, for the small linear systems of the ridge head; apart from
+// Products of a matrix in double with vectors, for the small linear systems of the Bayesian head; apart from
 // table.hpp because running a single policy needs none.
 #pragma once
 

@@ -1,9 +1,10 @@
-// The ridge head: gradients through the solve in double, and what it is for - a policy that fits its prompt.
+// The Bayesian head: gradients through the solve in double, its posterior against the plain formula, and what
+// it is for - a policy that fits its prompt.
 #include <doctest/doctest.h>
 
 #include <maa/backend/cpu.hpp>
 #include <maa/io/parameters.hpp>
-#include <maa/models/ridge_head.hpp>
+#include <maa/models/bayesian_head.hpp>
 #include <maa/testing/grad_check.hpp>
 
 #include "larger.hpp"
@@ -25,13 +26,13 @@ constexpr Index batch = 3;
 template <class NetworkT>
 struct Case {
   static constexpr Index parameters = parameter_count<NetworkT>;
-  using Head = RidgeHead<NetworkT>;
+  using Head = BayesianHead<NetworkT, 4>;
   const MlpLayout layout = NetworkT::layout();
   Index rows;
   Buffer<double> policies{batch * parameters};
   Buffer<double> observations{batch * rows * 5};
   Buffer<double> actions{batch * rows * 2};
-  Buffer<double> strength{2};  // log_strength, row_exponent
+  Buffer<double> head{parameter_count<Head>};
   Buffer<double> corrected{batch * parameters};
   Workspace workspace;
 
@@ -40,8 +41,11 @@ struct Case {
     rng.fill_normal(policies.span(), 0.5);
     rng.fill_normal(observations.span());
     rng.fill_uniform(actions.span(), -1.2, 1.2);  // some beyond the clipping
-    strength[0] = -1;
-    strength[1] = 0.4;
+    initialize<Head>(head.span(), Rng(6));
+    auto w = bind<Head>(head);
+    Rng(7).fill_normal(std::span<double>(w.prior_bias, Head::rank), 0.3);
+    w.log_noise[0] = 0.5;
+    w.row_exponent[0] = 0.4;
   }
   MatrixView<double> policy_view() { return {policies.data(), batch, parameters}; }
   SequenceView<const double> observation_view() { return {observations.data(), batch, rows, 5}; }
@@ -49,7 +53,7 @@ struct Case {
   MatrixView<double> corrected_view() { return {corrected.data(), batch, parameters}; }
   auto forward() {
     workspace.reset();
-    return Head::forward(backend, layout, bind<Head>(std::as_const(strength)),
+    return Head::forward(backend, layout, bind<Head>(std::as_const(head)),
                          MatrixView<const double>(policy_view()), observation_view(), action_view(),
                          corrected_view(), workspace);
   }
@@ -71,31 +75,33 @@ void check_gradients(Index rows) {
   };
   const auto saved = c.forward();
   Buffer<double> dpolicies(c.policies.size());
-  Buffer<double> dstrength(2);
-  Case<NetworkT>::Head::backward(
-      backend, c.layout, bind<typename Case<NetworkT>::Head>(std::as_const(c.strength)),
+  using Head = typename Case<NetworkT>::Head;
+  Buffer<double> dhead(c.head.size());
+  Head::backward(
+      backend, c.layout, bind<Head>(std::as_const(c.head)),
       MatrixView<const double>(c.policy_view()), c.observation_view(), c.action_view(), saved,
       MatrixView<const double>(weight.data(), batch, c.parameters),
-      bind<typename Case<NetworkT>::Head>(dstrength),
+      bind<Head>(dhead),
       MatrixView<double>(dpolicies.data(), batch, c.parameters), c.workspace);
   CHECK(grad_check(c.policies.span(), dpolicies.span(), value).worst_error <= 1e-6);
-  CHECK(grad_check(c.strength.span(), dstrength.span(), value).worst_error <= 1e-6);
-  CHECK(std::abs(dstrength[0]) > 1e-3);
+  CHECK(grad_check(c.head.span(), dhead.span(), value).worst_error <= 1e-6);
+  CHECK(std::abs(bind<Head>(dhead).log_noise[0]) > 1e-3);
 }
 
-TEST_CASE("gradients for policies and strength flow through the solve") {
-  for (const Index rows : {5, 8, 9, 50}) {  // on both sides of units + 1
+TEST_CASE("gradients for policies, prior and noise flow through the solve") {
+  for (const Index rows : {5, 8, 9, 50}) {  // on both sides of rank + 1
     check_gradients<Network<Squash::tanh>>(rows);
     check_gradients<Network<Squash::none>>(rows);
   }
 }
 
-TEST_CASE("the strength follows the number of pairs") {
+TEST_CASE("the noise follows the number of pairs") {
   using Plain = Network<Squash::none>;
-  const auto corrected = [](Index rows, double log_strength, double row_exponent) {
+  const auto corrected = [](Index rows, double log_noise, double row_exponent) {
     Case<Plain> c(rows);
-    c.strength[0] = log_strength;
-    c.strength[1] = row_exponent;
+    auto w = bind<Case<Plain>::Head>(c.head);
+    w.log_noise[0] = log_noise;
+    w.row_exponent[0] = row_exponent;
     c.forward();
     return std::move(c.corrected);
   };
@@ -111,27 +117,27 @@ TEST_CASE("the strength follows the number of pairs") {
   CHECK(distance(corrected(60, -1, 0.5), corrected(60, -1, 0)) == 0);
 }
 
-TEST_CASE("a file without one of the strength's numbers is an error that names it") {
-  using Head = RidgeHead<Network<Squash::tanh>>;
+TEST_CASE("a file without one of the head's tensors is an error that names it") {
+  using Head = BayesianHead<Network<Squash::tanh>, 4>;
   const test::TemporaryFolder folder;
   const auto path = folder / "head.safetensors";
-  Buffer<float> strength(2);
+  Buffer<float> head(parameter_count<Head>);
   auto tensors = tensors_of<Head>();
-  REQUIRE(tensors.size() == 2);
+  REQUIRE(tensors.size() == 4);
   tensors.pop_back();
   SafetensorsWriter writer;
-  add_parameters(writer, tensors, strength.span());
+  add_parameters(writer, tensors, head.span());
   writer.write(path);
   const SafetensorsReader reader(path);
-  CHECK_THROWS_WITH_AS(read_parameters(reader, tensors_of<Head>(), strength.span()),
+  CHECK_THROWS_WITH_AS(read_parameters(reader, tensors_of<Head>(), head.span()),
                        doctest::Contains("row_exponent"), Error);
 }
 
-TEST_CASE("a weak ridge fits the prompt, a strong one leaves the policy") {
+TEST_CASE("little noise fits the prompt, much of it leaves the policy") {
   using Plain = Network<Squash::none>;
   Case<Plain> c;
-  const auto error = [&](double log_strength) {
-    c.strength[0] = log_strength;
+  const auto error = [&](double log_noise) {
+    bind<Case<Plain>::Head>(c.head).log_noise[0] = log_noise;
     c.forward();
     Buffer<double> mean(batch * c.rows * 2);
     const SequenceView<double> view(mean.data(), batch, c.rows, 2);
@@ -148,6 +154,66 @@ TEST_CASE("a weak ridge fits the prompt, a strong one leaves the policy") {
                    [](double a, double b) { return std::abs(a - b) < 1e-9; }));
   CHECK(error(-20) < 0.2 * before);
   CHECK(error(0) < before);
+}
+
+TEST_CASE("the correction is the posterior mean for the prior's covariance") {
+  using Plain = Network<Squash::none>;
+  using Head = Case<Plain>::Head;
+  constexpr Index size = Head::units + 1;
+  Case<Plain> c;
+  const auto w = bind<Head>(std::as_const(c.head));
+  const auto saved = c.forward();
+  // S = [C c]' [C c] + e e', and D = S F' (F S F' + sigma^2 I)^-1 r for F = [f 1], so that
+  // (F S F' + sigma^2 I) a = r for D = S F' a: checked by (F S F' + sigma^2 I) F D = F S F' r.
+  const auto prior = [&](Index i, Index j) {
+    double sum = i == Head::units && j == Head::units ? 1 : 0;
+    for (Index k = 0; k < Head::rank; ++k) {
+      const auto entry = [&](Index column) {
+        return column == Head::units ? w.prior_bias[k] : w.prior_weight[k * Head::units + column];
+      };
+      sum += entry(i) * entry(j);
+    }
+    return sum;
+  };
+  const double noise = Head::base_noise * std::exp(0.5 + 0.4 * std::log(static_cast<double>(c.rows) / 60));
+  const auto head = [&](const Buffer<double>& policies, Index i, Index action, Index unit) {
+    const auto& mean = c.layout.mean;
+    const Index at = unit == Head::units ? mean.bias_offset + action : mean.weight_offset + action * mean.in + unit;
+    return policies[i * Case<Plain>::parameters + at];
+  };
+  double worst = 0;
+  for (Index i = 0; i < batch; ++i) {
+    const auto feature = [&](Index row, Index unit) {
+      return unit == Head::units ? 1.0 : saved.features.data[(i * c.rows + row) * Head::units + unit];
+    };
+    Buffer<double> kernel(c.rows * c.rows);
+    for (Index a = 0; a < c.rows; ++a) {
+      for (Index b = 0; b < c.rows; ++b) {
+        for (Index j = 0; j < size; ++j) {
+          for (Index k = 0; k < size; ++k) {
+            kernel[a * c.rows + b] += feature(a, j) * prior(j, k) * feature(b, k);
+          }
+        }
+      }
+    }
+    for (Index action = 0; action < 2; ++action) {
+      Buffer<double> fitted(c.rows);
+      for (Index a = 0; a < c.rows; ++a) {
+        for (Index j = 0; j < size; ++j) {
+          fitted[a] += feature(a, j) * (head(c.corrected, i, action, j) - head(c.policies, i, action, j));
+        }
+      }
+      for (Index a = 0; a < c.rows; ++a) {
+        double left = noise * fitted[a], right = 0;
+        for (Index b = 0; b < c.rows; ++b) {
+          left += kernel[a * c.rows + b] * fitted[b];
+          right += kernel[a * c.rows + b] * saved.residual.data[(i * c.rows + b) * 2 + action];
+        }
+        worst = test::larger(worst, std::abs(left - right) / (1 + std::abs(right)));
+      }
+    }
+  }
+  CHECK(worst <= 1e-10);
 }
 
 TEST_CASE("the correction solves the normal equations at every size") {

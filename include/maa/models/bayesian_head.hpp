@@ -1,0 +1,162 @@
+// The last layer of generated policies as a posterior: a prior that training learned, and the prompt's own
+// observation-action pairs. Its mean, in closed form, is what a policy's mean head becomes, so the result is
+// a plain MLP; the gradient flows through the solve, so that a generator is trained for what its policies do
+// afterwards (Bertinetto et al., ICLR 2019; as Bayesian regression with a meta-learned prior: Harrison et
+// al., 2018).
+#pragma once
+
+#include <maa/backend/ridge_strength.hpp>
+#include <maa/core/workspace.hpp>
+#include <maa/models/mlp_network.hpp>
+
+#include <cmath>
+
+MAA_NAMESPACE_BEGIN
+
+// Before squashing, an action's entry at the features f [units] of the policy's last hidden layer is
+//   y = H [f 1] + D [f 1] + noise,   D ~ N(0, S),   noise ~ N(0, sigma^2),
+// H the generated head and D [units + 1] what it lacks, independent for each entry. The covariance
+// S = [C c]' [C c] + e e' has `rank` directions that training finds (prior.weight C, prior.bias c) and, along
+// e, a bias of variance 1. With g = [C f + c, 1], rank + 1 numbers, this is ridge regression of y - H [f 1]
+// on g with strength sigma^2 (backend/cpu/ridge.hpp).
+template <class Network, Index rank_>
+struct BayesianHead {
+  static constexpr Index units = Network::last_hidden;
+  static constexpr Index actions = Network::action_size;
+  static constexpr Index rank = std::clamp<Index>(rank_, 1, units);
+  // sigma^2 = base_noise exp(log_noise) (rows / reference_rows)^row_exponent for a prompt of `rows` pairs:
+  // successive steps are correlated, so that more of them say less each. To tell the two numbers apart takes
+  // training prompts of several lengths; at reference_rows, one demonstration, row_exponent gets no gradient
+  // and stays 0.
+  static constexpr double base_noise = 0.5;
+  static constexpr double reference_rows = 60;
+  static constexpr double prior_deviation = 0.3;  // of the entries of D before training
+
+  template <class T>
+  struct Weights {
+    T* prior_weight;  // [rank, units]
+    T* prior_bias;    // [rank]
+    T* log_noise;
+    T* row_exponent;
+  };
+  template <class Visitor, class... W>
+  static constexpr void describe(Visitor& visit, W&... w) {
+    visit.template tensor<rank, units>("prior.weight", Init::normal(prior_deviation / root_of_rank),
+                                       Role::weight, w.prior_weight...);
+    visit.template tensor<rank>("prior.bias", Init::zeros(), Role::bias, w.prior_bias...);
+    visit.template tensor<1>("log_noise", Init::zeros(), Role::bias, w.log_noise...);
+    visit.template tensor<1>("row_exponent", Init::zeros(), Role::bias, w.row_exponent...);
+  }
+
+  template <class T, class PolicySaved>
+  struct Saved {
+    PolicySaved policies;
+    SequenceView<T> mean;          // [batch, rows, actions], before the correction and squashing
+    SequenceView<T> features;      // f [batch, rows, units]
+    SequenceView<T> directions;    // g without its 1 [batch, rows, rank]
+    SequenceView<T> residual;      // [batch, rows, actions]
+    SequenceView<T> coefficients;  // of g [batch, actions, rank + 1]
+  };
+
+  // policies [batch, parameters] for normalised observations; prompt_observations [batch, rows, O],
+  // normalised; prompt_actions [batch, rows, A]. Writes `corrected` [batch, parameters], the posterior's
+  // mean. `density` rows weigh as much against the prior as one. Inputs must outlive the result.
+  template <class Backend, class T>
+  static auto forward(const Backend& backend, const MlpLayout& layout, const Weights<const T>& w,
+                      MatrixView<const T> policies, SequenceView<const T> prompt_observations,
+                      SequenceView<const T> prompt_actions, MatrixView<T> corrected,
+                      WorkspaceOf<Backend>& workspace, Index density = 1) {
+    const Index batch = policies.rows;
+    const Index rows = prompt_observations.length;
+    const auto mean = workspace.template sequence<T>(batch, rows, actions);
+    const auto features = workspace.template sequence<T>(batch, rows, units);
+    auto batch_saved = policy_batch_forward(backend, layout, policies, prompt_observations, workspace, mean,
+                                            SequenceView<T>(), features);
+    Saved<T, decltype(batch_saved)> saved{batch_saved,
+                                          mean,
+                                          features,
+                                          workspace.template sequence<T>(batch, rows, rank),
+                                          workspace.template sequence<T>(batch, rows, actions),
+                                          workspace.template sequence<T>(batch, actions, rank + 1)};
+    linear_forward(backend, MatrixView<const T>(features.flat()), w.prior_weight, w.prior_bias,
+                   saved.directions.flat());
+    head_residual(backend, squashed, mean, prompt_actions, saved.residual);
+    ridge_forward(backend, saved.directions, saved.residual, noise(w, rows, density), saved.coefficients);
+    copy_matrix(backend, policies, corrected);
+    const auto scope = workspace.scope();
+    const auto correction = workspace.template sequence<T>(batch, actions, units + 1);
+    const auto all = saved.coefficients.flat();
+    const MatrixView<const T> of_directions = all.col_range(0, rank);
+    const auto bias = correction.flat().col_range(units, 1);
+    linear_backward_input(backend, of_directions, w.prior_weight, correction.flat().col_range(0, units));
+    linear_forward(backend, of_directions, w.prior_bias, static_cast<const T*>(nullptr), bias);
+    add_matrix(backend, MatrixView<const T>(all.col_range(rank, 1)), bias);
+    add_head(backend, layout, correction, corrected);
+    return saved;
+  }
+
+  // dcorrected [batch, parameters] -> dpolicies (overwritten) and the gradients of the head's parameters
+  // (accumulated).
+  template <class Backend, class T, class PolicySaved>
+  static void backward(const Backend& backend, const MlpLayout& layout, const Weights<const T>& w,
+                       MatrixView<const T> policies, SequenceView<const T> prompt_observations,
+                       SequenceView<const T> prompt_actions, const Saved<T, PolicySaved>& saved,
+                       MatrixView<const T> dcorrected, const Weights<T>& gradients, MatrixView<T> dpolicies,
+                       WorkspaceOf<Backend>& workspace) {
+    const auto scope = workspace.scope();
+    const auto& [batch_saved, mean, features, directions, residual, coefficients] = saved;
+    const auto like = [&](SequenceView<T> view) {
+      return workspace.template sequence<T>(view.batch, view.length, view.channels);
+    };
+    const auto dcorrection =
+        workspace.template sequence<T>(coefficients.batch, coefficients.length, units + 1);
+    const auto dcoefficients = like(coefficients);
+    const auto ddirections = like(directions);
+    const auto dfeatures = like(features);
+    const auto dmean = like(residual);
+    head_gradient(backend, layout, dcorrected, dcorrection);
+
+    const MatrixView<const T> of_directions = coefficients.flat().col_range(0, rank);
+    const MatrixView<const T> dweight = dcorrection.flat().col_range(0, units);
+    const MatrixView<const T> dbias = dcorrection.flat().col_range(units, 1);
+    const auto through_bias = workspace.template matrix<T>(dbias.rows, rank);
+    const auto dof_directions = dcoefficients.flat().col_range(0, rank);
+    linear_forward(backend, dweight, w.prior_weight, static_cast<const T*>(nullptr), dof_directions);
+    linear_backward_input(backend, dbias, w.prior_bias, through_bias);
+    add_matrix(backend, MatrixView<const T>(through_bias), dof_directions);
+    copy_matrix(backend, dbias, dcoefficients.flat().col_range(rank, 1));
+    T* const none = nullptr;
+    linear_backward_weight(backend, of_directions, dweight, gradients.prior_weight, none);
+    linear_backward_weight(backend, dbias, of_directions, gradients.prior_bias, none);
+
+    ridge_backward(backend, directions, residual, noise(w, prompt_observations.length), coefficients,
+                   dcoefficients, ddirections, dmean, gradients.log_noise, gradients.row_exponent);
+    const MatrixView<const T> ddirection_rows = ddirections.flat();
+    linear_backward_input(backend, ddirection_rows, w.prior_weight, dfeatures.flat());
+    linear_backward_weight(backend, ddirection_rows, MatrixView<const T>(features.flat()),
+                           gradients.prior_weight, gradients.prior_bias);
+    head_residual_backward(backend, squashed, mean, prompt_actions, dmean);
+    copy_matrix(backend, dcorrected, dpolicies);
+    policy_batch_backward(backend, layout, policies, prompt_observations, batch_saved, dmean,
+                          SequenceView<const T>(), dpolicies, SequenceView<T>(), dfeatures);
+  }
+
+  template <class T>
+  static RidgeStrength<T> noise(const Weights<const T>& w, Index rows, Index density = 1) {
+    const auto weight = static_cast<double>(density);
+    return {w.log_noise, w.row_exponent, base_noise * weight,
+            std::log(static_cast<double>(rows) / weight / reference_rows)};
+  }
+
+ private:
+  static constexpr bool squashed = Network::squash == Squash::tanh;
+  static constexpr double root_of_rank = [] {  // Newton's, since std::sqrt is no constant expression
+    double root = static_cast<double>(rank);
+    for (int i = 0; i < 64; ++i) {
+      root = 0.5 * (root + static_cast<double>(rank) / root);
+    }
+    return root;
+  }();
+};
+
+MAA_NAMESPACE_END
