@@ -2,6 +2,7 @@
 
 #include "data.hpp"
 #include "episodes.hpp"
+#include "interface.hpp"
 #include "learned.hpp"
 
 namespace maa::examples::study {
