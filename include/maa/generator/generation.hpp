@@ -26,76 +26,63 @@ class Generation {
   // Policies [rows, parameters] for normalised observations, from conditions [rows, condition_size], the
   // prompts' support sets and one stream of random numbers for each row. Each guidance makes a candidate,
   // from the same noise, and the fallback is one more, if the options leave the guidance to the generator and
-  // there is one. Of several each row is the first, or the one with the least held_out_error() if that is
-  // clearly below the first's and the prompt is none that trust_known takes for known. The head is
-  // fitted to the whole support set, if it is to be.
+  // there is one. Each row is the candidate of the greatest evidence or, where heads are not fitted, of the
+  // least error on the support set.
   MatrixView<Real> generate(MatrixView<const Real> condition, const SupportSet& support,
                             const GenerateOptions& options, const std::vector<Rng>& streams) {
     const auto sampling = options.sampling.value_or(state_.settings.sampling);
-    const auto open = open_rows(condition, options.trust_known);
-    const bool any_open = std::ranges::find(open, true) != open.end();
-    auto guidances = std::span(options.guidance.empty() ? state_.settings.guidance : options.guidance);
-    if (!any_open) {
-      guidances = guidances.first(1);
-    }
+    const auto guidances = std::span(options.guidance.empty() ? state_.settings.guidance : options.guidance);
     const bool fit_head = Model::has_head && options.fit_head;
-    const bool has_fallback =
-        any_open && options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
+    const bool has_fallback = options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
     const bool choosing = guidances.size() > 1 || has_fallback;
     MatrixView<Real> chosen;
-    Buffer<double> least;
-    const auto offer = [&](MatrixView<Real> candidates) {
-      if (!choosing) {
-        chosen = candidates;
-        return;
-      }
-      auto error = fit_head ? held_out_error(candidates, support, w_.head) : error_on(candidates, support);
-      if (!chosen.data) {
-        chosen = candidates;
-        least = std::move(error);
-        for (Index i = 0; i < condition.rows; ++i) {
-          const double bar = std::min(least[i] * (1 - margin_share), least[i] - margin_difference);
-          least[i] = open[static_cast<std::size_t>(i)] ? bar : 0;
+    Buffer<double> best;
+    const auto offer = [&](MatrixView<const Real> policies, const auto& head) {
+      Buffer<double> score(choosing ? policies.rows : 0);
+      MatrixView<Real> candidates(nullptr, 0, 0);
+      if constexpr (Model::has_head) {
+        if (fit_head) {
+          candidates = fit_heads(policies, support, head, score);
         }
+      }
+      if (!fit_head) {
+        candidates = workspace_.template matrix<Real>(policies.rows, policies.cols);
+        copy_matrix(backend_, policies, candidates);
+        if (choosing) {
+          score = error_on(candidates, support);
+          std::ranges::transform(score, score.begin(), std::negate());
+        }
+      }
+      if (chosen.data == nullptr) {
+        chosen = candidates;
+        best = std::move(score);
         return;
       }
       for (Index i = 0; i < condition.rows; ++i) {
-        if (error[i] < least[i]) {
-          least[i] = error[i];
-          copy_matrix(backend_, candidates.row_range(i, 1), chosen.row_range(i, 1));
+        if (score[i] > best[i]) {
+          best[i] = score[i];
+          copy_matrix(backend_, MatrixView<const Real>(candidates.row_range(i, 1)), chosen.row_range(i, 1));
         }
       }
     };
     for (const double guidance : guidances) {
       auto noise = streams;
-      offer(sample(condition, guidance, noise, sampling, options.progress));
+      offer(sample(condition, guidance, noise, sampling, options.progress), w_.head);
     }
     if constexpr (Model::has_head) {
-      if (!fit_head) {
-        return chosen;
-      }
-      auto fitted = fit_heads(chosen, support, w_.head);
       if (has_fallback) {
         const auto same = host_.matrix<float>(condition.rows, state_.fallback_policy.size());
         for (Index i = 0; i < condition.rows; ++i) {
           std::copy_n(state_.fallback_policy.data(), same.cols, same.row(i));
         }
-        const auto policies = uploaded(backend_, MatrixView<const float>(same), workspace_);
         const auto& saved = state_.fallback_head;
-        const auto head = bind<typename Model::HeadModel>(
-            uploaded(backend_, MatrixView<const float>(saved.data(), 1, saved.size()), workspace_).span());
-        const auto error = held_out_error(policies, support, head);
-        const auto fallback = fit_heads(policies, support, head);
-        for (Index i = 0; i < condition.rows; ++i) {
-          if (error[i] < least[i]) {
-            copy_matrix(backend_, fallback.row_range(i, 1), fitted.row_range(i, 1));
-          }
-        }
+        offer(uploaded(backend_, MatrixView<const float>(same), workspace_),
+              bind<typename Model::HeadModel>(
+                  uploaded(backend_, MatrixView<const float>(saved.data(), 1, saved.size()), workspace_)
+                      .span()));
       }
-      return fitted;
-    } else {
-      return chosen;
     }
+    return chosen;
   }
 
   // Policies without fitted heads; guidance 0: without the condition.
@@ -126,99 +113,31 @@ class Generation {
     return result;
   }
 
-  // Policies with their heads fitted to the support set.
+  // Policies with their heads fitted to the support set, and the log evidence of each (log N of the head's
+  // residual, cpu::ridge_evidence), if wanted.
   template <class Head>
-  MatrixView<Real> fit_heads(MatrixView<const Real> policies, const SupportSet& support, const Head& head) {
+  MatrixView<Real> fit_heads(MatrixView<const Real> policies, const SupportSet& support, const Head& head,
+                             std::span<double> evidence = {}) {
+    using HeadModel = typename Model::HeadModel;
     const auto fitted = workspace_.template matrix<Real>(policies.rows, policies.cols);
+    const auto scope = workspace_.scope();
     const auto seen = uploaded(backend_, SequenceView<const float>(support.observations), workspace_);
     const auto done = uploaded(backend_, SequenceView<const float>(support.actions), workspace_);
-    Model::HeadModel::forward(backend_, Network::layout(), head, policies, seen, done, fitted, workspace_,
-                              support.density);
+    const auto saved = HeadModel::forward(backend_, Network::layout(), head, policies, seen, done, fitted,
+                                          workspace_, support.density);
+    if (!evidence.empty()) {
+      HeadModel::log_evidence(backend_, head, saved, support.density, evidence, host_);
+    }
     return fitted;
   }
 
-  // How far each policy's actions are from the support set, the mean square.
-  Buffer<double> error_on(MatrixView<const Real> policies, const SupportSet& support) {
-    Buffer<double> error(policies.rows);
-    add_error(policies, support, 1, error);
-    return error;
-  }
-  // The same on pairs that its head was not fitted to: of several demonstrations each in turn is held out; of
-  // a single one every other stretch of two sequences, both ways; each with its corrective copies, so that a
-  // policy that would leave the path counts as far.
-  template <class Head>
-  Buffer<double> held_out_error(MatrixView<const Real> policies, const SupportSet& all, const Head& head) {
-    Buffer<double> error(policies.rows);
-    const Index share = all.demonstrations;
-    const Index each = all.observations.length / share;
-    const Index own = each / (all.corrective ? 2 : 1);
-    const Index stretch = 2 * Config::prompt.sequence * all.density;
-    const Index folds = std::max<Index>(2, share);
-    for (Index fold = 0; fold < folds; ++fold) {
-      const auto scope = workspace_.scope();
-      const auto host_scope = host_.scope();
-      const auto held_out = [&](Index row) {
-        return (share > 1 ? row / each : row % own / stretch % 2) == fold;
-      };
-      const auto fitted = part(all, [&](Index row) { return !held_out(row); });
-      add_error(fit_heads(policies, fitted, head), part(all, held_out), 1.0 / static_cast<double>(folds),
-                error);
-    }
-    return error;
-  }
-
  private:
-  // For which rows a choice between candidates is made.
-  std::vector<bool> open_rows(MatrixView<const Real> condition, bool trust_known) {
-    std::vector<bool> open(static_cast<std::size_t>(condition.rows), true);
-    if (trust_known) {
-      const auto scope = host_.scope();
-      const auto conditions = downloaded(backend_, condition, host_);
-      for (Index i = 0; i < condition.rows; ++i) {
-        const bool again = i > 0 && std::ranges::equal(conditions.row_span(i), conditions.row_span(i - 1));
-        const auto at = static_cast<std::size_t>(i);
-        open[at] = again ? open[at - 1] : state_.known_prompts.novelty(conditions.row_span(i)) > 1;
-      }
-    }
-    return open;
-  }
-
-  // By how much of the first candidate's error, which is measured on some 60 steps, and by how much, which is
-  // the variance of the noise that training adds to the actions of prompts (in [-1, 1]), another's must be
-  // below it: smaller differences say little (docs/method.md).
-  static constexpr double margin_share = 0.1;
-  static constexpr double margin_difference = 0.0025;
   // A prompt is often longer than the pairs that training takes of it; more of them mean less noise in the
   // head, and cost little here.
   static constexpr Index density = 2;
 
-  template <class Keep>
-  SupportSet part(const SupportSet& all, const Keep& keep) {
-    std::vector<Index> rows;
-    for (Index row = 0; row < all.observations.length; ++row) {
-      if (keep(row)) {
-        rows.push_back(row);
-      }
-    }
-    const auto length = static_cast<Index>(rows.size());
-    auto result = all;
-    result.observations = host_.sequence<float>(all.observations.batch, length, Network::observation_size);
-    result.actions = host_.sequence<float>(all.observations.batch, length, Network::action_size);
-    const auto copy = [&](SequenceView<float> from, SequenceView<float> to) {
-      for (Index i = 0; i < to.batch; ++i) {
-        for (Index k = 0; k < length; ++k) {
-          std::copy_n(from.flat().row(i * from.length + rows[static_cast<std::size_t>(k)]), to.channels,
-                      to.flat().row(i * length + k));
-        }
-      }
-    };
-    copy(all.observations, result.observations);
-    copy(all.actions, result.actions);
-    return result;
-  }
-  // error += weight * mean squared error on the support set.
-  void add_error(MatrixView<const Real> policies, const SupportSet& support, double weight,
-                 Buffer<double>& error) {
+  // How far each policy's actions are from the support set, the mean square.
+  Buffer<double> error_on(MatrixView<const Real> policies, const SupportSet& support) {
     const auto scope = workspace_.scope();
     const auto host_scope = host_.scope();
     const auto& wanted = support.actions;
@@ -229,13 +148,15 @@ class Generation {
     constexpr auto squash = Network::squash == Squash::tanh ? Activation::tanh : Activation::identity;
     activation_forward(backend_, squash, action.span(), action.span());
     const auto found = downloaded(backend_, MatrixView<const Real>(action.per_sample()), host_);
+    Buffer<double> error(policies.rows);
     for (Index i = 0; i < found.rows; ++i) {
       const float* target = wanted.per_sample().row(i);
       for (Index j = 0; j < found.cols; ++j) {
         const double difference = static_cast<double>(found(i, j)) - static_cast<double>(target[j]);
-        error[i] += weight * difference * difference / static_cast<double>(found.cols);
+        error[i] += difference * difference / static_cast<double>(found.cols);
       }
     }
+    return error;
   }
 
   const Backend& backend_;

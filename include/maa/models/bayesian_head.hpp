@@ -5,7 +5,7 @@
 // al., 2018).
 #pragma once
 
-#include <maa/backend/ridge_strength.hpp>
+#include <maa/backend/cpu/ridge.hpp>
 #include <maa/core/workspace.hpp>
 #include <maa/models/mlp_network.hpp>
 
@@ -93,6 +93,33 @@ struct BayesianHead {
     add_matrix(backend, MatrixView<const T>(all.col_range(rank, 1)), bias);
     add_head(backend, layout, correction, corrected);
     return saved;
+  }
+
+  // log N(residual | 0, G G' + sigma^2 I), G the rows of g, summed over actions: how well prior and policy
+  // explain the prompt. evidence [batch]. `host` keeps nothing.
+  template <class Backend, class T, class PolicySaved>
+  static void log_evidence(const Backend& backend, const Weights<const T>& w,
+                           const Saved<T, PolicySaved>& saved, Index density, std::span<double> evidence,
+                           Workspace& host) {
+    const auto scope = host.scope();
+    const auto on_host = [&](SequenceView<T> view) {
+      const auto flat = downloaded(backend, MatrixView<const T>(view.flat()), host);
+      return SequenceView(flat.data, view.batch, view.length, view.channels);
+    };
+    const auto number = [&](const T* at) {
+      return *downloaded(backend, MatrixView<const T>(at, 1, 1), host).data;
+    };
+    const auto of = noise(w, saved.mean.length, density);
+    const double strength = of.base * std::exp(static_cast<double>(number(of.log_strength)) +
+                                               static_cast<double>(number(of.row_exponent)) * of.log_rows);
+    const auto measure = [&](const cpu::Backend& on) {
+      cpu::ridge_evidence<float>(on, on_host(saved.directions), on_host(saved.residual), strength, evidence);
+    };
+    if constexpr (std::is_same_v<Backend, cpu::Backend>) {
+      measure(backend);
+    } else {
+      measure(cpu::Backend());
+    }
   }
 
   // dcorrected [batch, parameters] -> dpolicies (overwritten) and the gradients of the head's parameters

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 MAA_NAMESPACE_BEGIN
 namespace cpu {
@@ -106,6 +107,14 @@ class RidgeSystem {
   }
 
   MatrixView<const double> phi() const { return phi_; }  // [rows, units + 1], the last column is one
+  // log det K: of M, det K = det M strength^(rows - units - 1).
+  double log_determinant() const {
+    double sum = by_kernel_ ? 0 : static_cast<double>(phi_.rows - phi_.cols) * std::log(strength_);
+    for (Index i = 0; i < factor_.rows; ++i) {
+      sum += 2 * std::log(factor_(i, i));
+    }
+    return sum;
+  }
   // [Phi 1] g, for g of units + 1 numbers.
   double* apply(const double* g) const {
     auto* result = workspace_.take<double>(phi_.rows);
@@ -243,6 +252,41 @@ double ridge_backward(const Backend& backend, InSeq<T> features, InSeq<T> residu
     sum += slope;
   }
   return sum;
+}
+
+// As Bayesian regression: R ~ N(0, K) with K = [Phi 1][Phi 1]' + strength I, independently for each action.
+// evidence [batch]: log N(R | 0, K), summed over actions.
+template <class T>
+void ridge_evidence(const Backend& backend, InSeq<T> features, InSeq<T> residual, double strength,
+                    std::span<double> evidence) {
+  require(strength > 0 && std::ssize(evidence) == features.batch,
+          "ridge_evidence: expected a positive strength and ", features.batch, " results, found ", strength,
+          " and ", evidence.size());
+  require_shape(residual, features.batch, features.length, residual.channels, "ridge_evidence: residual");
+  backend.pool().for_each(features.batch, [&](Index i) {
+    auto& scratch = thread_scratch();
+    const Workspace::Scope scope(scratch);
+    const detail::RidgeSystem system(backend, detail::sample_of(features, i), strength, scratch);
+    const auto r = detail::sample_of(residual, i);
+    const auto rows = static_cast<double>(r.rows);
+    double sum = -0.5 * static_cast<double>(r.cols) *
+                 (system.log_determinant() + rows * std::log(2 * std::numbers::pi));
+    auto* column = scratch.take<double>(r.rows);
+    for (Index action = 0; action < r.cols; ++action) {
+      const auto fill = [&] {
+        for (Index row = 0; row < r.rows; ++row) {
+          column[row] = static_cast<double>(r(row, action));
+        }
+      };
+      fill();
+      const double* fitted = system.apply(system.solve_residual(column));
+      fill();
+      for (Index row = 0; row < r.rows; ++row) {  // r' K^-1 r = r' (r - [Phi 1] D) / strength
+        sum -= 0.5 * column[row] * (column[row] - fitted[row]) / strength;
+      }
+    }
+    evidence[static_cast<std::size_t>(i)] = sum;
+  });
 }
 
 // The same with a strength that is trained; its derivatives accumulate.
