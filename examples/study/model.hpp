@@ -35,7 +35,6 @@ class Model {
     bool fit_head = true;
     // Otherwise the generator chooses. 0: it does not see the prompt; only the head does.
     std::optional<double> guidance;
-    bool trust_known = true;  // whether it makes no choice for prompts like those trained on
   };
   // One policy per prompt of `share` demonstrations: [prompts, P].
   virtual Buffer<float> generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,

@@ -75,7 +75,6 @@ class ModelOf final : public Model {
     options.demonstrations_per_prompt = share;
     options.seed = seed;
     options.fit_head = ablation.fit_head;
-    options.trust_known = ablation.trust_known;
     if (ablation.guidance) {
       options.guidance = {*ablation.guidance};
     }

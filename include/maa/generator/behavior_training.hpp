@@ -10,6 +10,34 @@
 MAA_NAMESPACE_BEGIN
 namespace detail {
 
+// Generation::margins of up to 256 training prompts, spread over all. conditions [prompts, condition_size].
+template <class Network, class Config, class Backend>
+Buffer<float> choice_margins(Fitting<Network, Config, Backend>& fitting, const Buffer<float>& conditions) {
+  using Model = GeneratorModel<Network, Config>;
+  using Part = typename Model::WithoutEncoders;
+  const auto& data = fitting.data();
+  const auto prompts = static_cast<Index>(data.prompts.size());
+  const Index count = std::min<Index>(prompts, 256);
+  std::vector<Trajectory> demonstrations;
+  Buffer<float> chosen(count * Model::condition_size);
+  for (Index i = 0; i < count; ++i) {
+    const Index position = i * prompts / count;
+    demonstrations.push_back(data.trajectory(data.prompts[static_cast<std::size_t>(position)]));
+    std::copy_n(conditions.data() + position * Model::condition_size, Model::condition_size,
+                chosen.data() + i * Model::condition_size);
+  }
+  const auto constants = fitting.template constants<Part>(parameter_count<Model> - parameter_count<Part>);
+  const auto session = fitting.backend().session();
+  auto& workspace = session.workspace();
+  const auto w = bind<Part>(constants.span());
+  Generation<Network, Config, Backend> generation(fitting.backend(), fitting.state(), w, workspace);
+  const auto condition = uploaded(
+      fitting.backend(), MatrixView<const float>(chosen.data(), count, Model::condition_size), workspace);
+  const auto margins = generation.margins(condition, generation.support(demonstrations, count, 1),
+                                          sample_streams(Rng(0x6d617267u), 0, count));
+  return Buffer<float>(std::span<const float>(margins));
+}
+
 // False if the callback stopped training.
 template <class Network, class Config, class Backend>
 bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorRecipe& recipe) {
@@ -45,9 +73,12 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
                            parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>)) {
     return false;
   }
-  state.known_prompts =
-      KnownPrompts(embedder.conditions(fitting.template constants<Embedder>(embedder_offset).span(), state),
-                   Model::condition_size);
+  const auto conditions =
+      embedder.conditions(fitting.template constants<Embedder>(embedder_offset).span(), state);
+  state.known_prompts = KnownPrompts(conditions, Model::condition_size);
+  if (Model::has_head && (recipe.guidance.size() > 1 || !state.fallback_policy.empty())) {
+    state.choice_margins = choice_margins(fitting, conditions);
+  }
   return true;
 }
 

@@ -40,6 +40,7 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
   add("standardizer.deviation", state.standardizer.deviation());
   add("fallback.policy", state.fallback_policy);
   add("fallback.head", state.fallback_head);
+  add("choice.margins", state.choice_margins);
   const auto& known = state.known_prompts;
   constexpr Index condition_size = GeneratorModel<Network, Config>::condition_size;
   writer.add("known.conditions", {known.conditions().size() / condition_size, condition_size},
@@ -96,6 +97,8 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   state.fallback_head =
       read("fallback.head",
            state.fallback_policy.empty() ? 0 : parameter_count<typename State::Model::HeadModel>, true);
+  const auto candidates = std::ssize(state.settings.guidance) + (state.fallback_policy.empty() ? 0 : 1);
+  state.choice_margins = read("choice.margins", candidates, true);
   constexpr Index condition_size = State::Model::condition_size;
   const auto& known_shape = reader.info("known.conditions").shape;
   auto known = reader.template read_weights<float>(

@@ -24,65 +24,55 @@ class Generation {
       : backend_(backend), state_(state), w_(weights), workspace_(workspace) {}
 
   // Policies [rows, parameters] for normalised observations, from conditions [rows, condition_size], the
-  // prompts' support sets and one stream of random numbers for each row. Each guidance makes a candidate,
-  // from the same noise, and the fallback is one more, if the options leave the guidance to the generator and
-  // there is one. Each row is the candidate of the greatest evidence or, where heads are not fitted, of the
-  // least error on the support set.
+  // prompts' support sets and one stream of random numbers for each row. Each row is the first candidate
+  // unless the score of another is greater, by more than its margin if the options leave the guidance to the
+  // generator.
   MatrixView<Real> generate(MatrixView<const Real> condition, const SupportSet& support,
                             const GenerateOptions& options, const std::vector<Rng>& streams) {
-    const auto sampling = options.sampling.value_or(state_.settings.sampling);
-    const auto guidances = std::span(options.guidance.empty() ? state_.settings.guidance : options.guidance);
-    const bool fit_head = Model::has_head && options.fit_head;
-    const bool has_fallback = options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
-    const bool choosing = guidances.size() > 1 || has_fallback;
     MatrixView<Real> chosen;
     Buffer<double> best;
-    const auto offer = [&](MatrixView<const Real> policies, const auto& head) {
-      Buffer<double> score(choosing ? policies.rows : 0);
-      MatrixView<Real> candidates(nullptr, 0, 0);
-      if constexpr (Model::has_head) {
-        if (fit_head) {
-          candidates = fit_heads(policies, support, head, score);
-        }
-      }
-      if (!fit_head) {
-        candidates = workspace_.template matrix<Real>(policies.rows, policies.cols);
-        copy_matrix(backend_, policies, candidates);
-        if (choosing) {
-          score = error_on(candidates, support);
-          std::ranges::transform(score, score.begin(), std::negate());
-        }
-      }
-      if (chosen.data == nullptr) {
-        chosen = candidates;
-        best = std::move(score);
+    const auto& margins = state_.choice_margins;
+    Index number = 0;
+    for_candidates(condition, support, options, streams,
+                   [&](MatrixView<Real> candidates, Buffer<double> score) {
+                     if (number == 0) {
+                       chosen = candidates;
+                       best = std::move(score);
+                     }
+                     const double margin = options.guidance.empty() && number > 0 && number < margins.size()
+                                               ? static_cast<double>(margins[number])
+                                               : 0.0;
+                     for (Index i = 0; number > 0 && i < condition.rows; ++i) {
+                       if (score[i] - margin > best[i]) {
+                         best[i] = score[i] - margin;
+                         copy_matrix(backend_, MatrixView<const Real>(candidates.row_range(i, 1)),
+                                     chosen.row_range(i, 1));
+                       }
+                     }
+                     ++number;
+                   });
+    return chosen;
+  }
+
+  // By how much the scores of the candidates exceed that of the first at 19 of 20 of these prompts, which
+  // training knows and which the first suits; at least 0.
+  std::vector<float> margins(MatrixView<const Real> condition, const SupportSet& support,
+                             const std::vector<Rng>& streams) {
+    std::vector<float> result;
+    Buffer<double> first;
+    for_candidates(condition, support, {}, streams, [&](MatrixView<Real>, Buffer<double> score) {
+      if (result.empty()) {
+        first = std::move(score);
+        result.push_back(0);
         return;
       }
-      for (Index i = 0; i < condition.rows; ++i) {
-        if (score[i] > best[i]) {
-          best[i] = score[i];
-          copy_matrix(backend_, MatrixView<const Real>(candidates.row_range(i, 1)), chosen.row_range(i, 1));
-        }
-      }
-    };
-    for (const double guidance : guidances) {
-      auto noise = streams;
-      offer(sample(condition, guidance, noise, sampling, options.progress), w_.head);
-    }
-    if constexpr (Model::has_head) {
-      if (has_fallback) {
-        const auto same = host_.matrix<float>(condition.rows, state_.fallback_policy.size());
-        for (Index i = 0; i < condition.rows; ++i) {
-          std::copy_n(state_.fallback_policy.data(), same.cols, same.row(i));
-        }
-        const auto& saved = state_.fallback_head;
-        offer(uploaded(backend_, MatrixView<const float>(same), workspace_),
-              bind<typename Model::HeadModel>(
-                  uploaded(backend_, MatrixView<const float>(saved.data(), 1, saved.size()), workspace_)
-                      .span()));
-      }
-    }
-    return chosen;
+      std::vector<double> excess(static_cast<std::size_t>(score.size()));
+      std::ranges::transform(score, first, excess.begin(), std::minus());
+      const auto nineteenth = excess.begin() + (std::ssize(excess) - 1) * 19 / 20;
+      std::ranges::nth_element(excess, nineteenth);
+      result.push_back(static_cast<float>(std::max(0.0, *nineteenth)));
+    });
+    return result;
   }
 
   // Policies without fitted heads; guidance 0: without the condition.
@@ -132,6 +122,53 @@ class Generation {
   }
 
  private:
+  // Calls offer(policies, scores [rows], if there are several): one candidate for each guidance, from the
+  // same noise, and the fallback if the options leave the guidance to the generator and there is one. The
+  // score is the log evidence of the fitted head or, where heads are not fitted, minus the error on the
+  // support set.
+  template <class Offer>
+  void for_candidates(MatrixView<const Real> condition, const SupportSet& support,
+                      const GenerateOptions& options, const std::vector<Rng>& streams, const Offer& offer) {
+    const auto sampling = options.sampling.value_or(state_.settings.sampling);
+    const auto guidances = std::span(options.guidance.empty() ? state_.settings.guidance : options.guidance);
+    const bool fit_head = Model::has_head && options.fit_head;
+    const bool has_fallback = options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
+    const bool choosing = guidances.size() > 1 || has_fallback;
+    const auto score_and_offer = [&](MatrixView<Real> policies, const auto& head) {
+      if constexpr (Model::has_head) {
+        if (fit_head) {
+          Buffer<double> score(choosing ? policies.rows : 0);
+          const auto fitted = fit_heads(policies, support, head, score.span());
+          offer(fitted, std::move(score));
+          return;
+        }
+      }
+      Buffer<double> score = choosing ? error_on(policies, support) : Buffer<double>();
+      std::ranges::transform(score, score.begin(), std::negate());
+      offer(policies, std::move(score));
+    };
+    for (const double guidance : guidances) {
+      auto noise = streams;
+      score_and_offer(sample(condition, guidance, noise, sampling, options.progress), w_.head);
+    }
+    if constexpr (Model::has_head) {
+      if (has_fallback) {
+        const auto same = host_.matrix<float>(condition.rows, state_.fallback_policy.size());
+        for (Index i = 0; i < condition.rows; ++i) {
+          std::copy_n(state_.fallback_policy.data(), same.cols, same.row(i));
+        }
+        const auto& saved = state_.fallback_head;
+        const auto policies = workspace_.template matrix<Real>(same.rows, same.cols);
+        copy_matrix(backend_, uploaded(backend_, MatrixView<const float>(same), workspace_), policies);
+        score_and_offer(
+            policies,
+            bind<typename Model::HeadModel>(
+                uploaded(backend_, MatrixView<const float>(saved.data(), 1, saved.size()), workspace_)
+                    .span()));
+      }
+    }
+  }
+
   // A prompt is often longer than the pairs that training takes of it; more of them mean less noise in the
   // head, and cost little here.
   static constexpr Index density = 2;

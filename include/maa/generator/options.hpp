@@ -97,13 +97,11 @@ struct GenerateOptions {
   Index demonstrations_per_prompt = 1;  // for generate_each(): so many in a row make one prompt
   std::uint64_t seed = 0;               // equal seeds give equal policies
   // How much the condition counts: 0 not at all, above 1 more than trained (all but 1 want training with
-  // condition_dropout). Of several, a candidate is made with each, and the first is returned unless another
-  // agrees clearly better with parts of the prompt that its head was not fitted to. Empty: the generator's
-  // own choice (FitOptions::guidance), and its fallback where it has one (BehaviorRecipe).
+  // condition_dropout). Of several, a candidate is made with each, and the one is returned by which the
+  // evidence of the prompt is greatest. Empty: the generator's own choice (FitOptions::guidance), and its
+  // fallback where it has one (BehaviorRecipe); the first is then returned unless another's evidence exceeds
+  // its by more than it does for nearly all prompts of training.
   std::vector<double> guidance = {};
-  // No choice for prompts like those trained on (Generator::novelty up to 1): the condition knows their
-  // tasks, where one demonstration says how to act in one scene alone.
-  bool trust_known = true;
   bool fit_head = true;  // false leaves the heads of a configuration that fits them as generated
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
   // made at its first use.
@@ -118,7 +116,6 @@ struct GenerateOptions {
     visit("demonstrations_per_prompt", between(1, 1'000'000), self.demonstrations_per_prompt);
     visit("seed", self.seed);
     visit("guidance", between(-100, 100), self.guidance);
-    visit("trust_known", self.trust_known);
     visit("fit_head", self.fit_head);
     visit("precision", self.precision);
   }

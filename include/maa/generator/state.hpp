@@ -48,7 +48,8 @@ struct GeneratorState {
   // none.
   Buffer<float> fallback_policy;
   Buffer<float> fallback_head;
-  KnownPrompts known_prompts;  // of training
+  KnownPrompts known_prompts;    // of training
+  Buffer<float> choice_margins;  // of each candidate (Generation::margins), or none
   std::map<std::string, std::string> provenance;
 
   // From now on conditions have zeros in place of the embeddings that are not in `parts`. Error if none is
