@@ -76,6 +76,7 @@ class ModelOf final : public Model {
     options.seed = seed;
     options.ridge_head = ablation.ridge_head;
     options.trust_known = ablation.trust_known;
+    options.polish = ablation.polish;
     if (ablation.guidance) {
       options.guidance = {*ablation.guidance};
     }

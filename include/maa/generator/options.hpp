@@ -7,6 +7,7 @@
 #include <maa/data/prompt_features.hpp>
 #include <maa/data/styles.hpp>
 #include <maa/diffusion/sampler.hpp>
+#include <maa/generator/polish.hpp>
 #include <maa/train/trainer.hpp>
 
 #include <filesystem>
@@ -104,13 +105,15 @@ struct GenerateOptions {
   // No choice for prompts like those trained on (Generator::novelty up to 1): the condition knows their
   // tasks, where one demonstration says how to act in one scene alone.
   bool trust_known = true;
-  bool ridge_head = true;  // false leaves the ridge head of a configuration that has one unfitted
+  bool ridge_head = true;     // false leaves the ridge head of a configuration that has one unfitted
+  PolishOptions polish = {};  // fine-tunes the policies on their prompt; off
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
   // made at its first use.
   Precision precision = Precision::fp32;
   // Otherwise the generator's own choices.
   std::optional<SamplingOptions> sampling = std::nullopt;
-  SamplingProgress progress = {};  // may stop: generate then throws
+  // Of each candidate's sampling, then of polishing. May stop: generate then throws.
+  SamplingProgress progress = {};
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -120,6 +123,7 @@ struct GenerateOptions {
     visit("guidance", between(-100, 100), self.guidance);
     visit("trust_known", self.trust_known);
     visit("ridge_head", self.ridge_head);
+    visit("polish", self.polish);
     visit("precision", self.precision);
   }
 };
