@@ -133,7 +133,7 @@ struct EvaluationOptions {
   Index clone_steps_zoo = 100;  // from the zoo's mean
   Index clone_batch = 32;
   double clone_learning_rate = 1e-3;
-  PolishOptions polish{.steps = 200};  // of generated policies
+  PolishOptions polish{.steps = 500};  // of generated policies
   Index multi_task_steps = 4000;
 
   template <class Visitor, class Self>

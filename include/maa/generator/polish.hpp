@@ -27,7 +27,7 @@ struct PolishOptions {
   Index steps = 0;  // 0: no polishing
   double learning_rate = 3e-4;
   // Of the tenths of each demonstration, this share is held out, evenly spread; at least one, and not all.
-  double held_out = 0.3;
+  double held_out = 0.2;
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
