@@ -181,6 +181,23 @@ TEST_CASE("validation tasks and the fallback policy") {
   check_fit<Config>(chosen);
 }
 
+TEST_CASE("polished policies are the CPU's") {
+  OnHost<Config> here{cpu::Backend(1)};
+  fit(here, on_behavior(4));
+  const OnDevice<Config> there(here, test_backend());
+  const std::vector<Trajectory> prompts = {demonstration(0, 777), demonstration(1, 778)};
+  const auto generate = [&](const auto& generator, Index steps) {
+    return generator.generate_each(
+        prompts,
+        {.count = 3, .seed = 1, .ridge_head = false, .polish = {.steps = steps, .learning_rate = 3e-3}});
+  };
+  const auto expected = generate(here, 12), found = generate(there, 12), before = generate(here, 0);
+  check_alike(expected, found, 1e-3);
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    CHECK(largest_difference(before[i].weights(), found[i].weights()) > 5e-3);
+  }
+}
+
 TEST_CASE("equal steps become graphs, and a generator repeats itself to the bit") {
   const auto backend = test_backend();
   OnDevice<PlainConfig> generator{backend};

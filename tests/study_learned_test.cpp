@@ -329,7 +329,7 @@ TEST_CASE("learned: a study from runs to measured policies, in three groups, and
   CHECK(methods.size() == 2);  // nowhere is not shown
   for (const char* method : {"generated", "nearest training policy", "nearest by action", "nearest + noise",
                              "cloned from random start", "cloned from zoo mean", "generated, then cloned",
-                             "no condition + head", "demonstrator"}) {
+                             "generated, polished", "no condition + head", "demonstrator"}) {
     CAPTURE(method);
     CHECK(methods["seen"].contains(method));
     CHECK(methods["new_run"].contains(method));

@@ -147,9 +147,9 @@ TEST_CASE("a study on a simulator of other sizes, from experts to measured polic
       CHECK(row["qualified"] == 1);
     }
   }
-  for (const char* method :
-       {"generated", "nearest by action", "zoo mean + head", "one network + head", "multi-task cloning",
-        "cloned from random start", "generated, then cloned", "zoo (ceiling)", "expert"}) {
+  for (const char* method : {"generated", "nearest by action", "zoo mean + head", "one network + head",
+                             "multi-task cloning", "cloned from random start", "generated, then cloned",
+                             "generated, polished", "zoo (ceiling)", "expert"}) {
     CAPTURE(method);
     CHECK(std::ranges::find(methods, method) != methods.end());
   }

@@ -55,6 +55,9 @@ const study::Flag flags[] = {
      "of cloning from the zoo's mean or a generated policy"},
     {"--clone-batch", "evaluation.clone_batch", "steps of the prompt in each"},
     {"--clone-learning-rate", "evaluation.clone_learning_rate", "of Adam"},
+    {"--polish-steps", "evaluation.polish.steps", "of polishing generated policies"},
+    {"--polish-learning-rate", "evaluation.polish.learning_rate", "of Adam"},
+    {"--polish-held-out", "evaluation.polish.held_out", "share of the prompt that stops polishing"},
     {"--no-render", "clips.render", "leave the clips out"}};
 
 // Reads the command line; prints and returns an exit code if that is all there is to do.

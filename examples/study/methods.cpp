@@ -337,7 +337,11 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
     return baselines->clone("cloning, generated", *one, baselines->generate(*one),
                             options.evaluation.clone_steps_zoo, Purpose::clone_generated);
   });
+  add("generated, polished",
+      [=, &options] { return baselines->generate(*one, {.polish = options.evaluation.polish}); });
   add("generated, 3 demonstrations", [=] { return baselines->generate(*three); });
+  add("generated, polished, 3 demonstrations",
+      [=, &options] { return baselines->generate(*three, {.polish = options.evaluation.polish}); });
   add_with_head("no condition + head, 3 demonstrations", [=] {
     return baselines->generate(*three, {true, 0});
   });

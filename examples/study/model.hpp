@@ -6,6 +6,7 @@
 #include <span>
 
 #include <maa/data/dataset.hpp>
+#include <maa/generator/polish.hpp>
 
 #include "interface.hpp"
 #include "options.hpp"
@@ -30,11 +31,12 @@ class Model {
   virtual Index condition_size() const = 0;  // E
   virtual bool has_head() const = 0;
 
-  // What generation may be denied, to measure what it is worth.
+  // What generation may be denied, or do besides, to measure what it is worth.
   struct Ablation {
     bool fit_head = true;
     // Otherwise the generator chooses. 0: it does not see the prompt; only the head does.
-    std::optional<double> guidance;
+    std::optional<double> guidance = std::nullopt;
+    PolishOptions polish = {};
   };
   // One policy per prompt of `share` demonstrations: [prompts, P].
   virtual Buffer<float> generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,

@@ -75,6 +75,7 @@ class ModelOf final : public Model {
     options.demonstrations_per_prompt = share;
     options.seed = seed;
     options.fit_head = ablation.fit_head;
+    options.polish = ablation.polish;
     if (ablation.guidance) {
       options.guidance = {*ablation.guidance};
     }

@@ -75,6 +75,7 @@ void shrink(Options& options) {
   evaluation.scenes = 2;
   evaluation.clone_steps = 20;
   evaluation.clone_steps_zoo = 10;
+  evaluation.polish.steps = 10;
   evaluation.multi_task_steps = 20;
   options.clips.width = 120;
   options.clips.height = 90;

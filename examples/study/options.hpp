@@ -11,6 +11,7 @@
 
 #include <maa/core/options.hpp>
 #include <maa/data/prompt_features.hpp>
+#include <maa/generator/polish.hpp>
 
 #include "environment.hpp"
 #include "sac.hpp"
@@ -132,6 +133,7 @@ struct EvaluationOptions {
   Index clone_steps_zoo = 100;  // from the zoo's mean
   Index clone_batch = 32;
   double clone_learning_rate = 1e-3;
+  PolishOptions polish{.steps = 500};  // of generated policies
   Index multi_task_steps = 4000;
 
   template <class Visitor, class Self>
@@ -146,6 +148,7 @@ struct EvaluationOptions {
     visit("clone_steps_zoo", at_least(1), self.clone_steps_zoo);
     visit("clone_batch", at_least(1), self.clone_batch);
     visit("clone_learning_rate", positive(), self.clone_learning_rate);
+    visit("polish", self.polish);
     visit("multi_task_steps", at_least(1), self.multi_task_steps);
   }
 };

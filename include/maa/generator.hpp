@@ -142,9 +142,15 @@ class Generator {
     }
     const auto w = bind<Model>(parameters_.span());
     Generation generation(packed_[static_cast<std::size_t>(options.precision)], state, w, workspace);
-    return to_policies(generation.generate(condition,
-                                           generation.support(demonstrations, count, options.count), options,
-                                           sample_streams(Rng(options.seed), 0, count)));
+    const auto policies =
+        generation.generate(condition, generation.support(demonstrations, count, options.count), options,
+                            sample_streams(Rng(options.seed), 0, count));
+    if (options.polish.steps > 0) {
+      detail::Polishing<Network, Backend>(backend_, state.standardizer.observations(), demonstrations, share,
+                                          options.polish, workspace)
+          .apply(policies, Rng(options.seed).fork(0x706f6c697368), options.progress);
+    }
+    return to_policies(policies);
   }
 
   // The conditions of prompts as the denoiser sees them, [prompts, condition_size]: h and v of eq. 6,

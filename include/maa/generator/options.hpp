@@ -7,6 +7,7 @@
 #include <maa/data/prompt_features.hpp>
 #include <maa/data/styles.hpp>
 #include <maa/diffusion/sampler.hpp>
+#include <maa/generator/polish.hpp>
 #include <maa/train/trainer.hpp>
 
 #include <filesystem>
@@ -102,13 +103,15 @@ struct GenerateOptions {
   // fallback where it has one (BehaviorRecipe); the first is then returned unless another's evidence exceeds
   // its by more than it does for nearly all prompts of training.
   std::vector<double> guidance = {};
-  bool fit_head = true;  // false leaves the heads of a configuration that fits them as generated
+  bool fit_head = true;       // false leaves the heads of a configuration that fits them as generated
+  PolishOptions polish = {};  // fine-tunes the policies on their prompt; off
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
   // made at its first use.
   Precision precision = Precision::fp32;
   // Otherwise the generator's own choices.
   std::optional<SamplingOptions> sampling = std::nullopt;
-  SamplingProgress progress = {};  // may stop: generate then throws
+  // Of each candidate's sampling, then of polishing. May stop: generate then throws.
+  SamplingProgress progress = {};
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -117,6 +120,7 @@ struct GenerateOptions {
     visit("seed", self.seed);
     visit("guidance", between(-100, 100), self.guidance);
     visit("fit_head", self.fit_head);
+    visit("polish", self.polish);
     visit("precision", self.precision);
   }
 };
