@@ -13,6 +13,7 @@
 #include <maa/generator/generation.hpp>
 #include <maa/io/policy_file.hpp>
 #include <maa/models/denoiser.hpp>
+#include <maa/models/head_posterior.hpp>
 #include <maa/models/policy.hpp>
 
 #if !defined(__OPTIMIZE__) && !defined(NDEBUG) && !defined(MAA_ALLOW_UNOPTIMIZED)
@@ -174,12 +175,7 @@ class Generator {
   std::vector<Policy> fit_heads(std::span<const Policy> policies,
                                 std::span<const Trajectory> demonstrations) const requires(Model::has_head) {
     const auto& state = trained_state();
-    require(!policies.empty() && !demonstrations.empty() && demonstrations.size() % policies.size() == 0,
-            "fit_heads: expected the same number of demonstrations for each of ", policies.size(),
-            " policies, found ", demonstrations.size());
-    for (const auto& demonstration : demonstrations) {
-      state.prompt_encoder.require_usable(demonstration, Config::prompt.needs(ConditionParts::h));
-    }
+    require_shares(policies, demonstrations, "fit_heads");
     const auto session = session_of_trained();
     auto& workspace = session.workspace();
     const auto count = static_cast<Index>(policies.size());
@@ -192,6 +188,40 @@ class Generator {
     Generation generation(backend_, state, w, workspace);
     return to_policies(generation.fit_heads(uploaded(backend_, MatrixView<const float>(weights), workspace),
                                             generation.support(demonstrations, count, 1), w.head));
+  }
+
+  // How sure policies [N] are that were generated for, or whose heads were fitted to, an equal share of the
+  // demonstrations each, in order: what those leave open about their heads. Errors as fit_heads().
+  std::vector<maa::Uncertainty<Policy, Config::head_rank>> uncertainty(
+      std::span<const Policy> policies, std::span<const Trajectory> demonstrations) const
+      requires(Model::has_head) {
+    using Head = typename Model::HeadModel;
+    const auto& state = trained_state();
+    require_shares(policies, demonstrations, "uncertainty");
+    const Index share = std::ssize(demonstrations) / std::ssize(policies);
+    const detail::PromptPath<Network, Config> path(state);
+    constexpr Index head_size = parameter_count<Head>;
+    constexpr Index head_offset = parameter_count<Model> - head_size;  // the last of the description
+    const auto w = bind<Head>(state.parameters.span().subspan(head_offset, head_size));
+    std::vector<maa::Uncertainty<Policy, Config::head_rank>> result;
+    for (std::size_t i = 0; i < policies.size(); ++i) {
+      Workspace host;
+      const auto support = path.allocate_support(1, share, 1, host);
+      for (Index k = 0; k < share; ++k) {
+        path.write_support(demonstrations[i * static_cast<std::size_t>(share) + static_cast<std::size_t>(k)],
+                           k, Rng(0), support);
+      }
+      const auto& normalizer = state.standardizer.observations();
+      unstandardize_columns(cpu::Backend(1), normalizer.offset.span(), normalizer.scale.span(),
+                            support.observations.flat());
+      const auto features =
+          maa::Uncertainty<Policy, Config::head_rank>::features_of(policies[i], support.observations.span());
+      const double noise = cpu::value_of(Head::noise(w, support.observations.length));
+      result.emplace_back(
+          policies[i], HeadPosterior<Network, Config::head_rank>(w, features.span(), noise,
+                                                                 static_cast<double>(state.variance_scale)));
+    }
+    return result;
   }
 
   // The latents of policies [N] as the denoiser sees them, normalised, [N, tokens * latent_size] (eq. 5's
@@ -228,6 +258,15 @@ class Generator {
     return backend_.session();
   }
 
+  void require_shares(std::span<const Policy> policies, std::span<const Trajectory> demonstrations,
+                      const char* where) const {
+    require(!policies.empty() && !demonstrations.empty() && demonstrations.size() % policies.size() == 0,
+            where, ": expected the same number of demonstrations for each of ", policies.size(),
+            " policies, found ", demonstrations.size());
+    for (const auto& demonstration : demonstrations) {
+      trained_state().prompt_encoder.require_usable(demonstration, Config::prompt.needs(ConditionParts::h));
+    }
+  }
   MAA_COLD DatasetCheck checked(const Dataset& dataset, bool refuse) const {
     auto found = [&] {
       if constexpr (std::is_same_v<Backend, cpu::Backend>) {

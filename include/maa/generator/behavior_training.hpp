@@ -6,6 +6,7 @@
 #include <maa/generator/embedder_stage.hpp>
 #include <maa/generator/fitting.hpp>
 #include <maa/generator/zoo.hpp>
+#include <maa/models/head_posterior.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
@@ -36,6 +37,74 @@ Buffer<float> choice_margins(Fitting<Network, Config, Backend>& fitting, const B
   const auto margins = generation.margins(condition, generation.support(demonstrations, count, 1),
                                           sample_streams(Rng(0x6d617267u), 0, count));
   return Buffer<float>(std::span<const float>(margins));
+}
+
+// The scale of HeadPosterior's variances under which the residuals at queries are likeliest: the mean of
+// their squares in units of the variances.
+template <class Network, class Config, class Backend>
+float variance_scale(Fitting<Network, Config, Backend>& fitting, BehaviorOptions options) {
+  using Model = GeneratorModel<Network, Config>;
+  using Part = typename Model::WithoutEncoders;
+  using Head = typename Model::HeadModel;
+  constexpr Index prompts = 128;
+  const auto& backend = fitting.backend();
+  auto& state = fitting.state();
+  const auto& tasks = fitting.data().training_tasks;
+  options.augmentation = {};
+  Workspace host;
+  const BehaviorBatch<Network, Config> batch(
+      fitting.data(), state, options, prompts, 1,
+      [&](Index i, Rng&) -> const TaskTrajectories& {
+        return tasks[static_cast<std::size_t>(i) % tasks.size()];
+      },
+      Rng(0x76617269u), host);
+  constexpr Index offset = parameter_count<Model> - parameter_count<Part>;
+  const auto constants = fitting.template constants<Part>(offset);
+  const auto session = backend.session();
+  auto& workspace = session.workspace();
+  const auto w = bind<Part>(constants.span());
+  Generation<Network, Config, Backend> generation(backend, state, w, workspace);
+  const auto condition =
+      PromptPath<Network, Config>(state)
+          .forward(backend, w.embedder, uploaded_features(backend, batch.features, workspace), prompts,
+                   workspace)
+          .condition;
+  auto streams = sample_streams(Rng(0x76617269u), 0, prompts);
+  const auto policies = downloaded(
+      backend,
+      MatrixView<const typename Backend::template Element<float>>(generation.fit_heads(
+          generation.sample(condition, 1, streams, state.settings.sampling, {}), batch.support, w.head)),
+      host);
+  const cpu::Backend cpu_backend;
+  const auto read = [&](SequenceView<float> observations, SequenceView<float> mean) {
+    const auto features = host.template sequence<float>(prompts, observations.length, Network::last_hidden);
+    policy_batch_forward(cpu_backend, Network::layout(), MatrixView<const float>(policies),
+                         SequenceView<const float>(observations), host, mean, SequenceView<float>(),
+                         features);
+    return features.per_sample();
+  };
+  const auto shown =
+      read(batch.support.observations,
+           host.template sequence<float>(prompts, batch.support.observations.length, Network::action_size));
+  const auto mean = host.template sequence<float>(prompts, options.queries, Network::action_size);
+  const auto asked = read(batch.observations, mean);
+  const auto head = bind<Head>(std::as_const(state.parameters).span().last(parameter_count<Head>));
+  const double noise = cpu::value_of(Head::noise(head, batch.support.observations.length));
+  double sum = 0;
+  for (Index i = 0; i < prompts; ++i) {
+    const HeadPosterior<Network, Config::head_rank> posterior(head, shown.row_span(i), noise, 1);
+    const auto variance = posterior.variance(asked.row_span(i));
+    for (Index q = 0; q < options.queries; ++q) {
+      for (Index action = 0; action < Network::action_size; ++action) {
+        const Index at = (i * options.queries + q) * Network::action_size + action;
+        const double residual =
+            cpu::HeadTarget<float>(Network::squash == Squash::tanh, mean.data[at], batch.actions.data[at])
+                .residual;
+        sum += residual * residual / variance[static_cast<std::size_t>(q)];
+      }
+    }
+  }
+  return static_cast<float>(sum / static_cast<double>(prompts * options.queries * Network::action_size));
 }
 
 // False if the callback stopped training.
@@ -78,6 +147,9 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   state.known_prompts = KnownPrompts(conditions, Model::condition_size);
   if (Model::has_head && (recipe.guidance.size() > 1 || !state.fallback_policy.empty())) {
     state.choice_margins = choice_margins(fitting, conditions);
+  }
+  if constexpr (Model::has_head) {
+    state.variance_scale = variance_scale(fitting, recipe.behavior);
   }
   return true;
 }

@@ -46,6 +46,7 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
   writer.add("known.conditions", {known.conditions().size() / condition_size, condition_size},
              known.conditions().span());
   writer.add_scalar("known.radius", known.radius());
+  writer.add_scalar("head.variance_scale", state.variance_scale);
   writer.write(path);
 }
 
@@ -106,6 +107,9 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   const float radius = reader.template read<float>("known.radius", {})[0];
   require(radius >= 0 && std::isfinite(radius), reader.path(),
           ": expected a known.radius that is not negative, found ", radius);
+  state.variance_scale = reader.template read<float>("head.variance_scale", {})[0];
+  require(state.variance_scale > 0 && std::isfinite(state.variance_scale), reader.path(),
+          ": expected a positive head.variance_scale, found ", state.variance_scale);
   state.known_prompts = KnownPrompts(std::move(known), condition_size, radius);
   state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
   const std::string prefix = "provenance.";

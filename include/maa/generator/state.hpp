@@ -50,6 +50,7 @@ struct GeneratorState {
   Buffer<float> fallback_head;
   KnownPrompts known_prompts;    // of training
   Buffer<float> choice_margins;  // of each candidate (Generation::margins), or none
+  float variance_scale = 1;      // HeadPosterior's
   std::map<std::string, std::string> provenance;
 
   // From now on conditions have zeros in place of the embeddings that are not in `parts`. Error if none is
