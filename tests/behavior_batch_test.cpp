@@ -104,7 +104,7 @@ struct Fixture {
     return prepared->style_of_trajectory[static_cast<std::size_t>(trajectory)];
   }
   // The one policy of `data` that made the sample's demonstrations, -1 for several.
-  Index maker_of_support(const SupportSet& support, Index sample) const {
+  Index maker_of_support(const detail::SupportSet& support, Index sample) const {
     const Index first = step(support.observations, sample, 0).first / 10;
     for (Index row = 0; row < support.observations.length; ++row) {
       if (step(support.observations, sample, row).first / 10 != first) {
