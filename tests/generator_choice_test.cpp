@@ -91,6 +91,7 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
   CHECK(same_bits(loaded.state().fallback_policy.span(), generator.state().fallback_policy.span()));
   CHECK(loaded.state().choice_margins.size() == 2);
   CHECK(same_bits(loaded.state().choice_margins.span(), generator.state().choice_margins.span()));
+  CHECK(loaded.state().variance_scale == generator.state().variance_scale);
   const auto again = loaded.generate_each(prompts);
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     CHECK(same_bits(again[i].weights(), picked[i].weights()));
