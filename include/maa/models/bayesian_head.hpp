@@ -109,11 +109,10 @@ struct BayesianHead {
     const auto number = [&](const T* at) {
       return *downloaded(backend, MatrixView<const T>(at, 1, 1), host).data;
     };
-    auto of = noise(w, saved.mean.length, density);
-    const T log_noise = number(of.log_strength), row_exponent = number(of.row_exponent);
-    of.log_strength = &log_noise;
-    of.row_exponent = &row_exponent;
-    const double strength = cpu::value_of(of);
+    const auto of = noise(w, saved.mean.length, density);
+    const float log_noise = number(of.log_strength), row_exponent = number(of.row_exponent);
+    const double strength =
+        cpu::value_of(RidgeStrength<float>{&log_noise, &row_exponent, of.base, of.log_rows});
     const auto measure = [&](const cpu::Backend& on) {
       cpu::ridge_evidence<float>(on, on_host(saved.directions), on_host(saved.residual), strength, evidence);
     };
