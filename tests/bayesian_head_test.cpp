@@ -10,6 +10,7 @@
 #include "larger.hpp"
 #include "temporary_folder.hpp"
 
+#include <numbers>
 #include <numeric>
 
 namespace {
@@ -59,6 +60,55 @@ struct Case {
   }
 };
 
+// F S F' + noise I for F = [f 1] and the prior's covariance S = [C c]' [C c] + e e', of one sample's features
+// f [rows, units].
+template <class Head, class T>
+Buffer<double> plain_covariance(const typename Head::template Weights<const T>& w, const T* features,
+                                Index rows, double noise) {
+  Buffer<double> directions(rows * (Head::rank + 1));
+  for (Index a = 0; a < rows; ++a) {
+    double* of = directions.data() + a * (Head::rank + 1);
+    of[Head::rank] = 1;
+    for (Index k = 0; k < Head::rank; ++k) {
+      of[k] = static_cast<double>(w.prior_bias[k]);
+      for (Index unit = 0; unit < Head::units; ++unit) {
+        of[k] += static_cast<double>(w.prior_weight[k * Head::units + unit]) *
+                 static_cast<double>(features[a * Head::units + unit]);
+      }
+    }
+  }
+  Buffer<double> result(rows * rows);
+  for (Index a = 0; a < rows; ++a) {
+    for (Index b = 0; b < rows; ++b) {
+      const double* of = directions.data();
+      result[a * rows + b] = std::inner_product(of + a * (Head::rank + 1), of + (a + 1) * (Head::rank + 1),
+                                                of + b * (Head::rank + 1), a == b ? noise : 0.0);
+    }
+  }
+  return result;
+}
+
+// log N(r | 0, K) summed over the columns of r [rows, actions], by K = LL'.
+template <class T>
+double plain_log_density(Buffer<double> k, const T* r, Index rows, Index actions) {
+  double sum = 0;
+  Buffer<double> white(actions * rows);  // L^-1 r
+  for (Index i = 0; i < rows; ++i) {
+    double* row = k.data() + i * rows;
+    for (Index j = 0; j <= i; ++j) {
+      const double left = row[j] - std::inner_product(row, row + j, k.data() + j * rows, 0.0);
+      row[j] = i == j ? std::sqrt(left) : left / k[j * rows + j];
+    }
+    for (Index action = 0; action < actions; ++action) {
+      double* of = white.data() + action * rows;
+      of[i] =
+          (static_cast<double>(r[i * actions + action]) - std::inner_product(row, row + i, of, 0.0)) / row[i];
+      sum -= 0.5 * of[i] * of[i] + std::log(row[i]) + 0.5 * std::log(2 * std::numbers::pi);
+    }
+  }
+  return sum;
+}
+
 template <class NetworkT>
 void check_gradients(Index rows) {
   CAPTURE(rows);
@@ -77,12 +127,10 @@ void check_gradients(Index rows) {
   Buffer<double> dpolicies(c.policies.size());
   using Head = typename Case<NetworkT>::Head;
   Buffer<double> dhead(c.head.size());
-  Head::backward(
-      backend, c.layout, bind<Head>(std::as_const(c.head)),
-      MatrixView<const double>(c.policy_view()), c.observation_view(), c.action_view(), saved,
-      MatrixView<const double>(weight.data(), batch, c.parameters),
-      bind<Head>(dhead),
-      MatrixView<double>(dpolicies.data(), batch, c.parameters), c.workspace);
+  Head::backward(backend, c.layout, bind<Head>(std::as_const(c.head)),
+                 MatrixView<const double>(c.policy_view()), c.observation_view(), c.action_view(), saved,
+                 MatrixView<const double>(weight.data(), batch, c.parameters), bind<Head>(dhead),
+                 MatrixView<double>(dpolicies.data(), batch, c.parameters), c.workspace);
   CHECK(grad_check(c.policies.span(), dpolicies.span(), value).worst_error <= 1e-6);
   CHECK(grad_check(c.head.span(), dhead.span(), value).worst_error <= 1e-6);
   CHECK(std::abs(bind<Head>(dhead).log_noise[0]) > 1e-3);
@@ -161,24 +209,13 @@ TEST_CASE("the correction is the posterior mean for the prior's covariance") {
   using Head = Case<Plain>::Head;
   constexpr Index size = Head::units + 1;
   Case<Plain> c;
-  const auto w = bind<Head>(std::as_const(c.head));
   const auto saved = c.forward();
-  // S = [C c]' [C c] + e e', and D = S F' (F S F' + sigma^2 I)^-1 r for F = [f 1], so that
-  // (F S F' + sigma^2 I) a = r for D = S F' a: checked by (F S F' + sigma^2 I) F D = F S F' r.
-  const auto prior = [&](Index i, Index j) {
-    double sum = i == Head::units && j == Head::units ? 1 : 0;
-    for (Index k = 0; k < Head::rank; ++k) {
-      const auto entry = [&](Index column) {
-        return column == Head::units ? w.prior_bias[k] : w.prior_weight[k * Head::units + column];
-      };
-      sum += entry(i) * entry(j);
-    }
-    return sum;
-  };
+  // D = S F' (F S F' + sigma^2 I)^-1 r, so that (F S F' + sigma^2 I) F D = F S F' r.
   const double noise = Head::base_noise * std::exp(0.5 + 0.4 * std::log(static_cast<double>(c.rows) / 60));
   const auto head = [&](const Buffer<double>& policies, Index i, Index action, Index unit) {
     const auto& mean = c.layout.mean;
-    const Index at = unit == Head::units ? mean.bias_offset + action : mean.weight_offset + action * mean.in + unit;
+    const Index at =
+        unit == Head::units ? mean.bias_offset + action : mean.weight_offset + action * mean.in + unit;
     return policies[i * Case<Plain>::parameters + at];
   };
   double worst = 0;
@@ -186,16 +223,8 @@ TEST_CASE("the correction is the posterior mean for the prior's covariance") {
     const auto feature = [&](Index row, Index unit) {
       return unit == Head::units ? 1.0 : saved.features.data[(i * c.rows + row) * Head::units + unit];
     };
-    Buffer<double> kernel(c.rows * c.rows);
-    for (Index a = 0; a < c.rows; ++a) {
-      for (Index b = 0; b < c.rows; ++b) {
-        for (Index j = 0; j < size; ++j) {
-          for (Index k = 0; k < size; ++k) {
-            kernel[a * c.rows + b] += feature(a, j) * prior(j, k) * feature(b, k);
-          }
-        }
-      }
-    }
+    const auto kernel = plain_covariance<Head, double>(
+        bind<Head>(std::as_const(c.head)), saved.features.data + i * c.rows * Head::units, c.rows, 0);
     for (Index action = 0; action < 2; ++action) {
       Buffer<double> fitted(c.rows);
       for (Index a = 0; a < c.rows; ++a) {
@@ -329,6 +358,82 @@ TEST_CASE("both matrices give the same results") {
   }
 }
 
+TEST_CASE("the evidence is the log density of the residual") {
+  constexpr Index samples = 2;
+  for (const auto& [rows, units, actions] : {std::array<Index, 3>{1, 1, 1},
+                                             {5, 9, 3},
+                                             {9, 9, 2},
+                                             {10, 9, 1},
+                                             {11, 9, 4},
+                                             {60, 64, 3},
+                                             {65, 64, 2},
+                                             {66, 64, 2},
+                                             {200, 32, 2}}) {
+    CAPTURE(rows);
+    CAPTURE(units);
+    for (const double strength : {0.03, 0.7, 40.0}) {
+      CAPTURE(strength);
+      Buffer<double> phi(samples * rows * units), residual(samples * rows * actions);
+      Rng(3).fill_normal(phi.span());
+      Rng(4).fill_normal(residual.span(), 2);
+      std::array<double, samples> evidence;
+      cpu::ridge_evidence<double>(backend, SequenceView<const double>(phi.data(), samples, rows, units),
+                                  SequenceView<const double>(residual.data(), samples, rows, actions),
+                                  strength, evidence);
+      for (Index i = 0; i < samples; ++i) {
+        Buffer<double> covariance(rows * rows);
+        for (Index a = 0; a < rows; ++a) {
+          for (Index b = 0; b < rows; ++b) {
+            const double* of = phi.data() + i * rows * units;
+            covariance[a * rows + b] = std::inner_product(of + a * units, of + (a + 1) * units,
+                                                          of + b * units, a == b ? 1 + strength : 1.0);
+          }
+        }
+        CHECK(evidence[static_cast<std::size_t>(i)] ==
+              doctest::Approx(plain_log_density(std::move(covariance), residual.data() + i * rows * actions,
+                                                rows, actions))
+                  .epsilon(1e-9));
+      }
+    }
+  }
+}
+
+TEST_CASE("the head's evidence is that of its prior and noise, whatever the density of the rows") {
+  using Plain = Network<Squash::tanh>;
+  using Head = Case<Plain>::Head;
+  Case<Plain> c(24);
+  const auto single = [](const Buffer<double>& from) {
+    Buffer<float> result(from.size());
+    std::ranges::transform(from, result.begin(), [](double x) { return static_cast<float>(x); });
+    return result;
+  };
+  const auto policies = single(c.policies), observations = single(c.observations),
+             actions = single(c.actions), head = single(c.head);
+  const auto w = bind<Head>(head);
+  for (const Index density : {1, 2}) {
+    CAPTURE(density);
+    Workspace workspace, host;
+    const auto saved = Head::forward(
+        backend, c.layout, w, MatrixView<const float>(policies.data(), batch, Case<Plain>::parameters),
+        SequenceView<const float>(observations.data(), batch, c.rows, 5),
+        SequenceView<const float>(actions.data(), batch, c.rows, 2),
+        workspace.matrix<float>(batch, Case<Plain>::parameters), workspace, density);
+    std::array<double, batch> evidence;
+    Head::log_evidence(backend, w, saved, density, evidence, host);
+    const auto weight = static_cast<double>(density);
+    const double rows = static_cast<double>(c.rows) / weight;
+    const double noise = Head::base_noise * weight * std::exp(0.5 + 0.4 * std::log(rows / 60));
+    for (Index i = 0; i < batch; ++i) {
+      CHECK(evidence[static_cast<std::size_t>(i)] ==
+            doctest::Approx(
+                plain_log_density(plain_covariance<Head, float>(
+                                      w, saved.features.data + i * c.rows * Head::units, c.rows, noise),
+                                  saved.residual.data + i * c.rows * 2, c.rows, 2))
+                .epsilon(1e-5));
+    }
+  }
+}
+
 TEST_CASE("wrong shapes are errors") {
   Case<Network<Squash::tanh>> c;
   SequenceView<const double> features(c.observations.data(), batch, c.rows, 5);
@@ -338,6 +443,15 @@ TEST_CASE("wrong shapes are errors") {
   correction.channels = 5;
   CHECK_THROWS_WITH_AS(cpu::ridge_forward(backend, features, c.action_view(), 1.0, correction),
                        doctest::Contains("ridge_forward"), Error);
+  std::array<double, batch> evidence;
+  CHECK_THROWS_WITH_AS(cpu::ridge_evidence<double>(backend, features, c.action_view(), 0.0, evidence),
+                       doctest::Contains("a positive strength and 3 results, found 0 and 3"), Error);
+  CHECK_THROWS_WITH_AS(
+      cpu::ridge_evidence<double>(backend, features, c.action_view(), 1.0, std::span(evidence).first(2)),
+      doctest::Contains("found 1 and 2"), Error);
+  const SequenceView<const double> fewer(c.actions.data(), batch, c.rows - 1, 2);
+  CHECK_THROWS_WITH_AS(cpu::ridge_evidence<double>(backend, features, fewer, 1.0, evidence),
+                       doctest::Contains("ridge_evidence: residual"), Error);
 }
 
 }  // namespace

@@ -146,6 +146,8 @@ void check_fit(const Recipe& chosen) {
   CHECK(largest_difference(here.encode(policies).span(), moved.encode(policies).span()) < 1e-3);
   if constexpr (OnHost<ConfigT>::Model::has_head) {
     check_alike(here.fit_heads(policies, prompts), moved.fit_heads(policies, prompts), 1e-3);
+    CHECK(largest_difference(here.state().choice_margins.span(), there.state().choice_margins.span()) < 0.05);
+    CHECK(there.state().variance_scale == doctest::Approx(here.state().variance_scale).epsilon(1e-2));
   }
 }
 

@@ -249,10 +249,16 @@ TEST_CASE("Bayesian head") {
       Head::backward(side.backend, layout, side.w(), p, o, a, saved,
                      side.in(MatrixView<const float>(dcorrected.data(), batch, size)), side.g(), dpolicies,
                      side.workspace);
+      Workspace on_host;
+      std::array<double, batch> evidence;
+      Head::log_evidence(side.backend, side.w(), saved, 1, evidence, on_host);
       std::vector<Buffer<float>> results;
       results.push_back(side.out(corrected.span()));
       results.push_back(side.out(dpolicies.span()));
       results.push_back(side.all_gradients());
+      results.emplace_back(batch);
+      std::ranges::transform(evidence, results.back().begin(),
+                             [](double x) { return static_cast<float>(x); });
       return results;
     });
   }

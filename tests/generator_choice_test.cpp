@@ -6,6 +6,7 @@
 
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
 
 namespace {
@@ -67,7 +68,8 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
   using Part = SmallGenerator::Model::WithoutEncoders;
   Buffer<float> early(parameter_count<Part>);
   read_parameters(SafetensorsReader(ended.checkpoint), tensors_of<Part>("trainer.average."), early.span());
-  CHECK(same_bits(early.span().last(2), generator.state().fallback_head.span()));
+  constexpr auto head_size = static_cast<std::size_t>(parameter_count<SmallGenerator::Model::HeadModel>);
+  CHECK(same_bits(early.span().last(head_size), generator.state().fallback_head.span()));
 
   // Each prompt gets the generated policy or the fallback, and both occur among prompts of all kinds.
   std::vector<Trajectory> prompts;
@@ -75,7 +77,7 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
     prompts.push_back(demonstration(static_cast<Index>(i % 2), 700 + i));
     prompts.push_back(data.trajectories[data.trajectories.size() - 1 - i % 4]);
   }
-  const auto picked = generator.generate_each(prompts, {.trust_known = false});
+  const auto picked = generator.generate_each(prompts);
   const auto generated = generator.generate_each(prompts, {.guidance = {1}});
   Index kept = 0;
   for (std::size_t i = 0; i < prompts.size(); ++i) {
@@ -87,25 +89,55 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
   generator.save(folder / "generator.safetensors");
   const auto loaded = SmallGenerator::load(folder / "generator.safetensors");
   CHECK(same_bits(loaded.state().fallback_policy.span(), generator.state().fallback_policy.span()));
-  const auto again = loaded.generate_each(prompts, {.trust_known = false});
+  CHECK(loaded.state().choice_margins.size() == 2);
+  CHECK(same_bits(loaded.state().choice_margins.span(), generator.state().choice_margins.span()));
+  CHECK(loaded.state().variance_scale == generator.state().variance_scale);
+  const auto again = loaded.generate_each(prompts);
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     CHECK(same_bits(again[i].weights(), picked[i].weights()));
   }
-
-  // Prompts that training knows get the first candidate, and the choice is as it was for the others.
-  const auto trusting = generator.generate_each(prompts);
   const auto novelty = generator.novelty(prompts);
   CHECK(novelty == loaded.novelty(prompts));
-  Index turned = 0;
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    const auto& expected = novelty[i] > 1 ? picked[i] : generated[i];
-    CHECK(same_bits(trusting[i].weights(), expected.weights()));
-    turned += same_bits(trusting[i].weights(), picked[i].weights()) ? 0 : 1;
-  }
-  CHECK(turned > 0);
   CHECK(std::ranges::any_of(novelty, [](double value) { return value > 1; }));
   // The nearest prompt of training to itself is itself.
   CHECK(generator.novelty({&data.trajectories.front(), 1}).front() < 1e-3);
+}
+
+TEST_CASE("margins of another number than the candidates' are refused by name") {
+  const test::TemporaryFolder folder;
+  auto chosen = validated(4);
+  chosen.guidance = {1, 0};
+  SmallGenerator generator{cpu::Backend(1)};
+  REQUIRE(generator.fit(with_noise_task(1), chosen));
+  REQUIRE(generator.state().choice_margins.size() == 3);
+  generator.save(folder / "generator.safetensors");
+  const SafetensorsReader reader(folder / "generator.safetensors");
+  const auto load_with = [&](std::optional<std::vector<float>> margins) {
+    SafetensorsWriter writer;
+    for (const auto& [key, value] : reader.metadata()) {
+      writer.set_metadata(key, value);
+    }
+    for (const auto& tensor : reader.tensors()) {
+      if (tensor.name != "choice.margins") {
+        writer.add_owned(tensor.name, tensor.shape, reader.read<float>(tensor.name));
+      }
+    }
+    if (margins) {
+      writer.add("choice.margins", {std::ssize(*margins)}, std::span<const float>(*margins));
+    }
+    writer.write(folder / "changed.safetensors");
+    return SmallGenerator::load(folder / "changed.safetensors");
+  };
+  const auto check_refused = [&](std::optional<std::vector<float>> margins, const char* text) {
+    CHECK_THROWS_WITH_AS(load_with(std::move(margins)), doctest::Contains(text), Error);
+  };
+  check_refused({{0, 1}}, "choice.margins");
+  check_refused({{0, 1, 2, 3}}, "choice.margins");
+  check_refused({{0, std::numeric_limits<float>::quiet_NaN(), 1}}, "choice.margins");
+  check_refused(std::nullopt, "choice.margins");
+  const auto loaded = load_with(std::vector<float>{0, 1, 2});
+  CHECK(loaded.state().choice_margins[2] == 2);
+  CHECK(load_with(std::vector<float>()).state().choice_margins.empty());
 }
 
 TEST_CASE("the fallback survives stopping and resuming, to the bit") {
@@ -125,6 +157,7 @@ TEST_CASE("the fallback survives stopping and resuming, to the bit") {
     if (finished) {
       CHECK(same_bits(whole.state().parameters.span(), resumed.state().parameters.span()));
       CHECK(same_bits(whole.state().fallback_policy.span(), resumed.state().fallback_policy.span()));
+      CHECK(same_bits(whole.state().choice_margins.span(), resumed.state().choice_margins.span()));
     }
   }
   CHECK(finished);
@@ -171,68 +204,180 @@ TEST_CASE("bad choices of validation tasks are errors") {
   check(with_noise_task(1, 0), {"noise"}, "validation task 'noise': there is no trajectory");
 }
 
-// Checks the choice among `guidances` for a trained generator. Of `alike` ones, all prompts get the first,
-// although another is better for some; of others, not.
-template <class GeneratorT>
-void check_choice(const GeneratorT& generator, const std::vector<double>& guidances, bool alike) {
-  std::vector<Trajectory> prompts;
-  for (std::uint64_t i = 0; i < 24; ++i) {
-    prompts.push_back(demonstration(static_cast<Index>(i % 2), 700 + i));
+// The log evidence of prompts, one for each policy whose head is not fitted; rows [prompts, parameters] are
+// for normalised observations.
+std::vector<double> evidence_of(const SmallGenerator& generator, MatrixView<const float> policies,
+                                std::span<const float> head, std::span<const Trajectory> prompts) {
+  using Head = SmallGenerator::Model::HeadModel;
+  const detail::PromptPath<Network, SmallConfig> path(generator.state());
+  const cpu::Backend backend(1);
+  Workspace workspace, host;
+  constexpr Index density = 2;  // a generator's
+  const auto support = path.allocate_support(policies.rows, 1, density, workspace);
+  for (Index i = 0; i < policies.rows; ++i) {
+    path.write_support(prompts[static_cast<std::size_t>(i)], i, Rng(1), support);
   }
-  const auto with = [&](std::vector<double> guidance) {
-    return generator.generate_each(prompts, {.guidance = std::move(guidance), .trust_known = false});
-  };
-  const auto best = with(guidances);
-  std::vector<std::vector<Policy>> each;
-  for (const double guidance : guidances) {
-    each.push_back(with({guidance}));
-  }
-  std::set<std::size_t> used;
-  bool held_back = false;  // by the margin
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    const auto same = std::ranges::find_if(
-        each, [&](const auto& policies) { return same_bits(policies[i].weights(), best[i].weights()); });
-    REQUIRE(same != each.end());
-    used.insert(static_cast<std::size_t>(same - each.begin()));
-    if constexpr (!GeneratorT::Model::has_head) {  // then measured on the whole support set
-      constexpr Index pairs = 2 * SmallConfig::prompt.pairs();
-      Trajectory seen(pairs, 6, 2);
-      generator.state().prompt_encoder.write_spread_pairs(prompts[i], seen.observations(), seen.actions());
-      std::vector<double> errors;
-      for (const auto& policies : each) {
-        errors.push_back(action_error(policies[i], seen));
-      }
-      const auto least = std::ranges::min_element(errors);
-      const double bar = std::min(0.9 * errors.front(), errors.front() - 0.0025);
-      CHECK(same - each.begin() == (*least < bar ? least - errors.begin() : 0));
-      held_back = held_back || (least != errors.begin() && *least >= bar);
+  const auto w = bind<Head>(head);
+  const auto saved =
+      Head::forward(backend, Network::layout(), w, policies, SequenceView<const float>(support.observations),
+                    SequenceView<const float>(support.actions),
+                    workspace.matrix<float>(policies.rows, policies.cols), workspace, density);
+  std::vector<double> evidence(prompts.size());
+  Head::log_evidence(backend, w, saved, density, evidence, host);
+  return evidence;
+}
+
+// The scores of all candidates, [candidates][prompts]: those of the guidances, then the fallback, if there is
+// one.
+std::vector<std::vector<double>> scores_of(const SmallGenerator& generator,
+                                           const std::vector<Trajectory>& prompts, std::uint64_t seed) {
+  using Head = SmallGenerator::Model::HeadModel;
+  const auto& state = generator.state();
+  constexpr auto head_size = static_cast<std::size_t>(parameter_count<Head>);
+  const auto count = std::ssize(prompts);
+  Workspace workspace;
+  const auto rows = workspace.matrix<float>(count, Policy::parameter_size);
+  std::vector<std::vector<double>> scores;
+  for (const double guidance : state.settings.guidance) {
+    const auto policies =
+        generator.generate_each(prompts, {.seed = seed, .guidance = {guidance}, .fit_head = false});
+    for (Index i = 0; i < count; ++i) {
+      state.standardizer.unfold(policies[static_cast<std::size_t>(i)].weights().data(), rows.row(i));
     }
+    scores.push_back(evidence_of(generator, rows, state.parameters.span().last(head_size), prompts));
   }
-  CHECK((used.size() == 1) == alike);
-  CHECK((GeneratorT::Model::has_head || held_back == alike));
-  CHECK_THROWS_WITH_AS(with({std::nan("")}), doctest::Contains("found nan"), Error);
+  if (!state.fallback_policy.empty()) {
+    for (Index i = 0; i < count; ++i) {
+      std::ranges::copy(state.fallback_policy, rows.row(i));
+    }
+    scores.push_back(evidence_of(generator, rows, state.fallback_head.span(), prompts));
+  }
+  return scores;
+}
+
+TEST_CASE("the choice is the candidate of the greatest evidence, by more than its margin") {
+  auto data = with_noise_task(1);
+  for (std::uint64_t i = 0; i < 50; ++i) {
+    data.add_trajectory(demonstration(static_cast<Index>(i % 2), 300 + i));
+  }
+  std::vector<Trajectory> known, prompts;
+  std::ranges::copy_if(data.trajectories, std::back_inserter(known),
+                       [](const Trajectory& trajectory) { return trajectory.task != "noise"; });
+  for (std::uint64_t i = 0; i < 24; ++i) {
+    prompts.push_back(i % 3 < 2 ? demonstration(static_cast<Index>(i % 3), 700 + i)
+                                : data.trajectories[20 + i / 3 % 4]);
+  }
+  auto chosen = validated(60);
+  chosen.guidance = {0.5, 1, 0};  // the first is not the best
+  SmallGenerator generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(data, chosen));
+  const auto& margins = generator.state().choice_margins;
+  REQUIRE(margins.size() == 4);
+  CHECK(margins[0] == 0);
+  CHECK(std::ranges::all_of(margins, [](float margin) { return margin >= 0; }));
+  CHECK(std::ranges::any_of(margins, [](float margin) { return margin > 0; }));
+
+  // Among the guidances asked for without margins; the generator's own choice with them.
+  for (const bool own : {false, true}) {
+    CAPTURE(own);
+    std::vector<std::vector<Policy>> candidates;
+    for (const double guidance : chosen.guidance) {
+      candidates.push_back(generator.generate_each(prompts, {.seed = 3, .guidance = {guidance}}));
+    }
+    auto scores = scores_of(generator, prompts, 3);
+    if (!own) {
+      scores.pop_back();  // the fallback is no guidance
+    }
+    const auto picked = generator.generate_each(
+        prompts, {.seed = 3, .guidance = own ? std::vector<double>() : chosen.guidance});
+    std::set<std::size_t> used;
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      std::size_t best = 0;
+      const auto gain = [&](std::size_t k) {
+        return scores[k][i] - (own ? static_cast<double>(margins[static_cast<Index>(k)]) : 0);
+      };
+      bool close = false;
+      for (std::size_t k = 1; k < scores.size(); ++k) {
+        close = close || std::abs(gain(k) - gain(best)) < 1e-2;
+        best = gain(k) > gain(best) ? k : best;
+      }
+      const auto same = std::ranges::find_if(candidates, [&](const auto& policies) {
+        return same_bits(policies[i].weights(), picked[i].weights());
+      });
+      const auto found = static_cast<std::size_t>(same - candidates.begin());  // none: the fallback
+      CAPTURE(i);
+      CHECK((found == best || close));
+      used.insert(found);
+    }
+    CHECK(used.size() > 1);
+  }
+
+  // The noise that the margins were measured with, and other noise.
+  for (const std::uint64_t seed : {0x6d617267, 1}) {
+    const auto scores = scores_of(generator, known, seed);
+    const auto first = generator.generate_each(known, {.seed = seed, .guidance = {0.5}});
+    const auto picked = generator.generate_each(known, {.seed = seed});
+    std::set<std::size_t> leave;
+    for (std::size_t k = 1; k < scores.size(); ++k) {
+      const auto margin = static_cast<double>(margins[static_cast<Index>(k)]);
+      Index above = 0;
+      for (std::size_t i = 0; i < known.size(); ++i) {
+        if (scores[k][i] - scores[0][i] > margin + 1e-2) {
+          ++above;
+          leave.insert(i);
+        }
+      }
+      CAPTURE(k);
+      CHECK(above <= std::ssize(known) * (seed == 1 ? 3 : 1) / 20 + 1);
+    }
+    Index left = 0;
+    for (std::size_t i = 0; i < known.size(); ++i) {
+      left += same_bits(first[i].weights(), picked[i].weights()) ? 0 : 1;
+    }
+    CHECK(left >= std::ssize(leave));
+    CHECK(left <= 3 * std::ssize(known) / (seed == 1 ? 10 : 20));
+  }
 }
 
 struct HeadlessConfig : SmallConfig {
   static constexpr Index head_rank = 0;
 };
 
-TEST_CASE("of several guidances the policy is returned that agrees clearly better with the prompt") {
+TEST_CASE("of several guidances without a head the policy is returned that errs least on the prompt") {
   auto chosen = recipe();
-  SUBCASE("with the Bayesian head") {
-    chosen.guidance = {0, 0.5, 1};
-    SmallGenerator generator{cpu::Backend(2)};
-    REQUIRE(generator.fit(dataset(), chosen));
-    check_choice(generator, chosen.guidance, false);
-    CHECK(same_bits(generator.generate(demonstration(0, 1), {.guidance = chosen.guidance})[0].weights(),
-                    generator.generate(demonstration(0, 1))[0].weights()));
+  chosen.guidance = {0.8, 0, 1};
+  Generator<Policy, HeadlessConfig> generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(dataset(), chosen));
+  CHECK(generator.state().choice_margins.empty());
+  std::vector<Trajectory> prompts;
+  for (std::uint64_t i = 0; i < 24; ++i) {
+    prompts.push_back(demonstration(static_cast<Index>(i % 2), 700 + i));
   }
-  SUBCASE("without") {
-    Generator<Policy, HeadlessConfig> generator{cpu::Backend(2)};
-    REQUIRE(generator.fit(dataset(), chosen));
-    check_choice(generator, {0.8, 0, 1}, false);
-    check_choice(generator, {1, 0.99, 1.01}, true);
+  const auto with = [&](std::vector<double> guidance) {
+    return generator.generate_each(prompts, {.guidance = std::move(guidance)});
+  };
+  const auto best = with(chosen.guidance);
+  const auto by_default = with({});
+  std::vector<std::vector<Policy>> each;
+  for (const double guidance : chosen.guidance) {
+    each.push_back(with({guidance}));
   }
+  std::set<std::size_t> used;
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    constexpr Index pairs = 2 * SmallConfig::prompt.pairs();
+    Trajectory seen(pairs, 6, 2);
+    generator.state().prompt_encoder.write_spread_pairs(prompts[i], seen.observations(), seen.actions());
+    std::vector<double> errors;
+    for (const auto& policies : each) {
+      errors.push_back(action_error(policies[i], seen));
+    }
+    const auto least = static_cast<std::size_t>(std::ranges::min_element(errors) - errors.begin());
+    CHECK(same_bits(best[i].weights(), each[least][i].weights()));
+    CHECK(same_bits(best[i].weights(), by_default[i].weights()));
+    used.insert(least);
+  }
+  CHECK(used.size() > 1);
+  CHECK_THROWS_WITH_AS(with({std::nan("")}), doctest::Contains("found nan"), Error);
 }
 
 }  // namespace

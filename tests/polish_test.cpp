@@ -230,7 +230,7 @@ Trajectory in_other_units(Trajectory trajectory) {
 }
 
 struct HeadlessConfig : SmallConfig {
-  static constexpr bool ridge_head = false;
+  static constexpr Index head_rank = 0;
 };
 
 template <class ConfigT>

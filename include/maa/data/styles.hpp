@@ -76,7 +76,7 @@ MAA_COLD MAA_INLINE bool runs_differ(const Dataset& dataset, std::span<const Ind
   Index counted = 0;
   double within = 0;
   double between = 0;
-  for (Index k = 0; k < count; k += std::max<Index>(1, count / asked)) {
+  for (Index k = 0; k < count; k += std::max<Index>(1, (count + asked - 1) / asked)) {
     const auto& step = steps[static_cast<std::size_t>(k)];
     const auto run = trajectory(step.trajectory).run;
     std::array<double, 2> distance;  // to the own run's, to another's

@@ -104,7 +104,9 @@ float variance_scale(Fitting<Network, Config, Backend>& fitting, BehaviorOptions
       }
     }
   }
-  return static_cast<float>(sum / static_cast<double>(prompts * options.queries * Network::action_size));
+  // Where all actions saturate on the right side nothing is left.
+  return static_cast<float>(
+      std::max(1e-6, sum / static_cast<double>(prompts * options.queries * Network::action_size)));
 }
 
 // False if the callback stopped training.

@@ -18,7 +18,7 @@ MAA_NAMESPACE_BEGIN
 // with the prompt's observations normalised and its actions as executed; all of its steps count, not only
 // those that heads are fitted to. Parts of the prompt are held out. Their error is measured before the first
 // step, after every tenth and after the last, and the weights of the least one are the result: a policy that
-// no measured step makes better there stays as it is, to the bit. (A ridge head was fitted to them, so that
+// no measured step makes better there stays as it is, to the bit. (A head was fitted to them, so that
 // they favour it.)
 //
 // Costs, per policy and step, 32 forward and backward passes, and a tenth of a forward pass of what is held
