@@ -14,13 +14,13 @@ constexpr Index hold = 4;  // 80 ms a step, 30 steps an episode
 study::Options tabletop_options() {
   study::Options options;
   options.out = "out/tabletop_rl";
-  options.tasks.seen = {"button-press", "button-press-topdown", "faucet-close",
-                        "faucet-open",  "handle-press",         "reach"};
-  options.tasks.unseen = {"button-press-wall", "door-close", "drawer-close"};
-  options.tasks.validation = {"button-press-side", "dial-turn"};
+  options.tasks.seen = {"reach",       "button-press", "handle-press",
+                        "faucet-open", "faucet-close", "button-press-topdown"};
+  options.tasks.unseen = {"drawer-close", "door-close", "button-press-wall"};
+  options.tasks.validation = {"dial-turn", "button-press-side"};
   auto& learned = options.learned.emplace();
   learned.checkpoints = 6;
-  learned.sac.steps = 16'000;
+  learned.sac.steps = 20'000;
   learned.sac.updates_every = 2;
   learned.sac.initial_temperature = 0.2;
   learned.sac.discount = 0.94;
