@@ -1,53 +1,7 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 to reinforcement-learned policies, and from those to generated ones: installs the packages it
-# needs, builds, runs, and writes out/reacher/report.html. --help lists the options; all of them are passed on to the
-# program, which has more.
-set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-source cmake/packages.sh
-
-program=build/quickstart/examples/reacher/reacher
-usage() {
-  cat <<'TEXT'
-Usage: bash examples/reacher.sh [--seed N] [--out FOLDER] [--hold-out GOAL...] [--resume] [--smoke] [--help]
-
-  --seed N            seed of everything random
-  --out FOLDER        where results go (default out/reacher)
-  --hold-out GOAL...  goals that are not trained on but reported as the unseen ones, to choose settings by
-  --resume            go on where an earlier run into the same folder stopped
-  --smoke             a much shortened run that shows that everything works; its numbers mean nothing
-  --help              this text, and the program's options once it is built
-
-It installs Debian packages through apt (with sudo when not root), builds in build/quickstart, and takes about seven
-minutes on two cores. ctrl-C keeps what is finished.
-TEXT
-}
-
-out=out/reacher
-arguments=("$@")
-while (($# > 0)); do
-  case $1 in
-    -h | --help)
-      usage
-      if [[ -x $program ]]; then
-        echo
-        "$program" --help
-      fi
-      exit 0
-      ;;
-    --out)
-      out=${2:?--out wants a folder}
-      shift
-      ;;
-    --out=*) out=${1#--out=} ;;
-  esac
-  shift
-done
-
-stage 'packages' install_packages "${build_packages[@]}" "${library_packages[@]}" "${example_packages[@]}"
-stage 'configure' cmake --preset quickstart -G Ninja
-stage 'build' cmake --build --preset reacher --parallel "$jobs"
-stage 'learn, train, generate, measure' "$program" "${arguments[@]}"
-stage 'report' /usr/bin/python3 examples/study/report.py "$out"
-print_times
-echo "Report: $out/report.html"
+# From a fresh Debian 12 to reinforcement-learned policies of the hidden-goal reacher, and from those to generated ones:
+# installs the packages it needs, builds, runs, and writes out/reacher/report.html. --help lists the options; all of them
+# are passed on to the program, which has more.
+name=reacher
+minutes=seven
+source "$(dirname "${BASH_SOURCE[0]}")/learned.sh"

@@ -29,8 +29,11 @@ def check(path):
     known = results.tasks["seen"] + results.tasks["unseen"]
     known += results.extra + results.validation
     need(len(set(known)) == len(known), path, "tasks", "each task in one of seen, unseen, extra, validation", known)
+    groups = [{(each["task"], each["split"]) for each in results.demonstrators if each["left_out"] is left_out}
+              for left_out in (True, False)]
+    not_shown = groups[0] - groups[1]  # by any run
     for split in SPLITS:
-        tasks = results.tasks[split]
+        tasks = [task for task in results.tasks[split] if (task, split) not in not_shown]
         need(len(tasks) >= LEAST_TASKS[split], path, f"tasks.{split}", f"at least {LEAST_TASKS[split]}", tasks)
         for task in [*tasks, "mean"] if tasks else []:
             for method in (*results.compared, *demonstrator):

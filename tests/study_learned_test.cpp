@@ -41,7 +41,7 @@ class Walk final : public Environment {
   const std::string& task() const override { return task_; }
   Index observation_size() const override { return 2; }
   Index action_size() const override { return 2; }
-  Index max_episode_steps() const override { return 60; }
+  Index max_episode_steps() const override { return 40; }  // less than a prompt shows
   Placement draw_placement(std::uint64_t seed) override {
     maa::Rng rng(seed);
     return {rng.uniform(-.3, .3), rng.uniform(-.3, .3)};
@@ -209,7 +209,7 @@ TEST_CASE("learned: the zoo has its own runs alone, and rollouts of each checkpo
     const auto& record = zoo.policies[static_cast<std::size_t>(p)];
     CHECK(zoo.task_index(trajectory.task) == record.task);
     CHECK(trajectory.run == record.run);
-    CHECK(trajectory.length() == 60);
+    CHECK(trajectory.length() == 40);
     const Policy policy(zoo.weight_matrix().row_span(p));
     float worst = 0;
     std::array<float, 2> action{};

@@ -1,4 +1,4 @@
-// The tabletop family: experts, determinism, symmetry, errors, rendering.
+// The tabletop family: experts, rewards, determinism, symmetry, errors, rendering.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -98,6 +98,88 @@ TEST_CASE("tabletop: doing nothing never succeeds, and the observation is as doc
       CHECK(std::none_of(next.begin(), next.end(), [](float value) { return std::isnan(value); }));
     }
   }
+}
+
+TEST_CASE("tabletop: rewards are as documented, and rise on the expert's way to success") {
+  const auto far = [](double x) { return x / (x + 0.1); };
+  const auto distance = [](const float* a, const std::array<double, 3>& b) {
+    return std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);
+  };
+  for (const std::string& name : tabletop::task_names()) {
+    CAPTURE(name);
+    const auto environment = tabletop::make_environment(name);
+    double worst = 0, begin = 0, end = 0;
+    for (std::uint64_t seed = 0; seed < 20; ++seed) {
+      maa::Rng random(seed, 3);
+      Observation observation{};
+      Action action{};
+      environment->reset(environment->draw_placement(seed), observation);
+      std::vector<double> rewards;
+      bool success = false;
+      while (!success && std::ssize(rewards) < environment->max_episode_steps()) {
+        environment->expert_action(action);
+        for (float& value : action) value += static_cast<float>(0.1 * random.normal());
+        const auto result = environment->step(action, observation);
+        success = result.success;
+        rewards.push_back(result.reward);
+        REQUIRE(result.reward >= -2);
+        REQUIRE(result.reward <= 1);
+
+        const float* const object = observation.data() + (name == "reach" ? 0 : 4);
+        std::array<double, 3> goal{}, start{};
+        std::copy_n(observation.begin() + 36, 3, goal.begin());
+        const double left = distance(object, goal);
+        for (std::size_t i = 0; i < 3; ++i) {
+          const double from = object[i];
+          start[i] = from - 0.05 * (goal[i] - from) / (left + 0.01);
+        }
+        const double reach = name == "reach" ? 0 : distance(observation.data(), start);
+        worst = test::larger(worst, std::abs(result.reward - (success ? 1 : 0) + far(reach) + far(left)));
+      }
+      CHECK(success);
+      begin += rewards.front();
+      end += rewards.back() - 1;  // without what success adds
+    }
+    CHECK(worst < 1e-4);
+    CHECK(end > begin + 20 * 0.2);
+  }
+}
+
+TEST_CASE("tabletop: an action that is held is the same action in every step") {
+  const std::string name = "faucet-open";
+  const auto plain = tabletop::make_environment(name);
+  const auto held = tabletop::make_environment(name, 4);
+  CHECK(held->max_episode_steps() == 30);
+  Observation observation{}, expected{}, earlier{};
+  plain->reset(plain->draw_placement(7), expected);
+  held->reset(held->draw_placement(7), observation);
+  CHECK(observation == expected);
+  maa::Rng random(7);
+  for (Index t = 0; t < 30; ++t) {
+    Action action{};
+    held->expert_action(action);
+    for (float& value : action) value += static_cast<float>(0.3 * random.normal());
+    earlier = observation;
+    const auto result = held->step(action, observation);
+    maa::examples::StepResult last;
+    for (int i = 0; i < 4; ++i) last = plain->step(action, expected);
+    REQUIRE(std::equal(observation.begin(), observation.begin() + 18, expected.begin()));
+    REQUIRE(std::equal(observation.begin() + 18, observation.begin() + 36, earlier.begin()));
+    CHECK(result.success == last.success);
+    CHECK(result.reward == last.reward);
+  }
+  CHECK(has(error_of([&] { tabletop::make_environment(name, 7); }), "found 7"));
+  CHECK(has(error_of([&] { tabletop::make_environment(name, 0); }), "found 0"));
+
+  const auto& interface = maa::examples::metaworld_interface(true);
+  const auto simulator = tabletop::make_simulator(interface, 4);
+  CHECK(&simulator->interface() == &interface);
+  CHECK(simulator->make_environment(name)->max_episode_steps() == 30);
+  CHECK(simulator->versions() != tabletop::make_simulator()->versions());
+  using Layer = maa::Hidden<8, maa::Activation::relu>;
+  using Narrow = maa::MlpPolicy<maa::MlpNetwork<6, 4, maa::HiddenLayers<Layer>>>;
+  const maa::examples::Interface narrow{maa::examples::policy_type<Narrow>(), {}, {}};
+  CHECK(has(error_of([&] { tabletop::make_simulator(narrow, 4); }), "got 6"));
 }
 
 TEST_CASE("tabletop: placements are drawn by seed and pin the scene") {

@@ -25,7 +25,7 @@ class Library {
     Index number = 0;
     for (const auto& trajectory : trained_episodes(options, dataset)) {
       const Index acted = options.learned ? number++ / options.learned->rollouts : 0;
-      if (trajectory.success_step && trajectory.length() >= Model::prompt_steps) {
+      if (trajectory.success_step) {
         const auto task = dataset.task_index(trajectory.task);
         policies_.push_back(options.learned ? acted
                                             : policy_for(task, count[static_cast<std::size_t>(task)]++));

@@ -16,8 +16,6 @@ namespace maa::examples::study {
 
 class Model {
  public:
-  static constexpr Index prompt_steps = 60;  // the least a prompt has
-
   Model() = default;
   Model(const Model&) = delete;
   Model& operator=(const Model&) = delete;

@@ -28,7 +28,6 @@ template <class Policy, class Config, class Backend>
 class ModelOf final : public Model {
  public:
   using GeneratorType = Generator<Policy, Config, Backend>;
-  static_assert(prompt_steps == Config::prompt.steps);
 
   explicit ModelOf(GeneratorType generator) : generator_(std::move(generator)) {}
 

@@ -33,7 +33,7 @@ struct ConditionedTable {
       std::vector<Trajectory> prompts;
       std::vector<std::vector<Index>> of_task(dataset.tasks.size());
       for (const auto& episode : episodes) {
-        if (episode.success_step && episode.length() >= Model::prompt_steps) {
+        if (episode.success_step) {
           of_task[static_cast<std::size_t>(dataset.task_index(episode.task))].push_back(
               static_cast<Index>(prompts.size()));
           prompts.push_back(mirrored ? reflected(symmetry, episode) : episode);

@@ -104,6 +104,7 @@ struct TrainingOptions {
   bool corrective = false;           // heads are fitted to the simulator's corrective augmentation too
   double huber_width = 0;            // of the last stage's loss; 0: squared error
   double epoch_share = 1;            // how much of the paper's epochs its presets train
+  bool zoo_weights = true;           // otherwise networks that were never trained take the policies' place
   std::vector<std::string> without;  // ingredients that were taken away
 
   template <class Visitor, class Self>
@@ -117,6 +118,7 @@ struct TrainingOptions {
     visit("corrective", self.corrective);
     visit("huber_width", not_negative(), self.huber_width);
     visit("epoch_share", between(1e-6, 1), self.epoch_share);
+    visit("zoo_weights", self.zoo_weights);
     visit("without", self.without);
   }
 };

@@ -16,7 +16,7 @@ void set_shared(const TrainingRun& run, FitOptions& recipe) {
   recipe.checkpoint = run.checkpoint;
   recipe.condition = run.options.training.condition;
   recipe.validation_tasks = run.options.tasks.validation;
-  recipe.check = !run.options.smoke;  // whose policies have learned nothing
+  recipe.check = !run.options.smoke && run.options.training.zoo_weights;  // else none has learned anything
 }
 
 PaperRecipe of_paper(const TrainingRun& run, PaperRecipe (*recipe_for)(Index policies, Index prompts)) {

@@ -142,8 +142,18 @@ void Study::fit(bool conditioned) {
       log = TrainingLog(read_text(log_path));
     }
     auto& model = conditioned ? generator_ : unconditioned_;
+    Dataset untrained;
+    if (!options_.training.zoo_weights) {
+      untrained = data();
+      const auto normalizer = observation_normalizer(ExampleTable(trained_episodes(options_, data())));
+      for (Index i = 0; i < untrained.policy_count(); ++i) {
+        initial_weights(simulator_.interface().policy, normalizer, seed_for(options_, Purpose::untrained, i),
+                        untrained.weight_matrix().row_span(i));
+      }
+    }
+    const auto& given = options_.training.zoo_weights ? data() : untrained;
     try {
-      model = models_.fit({options_, simulator_.interface(), data(), conditioned, checkpoint}, log);
+      model = models_.fit({options_, simulator_.interface(), given, conditioned, checkpoint}, log);
     } catch (const Interrupted&) {
       log.write(log_path);
       throw;

@@ -17,10 +17,20 @@
 namespace maa::examples::tabletop {
 namespace {
 
-constexpr int substeps = 5;  // of 4 ms: 50 Hz control, at most 1.5 cm a step
+constexpr Index substeps = 5;  // of 4 ms: 50 Hz control, at most 1.5 cm a step
 constexpr Index episode_steps = 120;
 constexpr double finger_travel = 0.04;
 constexpr Vector3 hand_start = {0.0, 0.5, 0.2};
+constexpr double behind = 0.05;  // metres
+
+// How far x metres are: from 0 to 1, half of it within 10 cm.
+double far(double x) {
+  return x / (x + 0.1);
+}
+
+double distance(const Vector3& a, const Vector3& b) {
+  return std::hypot(a[0] - b[0], a[1] - b[1], a[2] - b[2]);
+}
 
 // The place of every number the environment reads or writes; -1 where the scene has no such thing.
 struct Layout {
@@ -61,10 +71,16 @@ void check_size(const char* what, std::size_t found, Index expected) {
   }
 }
 
+void check_hold(Index hold) {
+  maa::require(hold >= 1 && episode_steps % hold == 0, "tabletop: expected to hold actions for a divisor of ",
+               episode_steps, " steps, found ", hold);
+}
+
 class TabletopEnvironment final : public Environment {
  public:
-  explicit TabletopEnvironment(const Task& task)
+  TabletopEnvironment(const Task& task, Index hold)
       : task_(task),
+        hold_(hold),
         name_(task.name),
         model_(shared_model(scene_xml(task.mechanism))),
         data_(mj_makeData(model_.get())),
@@ -75,7 +91,7 @@ class TabletopEnvironment final : public Environment {
   const std::string& task() const override { return name_; }
   Index observation_size() const override { return metaworld_observation_size; }
   Index action_size() const override { return metaworld_action_size; }
-  Index max_episode_steps() const override { return episode_steps; }
+  Index max_episode_steps() const override { return episode_steps / hold_; }
 
   Placement draw_placement(std::uint64_t seed) override {
     // One stream per task: the same seed gives unrelated scenes of different tasks.
@@ -116,12 +132,13 @@ class TabletopEnvironment final : public Environment {
     const double opening = 0.5 * finger_travel * (1.0 - clipped(3));
     data_->ctrl[3] = opening;
     data_->ctrl[4] = opening;
-    for (int i = 0; i < substeps; ++i) mj_step(model_.get(), data_.get());
+    for (Index i = 0; i < hold_ * substeps; ++i) mj_step(model_.get(), data_.get());
     mj_kinematics(model_.get(), data_.get());  // mj_step leaves the positions of its beginning
     std::copy_n(observation_.begin(), metaworld_frame_size, observation_.begin() + metaworld_frame_size);
     write_frame(std::span(observation_).first(metaworld_frame_size));
     std::ranges::copy(observation_, observation.begin());
-    return {.success = success()};
+    const bool done = success();
+    return {.success = done, .reward = reward(done)};
   }
 
   void expert_action(std::span<float> action) override {
@@ -208,10 +225,28 @@ class TabletopEnvironment final : public Environment {
     if (layout_.anchor >= 0) write(11, site(layout_.anchor));
   }
 
+  Vector3 tool() const {
+    const mjtNum* position = data_->qpos + layout_.hand;
+    return {position[0], position[1], position[2]};
+  }
+
+  double reward(bool done) const {
+    const Vector3 object = layout_.handle < 0 ? tool() : site(layout_.handle);
+    const double left = distance(object, goal_);
+    double reach = 0;
+    if (layout_.handle >= 0) {
+      Vector3 start = object;
+      for (std::size_t axis = 0; axis < 3; ++axis) {
+        start[axis] -= behind * (goal_[axis] - object[axis]) / (left + 0.01);
+      }
+      reach = distance(tool(), start);
+    }
+    return (done ? 1 : 0) - far(reach) - far(left);
+  }
+
   bool success() const {
     if (task_.mechanism == Mechanism::none) {
-      const mjtNum* hand = data_->qpos + layout_.hand;
-      return std::hypot(hand[0] - goal_[0], hand[1] - goal_[1], hand[2] - goal_[2]) <= task_.success;
+      return distance(tool(), goal_) <= task_.success;
     }
     if (layout_.base < 0) {
       const Vector3 object = site(layout_.handle);
@@ -222,6 +257,7 @@ class TabletopEnvironment final : public Environment {
   }
 
   const Task& task_;
+  Index hold_;
   std::string name_;
   std::shared_ptr<const mjModel> model_;
   OwnedData data_;
@@ -234,20 +270,39 @@ class TabletopEnvironment final : public Environment {
 
 class Tabletop final : public Simulator {
  public:
+  Tabletop(const Interface& interface, Index hold) : interface_(interface), hold_(hold) {
+    check_hold(hold);
+    check_size("policies of observations", static_cast<std::size_t>(interface.policy.observation_size()),
+               metaworld_observation_size);
+    check_size("policies of actions", static_cast<std::size_t>(interface.policy.action_size()),
+               metaworld_action_size);
+  }
   std::string name() const override { return "tabletop"; }
-  const Interface& interface() const override { return metaworld_interface(true); }
+  const Interface& interface() const override { return interface_; }
   const std::vector<std::string>& task_names() const override { return tabletop::task_names(); }
   std::unique_ptr<Environment> make_environment(const std::string& task) override {
-    return tabletop::make_environment(task);
+    return tabletop::make_environment(task, hold_);
   }
   std::string mirror_task(const std::string& task) const override { return tabletop::mirror_task(task); }
-  std::map<std::string, std::string> versions() const override { return {{"mujoco", mj_versionString()}}; }
+  std::map<std::string, std::string> versions() const override {
+    std::map<std::string, std::string> versions{{"mujoco", mj_versionString()}};
+    if (hold_ != 1) versions["hold"] = maa::concatenate(hold_);
+    return versions;
+  }
+
+ private:
+  const Interface& interface_;
+  Index hold_;
 };
 
 }  // namespace
 
 std::unique_ptr<Simulator> make_simulator() {
-  return std::make_unique<Tabletop>();
+  return make_simulator(metaworld_interface(true), 1);
+}
+
+std::unique_ptr<Simulator> make_simulator(const Interface& interface, Index hold) {
+  return std::make_unique<Tabletop>(interface, hold);
 }
 
 const std::vector<std::string>& task_names() {
@@ -259,8 +314,9 @@ const std::vector<std::string>& task_names() {
   return names;
 }
 
-std::unique_ptr<Environment> make_environment(std::string_view task) {
-  return std::make_unique<TabletopEnvironment>(find_task(task));
+std::unique_ptr<Environment> make_environment(std::string_view task, Index hold) {
+  check_hold(hold);
+  return std::make_unique<TabletopEnvironment>(find_task(task), hold);
 }
 
 std::string mirror_task(std::string_view task) {

@@ -25,6 +25,11 @@
 // window-open          window handle    x from middle >= .08  x +-.12, y .7 to .84, start -.13 to -.09
 // window-close         "                x from middle <= -.08 same, start .09 to .13
 //
+// The reward of a step, from -2 to 1, is [success] - f(reach) - f(left), f(x) = x / (x + 10 cm): 1 where the
+// state is a success, left the object's distance from the goal, reach the tool's distance from the place to
+// push it from, on the line from the goal to the object and 5 cm beyond (at the object when that is at the
+// goal). For reach the tool is the object, and reach is 0.
+//
 // faucet-close and window-close are the exact reflections of faucet-open and window-open; plate-slide-side,
 // door-open, door-close, button-press-side and dial-turn have no reflection in the family; the others are
 // their own.
@@ -44,8 +49,9 @@ const std::vector<std::string>& task_names();
 
 // A new environment of the task. Throws maa::Error naming the nearest tasks if the name is unknown, and if
 // MuJoCo cannot compile the scene. Environments of one task share the compiled model and nothing else;
-// thread-safe.
-std::unique_ptr<Environment> make_environment(std::string_view task);
+// thread-safe. Each action is held for `hold` of the steps above, a divisor of 120, which are one then: an
+// action of 1 moves the hand hold times as far, an episode has 120 / hold steps.
+std::unique_ptr<Environment> make_environment(std::string_view task, Index hold = 1);
 
 // The task whose scenes are this task's scenes reflected in x = 0 (itself for most), or "" if the family has
 // none.
@@ -54,7 +60,9 @@ std::string mirror_task(std::string_view task);
 // The reflection of a placement of `task`: a placement of mirror_task(task).
 Placement mirror_placement(std::string_view task, const Placement& placement);
 
-// The family as a simulator.
+// The family as a simulator: with MetaWorld's policies, or with others of its sizes and with held actions. An
+// interface must outlive it.
 std::unique_ptr<Simulator> make_simulator();
+std::unique_ptr<Simulator> make_simulator(const Interface& interface, Index hold);
 
 }  // namespace maa::examples::tabletop

@@ -1,0 +1,113 @@
+// What programs have in common that are one study of reinforcement-learned demonstrators: the command line,
+// and the stages.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "flags.hpp"
+#include "interrupt.hpp"
+#include "study.hpp"
+
+namespace maa::examples::study {
+
+struct LearnedProgram {
+  std::string name;
+  std::function<void(CLI::App&)> add_own_flags;  // may be empty
+  // Called once the command line is read.
+  std::function<std::unique_ptr<Simulator>()> make_simulator;
+  const ModelFactory& models;
+};
+
+namespace detail {
+
+inline const Flag learned_flags[] = {
+    {"--seed", "seed", "seed of everything random"},
+    {"--smoke", "smoke", "tiny sizes: shows that everything works, its numbers mean nothing"},
+    {"--runs", "data.runs", "runs of each trained task, whose checkpoints are the zoo"},
+    {"--steps", "data.sac.steps", "environment steps of each run"},
+    {"--checkpoints", "data.checkpoints", "of each run"},
+    {"--rollouts", "data.rollouts", "of each checkpoint"},
+    {"--methods", "methods.only", "measure only these methods [all]"},
+    {"--prompts", "evaluation.prompts", "prompts (and so policies) of each task and group"},
+    {"--scenes", "evaluation.scenes", "random scenes that each policy must master"},
+    {"--prompt-noise", "evaluation.prompt_noise", "deviations of the prompts' action noise, in turn"},
+    {"--prompt-seed", "evaluation.prompt_seed", "another seed means other prompts"},
+    {"--scene-seed", "evaluation.scene_seed", "another seed means other scenes"},
+    {"--clone-steps", "evaluation.clone_steps", "of cloning a prompt from a random start"},
+    {"--clone-steps-zoo", "evaluation.clone_steps_zoo",
+     "of cloning from the zoo's mean or a generated policy"},
+    {"--clone-batch", "evaluation.clone_batch", "steps of the prompt in each"},
+    {"--clone-learning-rate", "evaluation.clone_learning_rate", "of Adam"},
+    {"--polish-steps", "evaluation.polish.steps", "of polishing generated policies"},
+    {"--polish-learning-rate", "evaluation.polish.learning_rate", "of Adam"},
+    {"--polish-held-out", "evaluation.polish.held_out", "share of the prompt that stops polishing"},
+    {"--no-zoo-weights", "training.zoo_weights",
+     "train with networks that were never trained in the place of the zoo's policies"},
+    {"--no-render", "clips.render", "leave the clips out"}};
+
+// Reads the command line; prints and returns an exit code if that is all there is to do.
+inline std::optional<int> parse(const LearnedProgram& program, int argc, char** argv, Options& options,
+                                bool& collect_only) {
+  options.threads = all_threads();
+  std::vector<std::string> hold_out;
+  CLI::App app(
+      "From reinforcement-learned policies to policies generated from trajectories, measured in MuJoCo.");
+  app.add_option("--out", options.out, "folder for results")->capture_default_str();
+  app.add_flag("--resume", options.resume, "go on where an earlier run into the same folder stopped");
+  app.add_flag("--collect", collect_only, "stop when the data set is there: OUT/stages/zoo.safetensors");
+  app.add_option("--threads", options.threads, "threads; results do not depend on it")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--hold-out", hold_out,
+                 "tasks that are not trained on but reported as the unseen ones, to choose settings by");
+  if (program.add_own_flags) {
+    program.add_own_flags(app);
+  }
+  add_flags(app, options, learned_flags);
+  try {
+    app.parse(argc, argv);
+    if (options.smoke) {
+      options.tasks.seen.resize(3);
+      options.tasks.unseen.resize(2);
+      options.tasks.validation.resize(1);
+      shrink(options);
+    }
+    if (!hold_out.empty()) {
+      options.tasks.hold_out(hold_out);
+    }
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error);
+  } catch (const Error& error) {
+    return app.exit(CLI::ValidationError(error.what()));
+  }
+  options.command = command_line(program.name, argc, argv);
+  return std::nullopt;
+}
+
+}  // namespace detail
+
+// The program's main: from these options and the command line to a report's files. At least 3 seen, 2 unseen
+// and 1 validation task.
+inline int run_learned(const LearnedProgram& program, Options options, int argc, char** argv) {
+  bool collect_only = false;
+  if (const auto code = detail::parse(program, argc, argv, options, collect_only)) {
+    return *code;
+  }
+  return run_interruptibly(options.out, [&] {
+    const auto simulator = program.make_simulator();
+    check_tasks(options.tasks, *simulator);
+    Study study(options, *simulator, program.models);
+    study.begin();
+    study.collect();
+    if (!collect_only) {
+      study.train();
+      study.evaluate();
+      study.complete();
+    }
+  });
+}
+
+}  // namespace maa::examples::study
