@@ -77,6 +77,7 @@ Dataset dataset() {
 
 PaperRecipe on_weights(Index steps) {
   auto result = test::shortened(PaperRecipe::paper(24, 20), steps, 6);
+  result.guidance = {1, 0.5, 0};
   result.sampling.steps = 3;
   result.seed = 5;
   return result;
@@ -85,6 +86,7 @@ BehaviorRecipe on_behavior(Index steps) {
   auto result = test::shortened(BehaviorRecipe(), steps, 6);
   result.behavior.queries = 8;
   result.behavior.demonstrations = {1, 2};
+  result.guidance = {1, 0.5, 0};
   result.sampling.steps = 3;
   result.seed = 5;
   return result;
@@ -191,7 +193,7 @@ TEST_CASE("polished policies are the CPU's") {
   const auto generate = [&](const auto& generator, Index steps) {
     return generator.generate_each(
         prompts,
-        {.count = 3, .seed = 1, .ridge_head = false, .polish = {.steps = steps, .learning_rate = 3e-3}});
+        {.count = 3, .seed = 1, .fit_head = false, .polish = {.steps = steps, .learning_rate = 3e-3}});
   };
   const auto expected = generate(here, 12), found = generate(there, 12), before = generate(here, 0);
   check_alike(expected, found, 1e-3);

@@ -46,7 +46,7 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
   const auto data = with_noise_task(1);
   auto chosen = validated(60);
   chosen.behavior.train.learning_rate.base = 2e-2;
-  chosen.guidance = {1};
+  chosen.guidance = {1, 0};
   std::map<Index, double> validations;
   SmallGenerator generator{cpu::Backend(2)};
   REQUIRE(generator.fit(data, chosen, [&](const TrainProgress& progress) {
@@ -89,7 +89,7 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
   generator.save(folder / "generator.safetensors");
   const auto loaded = SmallGenerator::load(folder / "generator.safetensors");
   CHECK(same_bits(loaded.state().fallback_policy.span(), generator.state().fallback_policy.span()));
-  CHECK(loaded.state().choice_margins.size() == 2);
+  CHECK(loaded.state().choice_margins.size() == 3);
   CHECK(same_bits(loaded.state().choice_margins.span(), generator.state().choice_margins.span()));
   CHECK(loaded.state().variance_scale == generator.state().variance_scale);
   const auto again = loaded.generate_each(prompts);

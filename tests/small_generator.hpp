@@ -62,7 +62,8 @@ inline Dataset dataset() {
 
 inline BehaviorRecipe recipe(Index steps = 150) {
   BehaviorRecipe result;
-  result.check = false;  // the policies are not the demonstrators
+  result.check = false;           // the policies are not the demonstrators
+  result.guidance = {1, 0.5, 0};  // candidates to choose from
   result.embedder.train.steps = 60;
   result.embedder.train.batch = 16;
   result.behavior.train.steps = steps;

@@ -96,7 +96,8 @@ struct BehaviorBatch {
                          double elsewhere, Rng& draw, MatrixView<float> seen, MatrixView<float> done) {
     for (Index q = 0; q < seen.rows; ++q) {
       const bool own = draw.uniform() >= elsewhere;
-      const auto& trajectory = data.trajectory(pick(own ? trajectories : data.split.train.trajectories, draw));
+      const auto& trajectory =
+          data.trajectory(pick(own ? trajectories : data.split.train.trajectories, draw));
       std::copy_n(trajectory.observations().row(draw.below(trajectory.length())), seen.cols, seen.row(q));
     }
     const MlpPolicy<Network> policy(data.dataset.weight_matrix().row_span(maker));

@@ -49,7 +49,8 @@ struct BehaviorOptions {
 // With validation_tasks, the unconditioned policy of the step with the best validation is kept as a fallback:
 // training on makes generated policies better where a task resembles those trained on, and worse elsewhere.
 // The validation is the squared error of the actions of policies sampled without a condition for 8 prompts of
-// each validation task, always the same ones and with the same noise.
+// each validation task, always the same ones and with the same noise. It is a candidate where `guidance`
+// makes several.
 struct BehaviorRecipe : FitOptions {
   EmbedderOptions embedder;
   BehaviorOptions behavior;
@@ -71,7 +72,6 @@ struct BehaviorRecipe : FitOptions {
     behavior.train = train(800, 24);
     diffusion = {.prediction_type = PredictionType::sample, .clip_range = 4};
     sampling.spacing = TimestepSpacing::linspace;
-    guidance = {1, 0.5, 0};
     validation_fraction = 0;  // no stage validates on runs
   }
 

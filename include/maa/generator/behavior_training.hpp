@@ -147,7 +147,7 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   const auto conditions =
       embedder.conditions(fitting.template constants<Embedder>(embedder_offset).span(), state);
   state.known_prompts = KnownPrompts(conditions, Model::condition_size);
-  if (Model::has_head && (recipe.guidance.size() > 1 || !state.fallback_policy.empty())) {
+  if (Model::has_head && recipe.guidance.size() > 1) {
     state.choice_margins = choice_margins(fitting, conditions);
   }
   if constexpr (Model::has_head) {

@@ -3,9 +3,9 @@
 
 #include <maa/data/prompt_features.hpp>
 #include <maa/models/autoencoder.hpp>
+#include <maa/models/bayesian_head.hpp>
 #include <maa/models/behavior_embedder.hpp>
 #include <maa/models/mlp_network.hpp>
-#include <maa/models/bayesian_head.hpp>
 #include <maa/models/unet1d.hpp>
 
 MAA_NAMESPACE_BEGIN
@@ -26,8 +26,8 @@ struct PaperConfig {
   static constexpr EmbedderForm psi_form = EmbedderForm::mlp;
   template <Index Latent, Index Condition>
   using Denoiser = UNet1d<Latent, Condition>;
-  // Directions of the prior by which generated policies' last layers are fitted to their prompt in closed form
-  // (models/bayesian_head.hpp), at most the units that they read; 0: they are not.
+  // Directions of the prior by which generated policies' last layers are fitted to their prompt in closed
+  // form (models/bayesian_head.hpp), at most the units that they read; 0: they are not.
   static constexpr Index head_rank = 0;
 };
 

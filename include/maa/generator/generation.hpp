@@ -123,17 +123,18 @@ class Generation {
 
  private:
   // Calls offer(policies, scores [rows], if there are several): one candidate for each guidance, from the
-  // same noise, and the fallback if the options leave the guidance to the generator and there is one. The
-  // score is the log evidence of the fitted head or, where heads are not fitted, minus the error on the
-  // support set.
+  // same noise, and of several the fallback, too, if the options leave the guidance to the generator and
+  // there is one. The score is the log evidence of the fitted head or, where heads are not fitted, minus the
+  // error on the support set.
   template <class Offer>
   void for_candidates(MatrixView<const Real> condition, const SupportSet& support,
                       const GenerateOptions& options, const std::vector<Rng>& streams, const Offer& offer) {
     const auto sampling = options.sampling.value_or(state_.settings.sampling);
     const auto guidances = std::span(options.guidance.empty() ? state_.settings.guidance : options.guidance);
     const bool fit_head = Model::has_head && options.fit_head;
-    const bool has_fallback = options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
-    const bool choosing = guidances.size() > 1 || has_fallback;
+    const bool choosing = guidances.size() > 1;
+    const bool has_fallback =
+        choosing && options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
     const auto score_and_offer = [&](MatrixView<Real> policies, const auto& head) {
       if constexpr (Model::has_head) {
         if (fit_head) {

@@ -99,9 +99,9 @@ struct GenerateOptions {
   std::uint64_t seed = 0;               // equal seeds give equal policies
   // How much the condition counts: 0 not at all, above 1 more than trained (all but 1 want training with
   // condition_dropout). Of several, a candidate is made with each, and the one is returned by which the
-  // evidence of the prompt is greatest. Empty: the generator's own choice (FitOptions::guidance), and its
-  // fallback where it has one (BehaviorRecipe); the first is then returned unless another's evidence exceeds
-  // its by more than it does for nearly all prompts of training.
+  // evidence of the prompt is greatest. Empty: the generator's own choice (FitOptions::guidance) and, if
+  // those are several, its fallback where it has one (BehaviorRecipe); the first is then returned unless
+  // another's evidence exceeds its by more than it does for nearly all prompts of training.
   std::vector<double> guidance = {};
   bool fit_head = true;       // false leaves the heads of a configuration that fits them as generated
   PolishOptions polish = {};  // fine-tunes the policies on their prompt; off

@@ -19,9 +19,9 @@ struct TrainingData {
   RunSplit split;              // of the tasks not held out
   std::vector<Index> prompts;  // trajectories usable as prompts in training
   std::vector<Index> task_of_trajectory;
-  std::vector<Index> style_of_trajectory;  // equal for those that act alike
-  std::vector<TaskTrajectories> styles;    // by their numbers, as the lists of tasks below
-  std::vector<Index> makers;               // TrajectoryCheck::maker of each trajectory, -1: none
+  std::vector<Index> style_of_trajectory;           // equal for those that act alike
+  std::vector<TaskTrajectories> styles;             // by their numbers, as the lists of tasks below
+  std::vector<Index> makers;                        // TrajectoryCheck::maker of each trajectory, -1: none
   std::vector<std::vector<Index>> prompts_of_task;  // positions in `prompts`
   std::vector<TaskTrajectories> training_tasks;  // those with prompts, without trajectories of held-out runs
   std::vector<TaskTrajectories> validation_tasks;  // FitOptions::validation_tasks
