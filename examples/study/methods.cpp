@@ -314,7 +314,6 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
   add("nearest + noise", [=] { return baselines->with_noise(baselines->mean_of_nearest(1)); });
   add_with_head("zoo mean + head",
                 [=, &model] { return model.fit_heads(baselines->zoo_mean_policies(), *one); });
-  add_with_head("generated, no choice", [=] { return baselines->generate(*one, {true, 1}); });
   add_with_head("no condition + head", [=] { return baselines->generate(*one, {true, 0}); });
   if (unconditioned != nullptr) {
     add("one network + head", [=, &options] {
