@@ -181,6 +181,39 @@ TEST_CASE("a file without one of the head's tensors is an error that names it") 
                        doctest::Contains("row_exponent"), Error);
 }
 
+TEST_CASE("a known prompt is fitted with more noise, forward and backward") {
+  using Plain = Network<Squash::none>;
+  using Head = Case<Plain>::Head;
+  Case<Plain> known, noisy;
+  bind<Head>(noisy.head).log_noise[0] += std::log(Head::known_factor);
+  const auto gradients = [](Case<Plain>& c, HeadFit fit) {
+    c.workspace.reset();
+    const auto w = bind<Head>(std::as_const(c.head));
+    const MatrixView<const double> policies(c.policy_view());
+    const auto saved = Head::forward(backend, c.layout, w, policies, c.observation_view(), c.action_view(),
+                                     c.corrected_view(), c.workspace, fit);
+    Buffer<double> dhead(c.head.size()), dpolicies(c.policies.size());
+    Head::backward(backend, c.layout, w, policies, c.observation_view(), c.action_view(), saved,
+                   MatrixView<const double>(c.corrected_view()), bind<Head>(dhead),
+                   MatrixView<double>(dpolicies.data(), batch, Case<Plain>::parameters), c.workspace, fit);
+    return std::pair(std::move(dhead), std::move(dpolicies));
+  };
+  const auto [dhead, dpolicies] = gradients(known, {.known = true});
+  const auto [expected_head, expected_policies] = gradients(noisy, {});
+  const auto alike = [](const Buffer<double>& a, const Buffer<double>& b) {
+    double worst = 0;
+    for (Index i = 0; i < a.size(); ++i) {
+      worst = test::larger(worst, std::abs(a[i] - b[i]));
+    }
+    return worst < 1e-10;
+  };
+  CHECK(alike(known.corrected, noisy.corrected));
+  CHECK(alike(dhead, expected_head));
+  CHECK(alike(dpolicies, expected_policies));
+  gradients(noisy, {.known = true});
+  CHECK_FALSE(alike(known.corrected, noisy.corrected));
+}
+
 TEST_CASE("little noise fits the prompt, much of it leaves the policy") {
   using Plain = Network<Squash::none>;
   Case<Plain> c;
@@ -417,9 +450,9 @@ TEST_CASE("the head's evidence is that of its prior and noise, whatever the dens
         backend, c.layout, w, MatrixView<const float>(policies.data(), batch, Case<Plain>::parameters),
         SequenceView<const float>(observations.data(), batch, c.rows, 5),
         SequenceView<const float>(actions.data(), batch, c.rows, 2),
-        workspace.matrix<float>(batch, Case<Plain>::parameters), workspace, density);
+        workspace.matrix<float>(batch, Case<Plain>::parameters), workspace, {.density = density});
     std::array<double, batch> evidence;
-    Head::log_evidence(backend, w, saved, density, evidence, host);
+    Head::log_evidence(backend, w, saved, {.density = density}, evidence, host);
     const auto weight = static_cast<double>(density);
     const double rows = static_cast<double>(c.rows) / weight;
     const double noise = Head::base_noise * weight * std::exp(0.5 + 0.4 * std::log(rows / 60));

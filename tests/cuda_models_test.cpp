@@ -251,7 +251,7 @@ TEST_CASE("Bayesian head") {
                      side.workspace);
       Workspace on_host;
       std::array<double, batch> evidence;
-      Head::log_evidence(side.backend, side.w(), saved, 1, evidence, on_host);
+      Head::log_evidence(side.backend, side.w(), saved, {}, evidence, on_host);
       std::vector<Buffer<float>> results;
       results.push_back(side.out(corrected.span()));
       results.push_back(side.out(dpolicies.span()));

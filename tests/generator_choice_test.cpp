@@ -191,6 +191,28 @@ TEST_CASE("validation is the error of what generate() makes without a condition"
   CHECK(error({.count = 20, .guidance = {0}, .fit_head = false}) > 1.1 * deployed);
 }
 
+TEST_CASE("heads of known prompts, and of no others, follow the prompt less") {
+  const auto data = dataset();
+  SmallGenerator generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(data, recipe()));
+  auto strange = demonstration(0, 950);
+  for (float& action : strange.actions().span()) {
+    action = -action;
+  }
+  const std::vector<Trajectory> prompts = {data.trajectories.front(), strange};
+  const auto novelty = generator.novelty(prompts);
+  REQUIRE(novelty[0] <= 1);
+  REQUIRE(novelty[1] > 1);
+  const auto with = [&](bool trust, double guidance) {
+    return generator.generate_each(prompts, {.guidance = {guidance}, .trust_known = trust});
+  };
+  const auto trusting = with(true, 1), not_trusting = with(false, 1);
+  CHECK_FALSE(same_bits(trusting[0].weights(), not_trusting[0].weights()));
+  CHECK(same_bits(trusting[1].weights(), not_trusting[1].weights()));
+  // Without its condition no prompt is known.
+  CHECK(same_bits(with(true, 0)[0].weights(), with(false, 0)[0].weights()));
+}
+
 TEST_CASE("bad choices of validation tasks are errors") {
   SmallGenerator generator{cpu::Backend(2)};
   auto chosen = validated(5);
@@ -221,9 +243,9 @@ std::vector<double> evidence_of(const SmallGenerator& generator, MatrixView<cons
   const auto saved =
       Head::forward(backend, Network::layout(), w, policies, SequenceView<const float>(support.observations),
                     SequenceView<const float>(support.actions),
-                    workspace.matrix<float>(policies.rows, policies.cols), workspace, density);
+                    workspace.matrix<float>(policies.rows, policies.cols), workspace, {.density = density});
   std::vector<double> evidence(prompts.size());
-  Head::log_evidence(backend, w, saved, density, evidence, host);
+  Head::log_evidence(backend, w, saved, {.density = density}, evidence, host);
   return evidence;
 }
 

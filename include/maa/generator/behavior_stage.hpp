@@ -44,6 +44,7 @@ class BehaviorStage {
     const auto& choices = options_.demonstrations;
     const Index group = choices[static_cast<std::size_t>(choice.below(static_cast<Index>(choices.size())))];
     const Index count = options_.train.batch;
+    head_fit_.known = choice.uniform() < 0.5;
     const auto& tasks = data_.training_tasks;
     const auto any_task = [&](Index, Rng& draw) -> const TaskTrajectories& {
       return tasks[static_cast<std::size_t>(draw.below(static_cast<Index>(tasks.size())))];
@@ -205,10 +206,10 @@ class BehaviorStage {
       const auto corrected = workspace_.template matrix<Real>(policies.rows, policies.cols);
       const auto dcorrected = workspace_.template matrix<Real>(policies.rows, policies.cols);
       const auto saved = Head::forward(backend_, layout_, w.head, policies, batch.support_observations,
-                                       batch.support_actions, corrected, workspace_);
+                                       batch.support_actions, corrected, workspace_, head_fit_);
       const auto loss = action_loss(corrected, batch, dcorrected);
       Head::backward(backend_, layout_, w.head, policies, batch.support_observations, batch.support_actions,
-                     saved, MatrixView<const Real>(dcorrected), g.head, dpolicies, workspace_);
+                     saved, MatrixView<const Real>(dcorrected), g.head, dpolicies, workspace_, head_fit_);
       return loss;
     } else {
       return action_loss(policies, batch, dpolicies);
@@ -250,6 +251,7 @@ class BehaviorStage {
   DiffusionSchedule schedule_;
   std::vector<Index> visited_;
   MlpLayout layout_;
+  HeadFit head_fit_;  // of the present step: policies must suit both kinds of prompts
   Workspace host_;
   WorkspaceOf<Backend> workspace_;
 };

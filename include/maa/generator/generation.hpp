@@ -103,25 +103,49 @@ class Generation {
     return result;
   }
 
-  // Policies with their heads fitted to the support set, and the log evidence of each (log N of the head's
-  // residual, cpu::ridge_evidence), if wanted.
+  // Policies with their heads fitted to the support set, those that `known` (none, or one for each) says as
+  // of known prompts, and the log evidence of each (log N of the head's residual, cpu::ridge_evidence, as of
+  // a prompt that is not known), if wanted.
   template <class Head>
   MatrixView<Real> fit_heads(MatrixView<const Real> policies, const SupportSet& support, const Head& head,
-                             std::span<double> evidence = {}) {
+                             std::span<double> evidence = {}, const std::vector<bool>& known = {}) {
     using HeadModel = typename Model::HeadModel;
     const auto fitted = workspace_.template matrix<Real>(policies.rows, policies.cols);
     const auto scope = workspace_.scope();
     const auto seen = uploaded(backend_, SequenceView<const float>(support.observations), workspace_);
     const auto done = uploaded(backend_, SequenceView<const float>(support.actions), workspace_);
-    const auto saved = HeadModel::forward(backend_, Network::layout(), head, policies, seen, done, fitted,
-                                          workspace_, support.density);
+    const auto fit = [&](HeadFit how, MatrixView<Real> to) {
+      how.density = support.density;
+      return HeadModel::forward(backend_, Network::layout(), head, policies, seen, done, to, workspace_, how);
+    };
+    const auto saved = fit({}, fitted);
     if (!evidence.empty()) {
-      HeadModel::log_evidence(backend_, head, saved, support.density, evidence, host_);
+      HeadModel::log_evidence(backend_, head, saved, {.density = support.density}, evidence, host_);
+    }
+    if (std::ranges::find(known, true) != known.end()) {
+      const auto trusted = workspace_.template matrix<Real>(policies.rows, policies.cols);
+      fit({.known = true}, trusted);
+      for (Index i = 0; i < policies.rows; ++i) {
+        if (known[static_cast<std::size_t>(i)]) {
+          copy_matrix(backend_, MatrixView<const Real>(trusted.row_range(i, 1)), fitted.row_range(i, 1));
+        }
+      }
     }
     return fitted;
   }
 
  private:
+  // Which prompts are as near to one of training as those are to one another.
+  std::vector<bool> known_rows(MatrixView<const Real> condition) {
+    const auto scope = host_.scope();
+    const auto conditions = downloaded(backend_, condition, host_);
+    std::vector<bool> known;
+    for (Index i = 0; i < condition.rows; ++i) {
+      const bool again = i > 0 && std::ranges::equal(conditions.row_span(i), conditions.row_span(i - 1));
+      known.push_back(again ? known.back() : state_.known_prompts.novelty(conditions.row_span(i)) <= 1);
+    }
+    return known;
+  }
   // Calls offer(policies, scores [rows], if there are several): one candidate for each guidance, from the
   // same noise, and of several the fallback, too, if the options leave the guidance to the generator and
   // there is one. The score is the log evidence of the fitted head or, where heads are not fitted, minus the
@@ -135,11 +159,13 @@ class Generation {
     const bool choosing = guidances.size() > 1;
     const bool has_fallback =
         choosing && options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
-    const auto score_and_offer = [&](MatrixView<Real> policies, const auto& head) {
+    const auto known = fit_head && options.trust_known ? known_rows(condition) : std::vector<bool>();
+    const auto score_and_offer = [&](MatrixView<Real> policies, const auto& head, double guidance) {
       if constexpr (Model::has_head) {
         if (fit_head) {
           Buffer<double> score(choosing ? policies.rows : 0);
-          const auto fitted = fit_heads(policies, support, head, score.span());
+          const auto fitted =
+              fit_heads(policies, support, head, score.span(), guidance > 0 ? known : std::vector<bool>());
           offer(fitted, std::move(score));
           return;
         }
@@ -150,7 +176,7 @@ class Generation {
     };
     for (const double guidance : guidances) {
       auto noise = streams;
-      score_and_offer(sample(condition, guidance, noise, sampling, options.progress), w_.head);
+      score_and_offer(sample(condition, guidance, noise, sampling, options.progress), w_.head, guidance);
     }
     if constexpr (Model::has_head) {
       if (has_fallback) {
@@ -165,7 +191,8 @@ class Generation {
             policies,
             bind<typename Model::HeadModel>(
                 uploaded(backend_, MatrixView<const float>(saved.data(), 1, saved.size()), workspace_)
-                    .span()));
+                    .span()),
+            0);
       }
     }
   }

@@ -103,6 +103,9 @@ struct GenerateOptions {
   // those are several, its fallback where it has one (BehaviorRecipe); the first is then returned unless
   // another's evidence exceeds its by more than it does for nearly all prompts of training.
   std::vector<double> guidance = {};
+  // For prompts like those trained on (Generator::novelty up to 1) heads are fitted as of known ones
+  // (HeadFit): the condition knows their tasks, where one demonstration says how to act in one scene alone.
+  bool trust_known = true;
   bool fit_head = true;       // false leaves the heads of a configuration that fits them as generated
   PolishOptions polish = {};  // fine-tunes the policies on their prompt; off
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
@@ -119,6 +122,7 @@ struct GenerateOptions {
     visit("demonstrations_per_prompt", between(1, 1'000'000), self.demonstrations_per_prompt);
     visit("seed", self.seed);
     visit("guidance", between(-100, 100), self.guidance);
+    visit("trust_known", self.trust_known);
     visit("fit_head", self.fit_head);
     visit("polish", self.polish);
     visit("precision", self.precision);

@@ -13,6 +13,13 @@
 
 MAA_NAMESPACE_BEGIN
 
+// How a prompt's pairs count. density: so many weigh as much as one. known: the policy was generated for a
+// prompt whose task training knows, so the prompt is to be trusted less beside it.
+struct HeadFit {
+  Index density = 1;
+  bool known = false;
+};
+
 // Before squashing, an action's entry at the features f [units] of the policy's last hidden layer is
 //   y = H [f 1] + D [f 1] + noise,   D ~ N(0, S),   noise ~ N(0, sigma^2),
 // H the generated head and D [units + 1] what it lacks, independent for each entry. The covariance
@@ -24,11 +31,12 @@ struct BayesianHead {
   static constexpr Index units = Network::last_hidden;
   static constexpr Index actions = Network::action_size;
   static constexpr Index rank = std::clamp<Index>(rank_, 1, units);
-  // sigma^2 = base_noise exp(log_noise) (rows / reference_rows)^row_exponent for a prompt of `rows` pairs:
-  // successive steps are correlated, so that more of them say less each. To tell the two numbers apart takes
-  // training prompts of several lengths; at reference_rows, one demonstration, row_exponent gets no gradient
-  // and stays 0.
+  // sigma^2 = base_noise exp(log_noise) (rows / reference_rows)^row_exponent for a prompt of `rows` pairs,
+  // and known_factor times that for a known one: successive steps are correlated, so that more of them say
+  // less each. To tell the two numbers apart takes training prompts of several lengths; at reference_rows,
+  // one demonstration, row_exponent gets no gradient and stays 0.
   static constexpr double base_noise = 0.5;
+  static constexpr double known_factor = 20;
   static constexpr double reference_rows = 60;
   static constexpr double prior_deviation = 0.3;  // of the entries of D before training
 
@@ -60,12 +68,12 @@ struct BayesianHead {
 
   // policies [batch, parameters] for normalised observations; prompt_observations [batch, rows, O],
   // normalised; prompt_actions [batch, rows, A]. Writes `corrected` [batch, parameters], the posterior's
-  // mean. `density` rows weigh as much against the prior as one. Inputs must outlive the result.
+  // mean. Inputs must outlive the result.
   template <class Backend, class T>
   static auto forward(const Backend& backend, const MlpLayout& layout, const Weights<const T>& w,
                       MatrixView<const T> policies, SequenceView<const T> prompt_observations,
                       SequenceView<const T> prompt_actions, MatrixView<T> corrected,
-                      WorkspaceOf<Backend>& workspace, Index density = 1) {
+                      WorkspaceOf<Backend>& workspace, HeadFit fit = {}) {
     const Index batch = policies.rows;
     const Index rows = prompt_observations.length;
     const auto mean = workspace.template sequence<T>(batch, rows, actions);
@@ -81,7 +89,7 @@ struct BayesianHead {
     linear_forward(backend, MatrixView<const T>(features.flat()), w.prior_weight, w.prior_bias,
                    saved.directions.flat());
     head_residual(backend, squashed, mean, prompt_actions, saved.residual);
-    ridge_forward(backend, saved.directions, saved.residual, noise(w, rows, density), saved.coefficients);
+    ridge_forward(backend, saved.directions, saved.residual, noise(w, rows, fit), saved.coefficients);
     copy_matrix(backend, policies, corrected);
     const auto scope = workspace.scope();
     const auto correction = workspace.template sequence<T>(batch, actions, units + 1);
@@ -99,7 +107,7 @@ struct BayesianHead {
   // explain the prompt. evidence [batch]. `host` keeps nothing.
   template <class Backend, class T, class PolicySaved>
   static void log_evidence(const Backend& backend, const Weights<const T>& w,
-                           const Saved<T, PolicySaved>& saved, Index density, std::span<double> evidence,
+                           const Saved<T, PolicySaved>& saved, HeadFit fit, std::span<double> evidence,
                            Workspace& host) {
     const auto scope = host.scope();
     const auto on_host = [&](SequenceView<T> view) {
@@ -109,7 +117,7 @@ struct BayesianHead {
     const auto number = [&](const T* at) {
       return *downloaded(backend, MatrixView<const T>(at, 1, 1), host).data;
     };
-    const auto of = noise(w, saved.mean.length, density);
+    const auto of = noise(w, saved.mean.length, fit);
     const float log_noise = number(of.log_strength), row_exponent = number(of.row_exponent);
     const double strength =
         cpu::value_of(RidgeStrength<float>{&log_noise, &row_exponent, of.base, of.log_rows});
@@ -130,7 +138,7 @@ struct BayesianHead {
                        MatrixView<const T> policies, SequenceView<const T> prompt_observations,
                        SequenceView<const T> prompt_actions, const Saved<T, PolicySaved>& saved,
                        MatrixView<const T> dcorrected, const Weights<T>& gradients, MatrixView<T> dpolicies,
-                       WorkspaceOf<Backend>& workspace) {
+                       WorkspaceOf<Backend>& workspace, HeadFit fit = {}) {
     const auto scope = workspace.scope();
     const auto& [batch_saved, mean, features, directions, residual, coefficients] = saved;
     const auto like = [&](SequenceView<T> view) {
@@ -157,7 +165,7 @@ struct BayesianHead {
     linear_backward_weight(backend, of_directions, dweight, gradients.prior_weight, none);
     linear_backward_weight(backend, dbias, of_directions, gradients.prior_bias, none);
 
-    ridge_backward(backend, directions, residual, noise(w, prompt_observations.length), coefficients,
+    ridge_backward(backend, directions, residual, noise(w, prompt_observations.length, fit), coefficients,
                    dcoefficients, ddirections, dmean, gradients.log_noise, gradients.row_exponent);
     const MatrixView<const T> ddirection_rows = ddirections.flat();
     linear_backward_input(backend, ddirection_rows, w.prior_weight, dfeatures.flat());
@@ -170,9 +178,9 @@ struct BayesianHead {
   }
 
   template <class T>
-  static RidgeStrength<T> noise(const Weights<const T>& w, Index rows, Index density = 1) {
-    const auto weight = static_cast<double>(density);
-    return {w.log_noise, w.row_exponent, base_noise * weight,
+  static RidgeStrength<T> noise(const Weights<const T>& w, Index rows, HeadFit fit = {}) {
+    const auto weight = static_cast<double>(fit.density);
+    return {w.log_noise, w.row_exponent, base_noise * (fit.known ? known_factor : 1) * weight,
             std::log(static_cast<double>(rows) / weight / reference_rows)};
   }
 
