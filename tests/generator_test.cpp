@@ -254,7 +254,7 @@ TEST_CASE("several demonstrations make one prompt") {
   REQUIRE(generator.fit(dataset(), chosen));
   const auto prompt = demonstration(0, 1);
   const std::vector<Trajectory> twice{prompt, prompt};
-  const std::vector<Trajectory> mixed{prompt, demonstration(0, 2)};
+  const std::vector<Trajectory> mixed{prompt, demonstration(1, 2)};
   const GenerateOptions plain{.guidance = {1}, .fit_head = false};
   const auto single = generator.generate(prompt, plain);
   // Twice the same is the same condition (up to the order of sums), but twice the pairs for the head.
