@@ -124,7 +124,7 @@ class Generator {
                                     const GenerateOptions& options = {}) const {
     check_fields(options, "generate");
     if (options.sampling) {
-      check_fields(*options.sampling, "generate", "sampling.");
+      check_sampling(*options.sampling, trained_state().settings.diffusion, "generate");
     }
     const Index share = options.demonstrations_per_prompt;
     const auto total = static_cast<Index>(demonstrations.size());
