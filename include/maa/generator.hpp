@@ -233,6 +233,7 @@ class Generator {
   // The latents of policies [N] as the denoiser sees them, normalised, [N, tokens * latent_size] (eq. 5's
   // encoder; the default recipe does not train it).
   Buffer<float> encode(std::span<const Policy> policies) const {
+    require(!policies.empty(), "encode: expected at least one policy, found none");
     const auto session = session_of_trained();
     const auto& state = trained_state();
     auto& workspace = session.workspace();
@@ -269,9 +270,21 @@ class Generator {
     require(!policies.empty() && !demonstrations.empty() && demonstrations.size() % policies.size() == 0,
             where, ": expected the same number of demonstrations for each of ", policies.size(),
             " policies, found ", demonstrations.size());
-    for (const auto& demonstration : demonstrations) {
-      trained_state().prompt_encoder.require_usable(demonstration, Config::prompt.needs(ConditionParts::h));
+    require_usable(demonstrations, ConditionParts::h);
+  }
+  // Error, which says which one, unless all demonstrations can be prompts of which `condition` is read.
+  MAA_COLD void require_usable(std::span<const Trajectory> demonstrations, ConditionParts condition) const {
+    for (std::size_t i = 0; i < demonstrations.size(); ++i) {
+      try {
+        trained_state().prompt_encoder.require_usable(demonstrations[i], Config::prompt.needs(condition));
+      } catch (const Error& error) {
+        fail(numbered(i, demonstrations.size()), error.what());
+      }
     }
+  }
+  // "demonstration 2 of 5: ", counted from 1; nothing for the only one.
+  static std::string numbered(std::size_t i, std::size_t count) {
+    return count == 1 ? std::string() : concatenate("demonstration ", i + 1, " of ", count, ": ");
   }
   MAA_COLD DatasetCheck checked(const Dataset& dataset, bool refuse) const {
     auto found = [&] {
@@ -294,11 +307,11 @@ class Generator {
                             WorkspaceOf<Backend>& workspace) const {
     const auto& state = trained_state();
     require(!demonstrations.empty(), "prompt: expected at least one demonstration, found none");
+    require_usable(demonstrations, Config::condition);
     const detail::PromptPath<Network, Config> path(state);
     Workspace host;
     const auto features = path.allocate_features(static_cast<Index>(demonstrations.size()), host);
     for (std::size_t i = 0; i < demonstrations.size(); ++i) {
-      state.prompt_encoder.require_usable(demonstrations[i], Config::prompt.needs(Config::condition));
       path.write_features(demonstrations[i], static_cast<Index>(i), features);
     }
     const auto w = bind<Model>(parameters_.span()).embedder;

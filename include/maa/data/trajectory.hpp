@@ -242,6 +242,8 @@ MAA_INLINE void Trajectory::validate() const {
   require(length_ > 0 && observation_size_ > 0 && action_size_ > 0, "trajectory of task '", task,
           "': expected steps, observations and actions, found ", length_, " steps of ", observation_size_,
           " and ", action_size_);
+  require(observations_.size() == length_ * observation_size_ && actions_.size() == length_ * action_size_,
+          "trajectory of task '", task, "': expected its numbers, found that it was moved from");
   require_finite(observations_, observation_size_, "observation");
   require_finite(actions_, action_size_, "action");
   if (target_actions_) {
