@@ -201,6 +201,41 @@ TEST_CASE("every door that a prompt enters by refuses what is none, and says whi
   CHECK(test::has(test::error_of([&] { generator.encode({}); }), "at least one policy, found none"));
 }
 
+TEST_CASE("a prompt with a column far from training's gives finite policies and leaves the others' bits") {
+  SmallGenerator generator{cpu::Backend(1)};
+  REQUIRE(generator.fit(dataset(), recipe(0)));
+  const auto left = demonstration(0, 1), right = demonstration(1, 2);
+  const std::vector usual{left, demonstration(1, 3), right};
+  const auto expected = generator.generate_each(usual);
+  for (const float value : {400.0f, 4096.0f, -999.0f, 1e5f, -1e6f, 1e8f}) {
+    for (const Index every : {1, 7}) {
+      CAPTURE(value);
+      auto odd = demonstration(1, 3);
+      for (Index step = 0; step < odd.length(); step += every) {
+        odd.observations()(step, 3) = value;
+      }
+      const std::vector prompts{left, odd, right};
+      const auto policies = generator.generate_each(prompts, {.polish = {.steps = every == 1 ? 0 : 1}});
+      CHECK(is_finite(action_error(policies[1], odd)));
+      if (every == 1) {
+        CHECK(same_bits(policies[0].weights(), expected[0].weights()));
+        CHECK(same_bits(policies[2].weights(), expected[2].weights()));
+      }
+      const auto refitted = generator.fit_heads(policies, prompts);
+      CHECK(is_finite(action_error(refitted[1], odd)));
+      const double deviation =
+          generator.uncertainty(policies, prompts)[1].deviation(odd.observations().span())[0];
+      CHECK(is_finite(deviation));
+    }
+  }
+  auto beyond = demonstration(1, 3);
+  beyond.observations()(4, 3) = -3e38f;
+  test::check_error("demonstration 2 of 3: prompt: expected observation 3 within 1e+08 times its spread",
+                    [&] {
+                      generator.generate_each(std::vector{left, beyond, right});
+                    });
+}
+
 struct AnyEpisodeConfig : SmallConfig {
   static constexpr PromptShape prompt{
       .from = PromptSteps::whole, .steps = 12, .sequence = 3, .success_states = 3};

@@ -146,11 +146,12 @@ class Generator {
         generation.generate(condition, generation.support(demonstrations, count, options.count), options,
                             sample_streams(Rng(options.seed), 0, count));
     if (options.polish.steps > 0) {
+      require_finite(downloaded_buffer(policies), policies.rows, total);
       detail::Polishing<Network, Backend>(backend_, state.standardizer.observations(), demonstrations, share,
                                           options.polish, workspace)
           .apply(policies, Rng(options.seed).fork(0x706f6c697368), options.progress);
     }
-    return to_policies(policies);
+    return to_policies(policies, total);
   }
 
   // The conditions of prompts as the denoiser sees them, [prompts, condition_size]: h and v of eq. 6,
@@ -193,7 +194,8 @@ class Generator {
     const auto w = bind<Model>(parameters_.span());
     Generation generation(backend_, state, w, workspace);
     return to_policies(generation.fit_heads(uploaded(backend_, MatrixView<const float>(weights), workspace),
-                                            generation.support(demonstrations, count, 1), w.head));
+                                            generation.support(demonstrations, count, 1), w.head),
+                       std::ssize(demonstrations));
   }
 
   // How sure policies [N] are that were generated for, or whose heads were fitted to, an equal share of the
@@ -325,15 +327,30 @@ class Generator {
     download(backend_, values.span(), result.span());
     return result;
   }
+  // Error, which says whose they are, unless all weights [rows, ...] of an equal number of policies for each
+  // prompt are finite.
+  static void require_finite(const Buffer<float>& weights, Index rows, Index demonstrations) {
+    const auto bad = first_nonfinite(weights.span());
+    if (bad >= 0) {
+      const Index row = bad / (weights.size() / rows);
+      fail(numbered(static_cast<std::size_t>(row * demonstrations / rows),
+                    static_cast<std::size_t>(demonstrations)),
+           "generate: expected finite weights, found ", weights[bad],
+           ": numbers of the prompt or of the generator are too large");
+    }
+  }
   // Policies for raw observations from weights for normalised ones.
-  std::vector<Policy> to_policies(MatrixView<const Real> weights) const {
+  std::vector<Policy> to_policies(MatrixView<const Real> weights, Index demonstrations) const {
     auto values = downloaded_buffer(weights);
     std::vector<Policy> policies;
     policies.reserve(static_cast<std::size_t>(weights.rows));
     for (Index i = 0; i < weights.rows; ++i) {
-      const MatrixView<float> row(values.data() + i * weights.cols, 1, weights.cols);
-      trained_state().standardizer.fold(row.data);
-      policies.emplace_back(std::span<const float>(row.span()));
+      trained_state().standardizer.fold(values.data() + i * weights.cols);
+    }
+    require_finite(values, weights.rows, demonstrations);
+    for (Index i = 0; i < weights.rows; ++i) {
+      policies.emplace_back(std::as_const(values).span().subspan(static_cast<std::size_t>(i * weights.cols),
+                                                                 static_cast<std::size_t>(weights.cols)));
     }
     return policies;
   }
