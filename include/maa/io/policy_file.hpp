@@ -34,6 +34,7 @@ PolicyT load_policy(const std::filesystem::path& path) {
     const auto half_width = reader.template read_weights<float>("action_half_width", shape);
     std::copy(centre.begin(), centre.end(), box.centre.begin());
     std::copy(half_width.begin(), half_width.end(), box.half_width.begin());
+    box.check(reader.path());
   }
   return PolicyT(weights.span(), box);
 }
