@@ -12,12 +12,15 @@
 
 #if MAA_BODIES
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #endif
 
 MAA_NAMESPACE_BEGIN
 
 // Bad input, bad files, impossible requests. The message names what was expected and what was found. An
-// operation that throws leaves its object as it was.
+// operation that throws leaves its object as it was. Under -fno-exceptions, where only policy.hpp is of use,
+// the message goes to the standard error stream and the program ends.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -152,7 +155,12 @@ MAA_COLD MAA_INLINE std::string join(std::initializer_list<TextPart> parts) {
 }
 
 [[noreturn, gnu::cold, gnu::noinline]] MAA_INLINE void throw_error(std::initializer_list<TextPart> parts) {
+#if defined(__cpp_exceptions)
   throw Error(join(parts));
+#else
+  std::fputs((join(parts) + '\n').c_str(), stderr);
+  std::abort();
+#endif
 }
 
 }  // namespace detail

@@ -8,10 +8,13 @@
 #include <memory>
 
 #if MAA_BODIES
+#pragma push_macro("emit")  // Qt's, which oneTBB has a function of that name for
+#undef emit
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/partitioner.h>
 #include <tbb/task_arena.h>
+#pragma pop_macro("emit")
 
 #include <atomic>
 #include <thread>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <maa/data/trajectory.hpp>
+#include <maa/io/unread.hpp>
 
 #include <map>
 #include <vector>
@@ -74,9 +75,9 @@ struct Dataset {
   // (-1: none), trajectory_has_targets (0 or 1) [M]; float32 observations [sum of lengths, O], actions [..,
   // A], target_actions [sum of lengths that have them, A], one trajectory after the other; metadata format =
   // maa.dataset, task_count, task.0, task.1, ..., and provenance.KEY. A file without weights holds no
-  // policies (parameter_count 0). Both validate.
+  // policies (parameter_count 0). Both validate; other tensors are an error unless they are allowed.
   void save(const std::filesystem::path& path) const;
-  static Dataset load(const std::filesystem::path& path);
+  static Dataset load(const std::filesystem::path& path, Unread unread = Unread::refuse);
 
   // Changes when any policy, record, task name or trajectory does; provenance does not count.
   std::uint64_t content_hash() const;
@@ -265,7 +266,7 @@ MAA_COLD MAA_INLINE void Dataset::save(const std::filesystem::path& path) const 
   writer.write(path);
 }
 
-MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
+MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unread unread) {
   const SafetensorsReader reader(path);
   const auto where = "'" + reader.path() + "'";
   const auto metadata = [&](const std::string& key) {
@@ -350,6 +351,9 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
   require(first == all_observations.rows && first_target == all_targets.rows, where, ": expected ", first,
           " steps and ", first_target, " target actions, found ", all_observations.rows, " and ",
           all_targets.rows);
+  if (unread == Unread::refuse) {
+    reader.require_all_read();
+  }
   try {
     dataset.validate();
   } catch (const Error& error) {

@@ -51,7 +51,7 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
 }
 
 template <class Network, class Config>
-MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path) {
+MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path, Unread unread) {
   using State = GeneratorState<Network, Config>;
   const SafetensorsReader reader(path);
   const auto metadata = [&](const char* key) {
@@ -112,6 +112,9 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
           ": expected a positive head.variance_scale, found ", state.variance_scale);
   state.known_prompts = KnownPrompts(std::move(known), condition_size, radius);
   state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
+  if (unread == Unread::refuse) {
+    reader.require_all_read();
+  }
   const std::string prefix = "provenance.";
   for (const auto& [key, value] : reader.metadata()) {
     if (key.starts_with(prefix)) {

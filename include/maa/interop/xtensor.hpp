@@ -4,6 +4,8 @@
 #include <maa/core/buffer.hpp>
 #include <maa/core/views.hpp>
 
+#pragma push_macro("I")  // complex.h's, which xtensor has template parameters of that name for
+#undef I
 // xtensor 0.26 moved its headers into folders.
 #if __has_include(<xtensor/containers/xarray.hpp>)
 #include <xtensor/containers/xadapt.hpp>
@@ -16,6 +18,7 @@
 #include <xtensor/xstrided_view.hpp>
 #include <xtensor/xtensor.hpp>
 #endif
+#pragma pop_macro("I")
 
 #include <array>
 #include <utility>

@@ -7,8 +7,10 @@
 #include <maa/io/half.hpp>
 #include <maa/io/input_file.hpp>
 #include <maa/io/safetensors_header.hpp>
+#include <maa/io/unread.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <memory>
 #include <set>
@@ -54,6 +56,10 @@ class SafetensorsReader {
   // Error if there is no such tensor.
   const TensorEntry& info(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const noexcept { return header_.metadata; }
+
+  // Error that lists the tensors that no call has read so far, but for those whose names begin with
+  // `but_for`.
+  void require_all_read(std::string_view but_for = {}) const;
 
   // T is float, double, int64, int32, uint64 or uint8. Integers are read from their own dtype (uint8 also
   // from BOOL); float and double from F16, BF16, F32 and F64, rounded to nearest where T is narrower. Errors
@@ -146,6 +152,7 @@ class SafetensorsReader {
   Index data_offset_ = 0;
   detail::SafetensorsHeader header_;
   std::unordered_map<std::string, std::size_t> index_;
+  mutable std::vector<std::atomic<bool>> read_;  // per tensor
 };
 
 // Collects tensors and writes them at once. The same calls give the same bytes: metadata sorted by key,
@@ -215,6 +222,7 @@ MAA_COLD MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::
   for (std::size_t i = 0; i < header_.tensors.size(); ++i) {
     index_.emplace(header_.tensors[i].name, i);
   }
+  read_ = std::vector<std::atomic<bool>>(header_.tensors.size());
 }
 
 MAA_COLD MAA_INLINE std::vector<std::string> SafetensorsReader::names() const {
@@ -246,7 +254,25 @@ MAA_COLD MAA_INLINE const TensorEntry& SafetensorsReader::checked(const std::str
   require(std::equal(tensor.shape.begin(), tensor.shape.end(), expected_shape.begin(), expected_shape.end()),
           label_, ", tensor ", detail::quote(name), ": expected shape ", detail::shape_text(expected_shape),
           ", found ", detail::shape_text(tensor.shape));
+  read_[static_cast<std::size_t>(&tensor - header_.tensors.data())].store(true, std::memory_order_relaxed);
   return tensor;
+}
+
+MAA_COLD MAA_INLINE void SafetensorsReader::require_all_read(std::string_view but_for) const {
+  constexpr std::size_t listed = 8;
+  std::string text;
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < header_.tensors.size(); ++i) {
+    const auto& tensor = header_.tensors[i];
+    const bool expected = !but_for.empty() && tensor.name.starts_with(but_for);
+    if (!read_[i].load(std::memory_order_relaxed) && !expected && ++count <= listed) {
+      text += concatenate(count > 1 ? ", " : "", detail::quote(tensor.name), " ",
+                          detail::shape_text(tensor.shape));
+    }
+  }
+  require(count == 0, label_,
+          ": expected no tensors besides those that are read (Unread::allow ignores others), found ", text,
+          count > listed ? concatenate(" and ", count - listed, " more") : "");
 }
 
 MAA_COLD MAA_INLINE void SafetensorsReader::fill(const TensorEntry& tensor, Dtype own,
