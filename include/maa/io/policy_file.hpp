@@ -66,7 +66,7 @@ PolicyT load_policy(const std::filesystem::path& path, Unread unread = Unread::r
     std::copy(half_width.begin(), half_width.end(), box.half_width.begin());
   }
   if (unread == Unread::refuse) {
-    reader.require_all_read(Network::has_log_std ? "" : "log_std.");
+    reader.require_all_read(Network::has_log_std ? "" : "log_std");
   }
   return PolicyT(weights.span(), box);
 }
