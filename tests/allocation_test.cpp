@@ -6,6 +6,7 @@
 #include <maa/generator/paper_training.hpp>
 
 #include "count_allocations.hpp"
+#include "errors.hpp"
 #include "random_dataset.hpp"
 #include "short_recipe.hpp"
 #include "small_config.hpp"
@@ -83,6 +84,25 @@ TEST_CASE("a step of the sampler allocates nothing after the first") {
                                                  });
     CHECK(counted == std::vector<int>(9, 0));
   }
+}
+
+TEST_CASE("sizes that overflow and memory that is not there are errors with a number") {
+  const auto huge = Index{1} << 31;
+  Workspace workspace;
+  test::check_error("expected a size from 0 to", [] { Buffer<double>(Index{1} << 60); });
+  test::check_error("expected a size from 0 to", [] { Buffer<float>(-1); });
+  test::check_error("found [2147483648, 2147483648] of 4 bytes",
+                    [&] { workspace.matrix<float>(huge, huge); });
+  test::check_error("found [2147483648, 2147483648, 4]", [&] { workspace.sequence<float>(huge, huge, 4); });
+  test::check_error("found [-1, -1] of 8 bytes", [&] { workspace.matrix<double>(-1, -1); });
+  test::check_error("found [-1] of 8 bytes", [&] { workspace.span<double>(-1); });
+  test::check_error("found [4611686018427387904] of 4", [&] { workspace.take<float>(Index{1} << 62); });
+  test::largest_allocation = 1 << 20;
+  const auto message = test::error_of([] { Buffer<float>(Index{1} << 20); });
+  const auto of_workspace = test::error_of([&] { workspace.span<float>(Index{1} << 20); });
+  test::largest_allocation = SIZE_MAX;
+  CHECK(test::has(message, "expected memory for 4194304 bytes"));
+  CHECK(test::has(of_workspace, "expected memory for 4194304 bytes"));
 }
 
 }  // namespace

@@ -318,6 +318,104 @@ TEST_CASE("the correction solves the normal equations at every size") {
   }
 }
 
+// x = A^-1 b for symmetric positive definite A [n, n], in extended precision, without roots; returns log det
+// A.
+double plain_solve(std::vector<long double> a, std::vector<long double>& b) {
+  const std::size_t n = b.size();
+  long double log_determinant = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    log_determinant += std::log(a[i * n + i]);
+    for (std::size_t j = i + 1; j < n; ++j) {
+      const auto factor = a[j * n + i] / a[i * n + i];
+      for (std::size_t k = i; k < n; ++k) {
+        a[j * n + k] -= factor * a[i * n + k];
+      }
+      b[j] -= factor * b[i];
+    }
+  }
+  for (std::size_t i = n; i-- > 0;) {
+    for (std::size_t j = i + 1; j < n; ++j) {
+      b[i] -= a[i * n + j] * b[j];
+    }
+    b[i] /= a[i * n + i];
+  }
+  return static_cast<double>(log_determinant);
+}
+
+TEST_CASE("features of any size give the ridge's solution, evidence and gradients") {
+  constexpr double strength = 0.7;
+  for (const auto& [rows, units] : {std::pair<Index, Index>{60, 16}, {9, 16}, {17, 16}}) {
+    for (const float size : {1.0f, 400.0f, 1e4f, 1e6f, 1e7f}) {
+      CAPTURE(rows);
+      CAPTURE(size);
+      // As where an input of a policy is far off: all features are mostly the same, or its multiples.
+      Buffer<float> phi(rows * units), residual(rows), correction(units + 1), weight(units + 1);
+      Rng(3).fill_normal(phi.span());
+      Rng(4).fill_normal(residual.span());
+      Rng(5).fill_normal(weight.span());
+      for (Index i = 0; i < phi.size(); ++i) {
+        phi[i] += size * static_cast<float>(1 + i % units % 3);
+      }
+      const SequenceView<const float> features(phi.data(), 1, rows, units), r(residual.data(), 1, rows, 1);
+      cpu::ridge_forward(backend, features, r, strength,
+                         SequenceView<float>(correction.data(), 1, 1, units + 1));
+      double evidence = 0;
+      cpu::ridge_evidence<float>(backend, features, r, strength, std::span(&evidence, 1));
+      const auto n = static_cast<std::size_t>(units + 1);
+      std::vector<long double> m(n * n), solution(n);
+      const auto feature = [&](Index row, Index unit) {
+        return unit == units ? 1.0L : static_cast<long double>(phi[row * units + unit]);
+      };
+      for (Index i = 0; i <= units; ++i) {
+        for (Index row = 0; row < rows; ++row) {
+          solution[static_cast<std::size_t>(i)] += feature(row, i) * static_cast<long double>(residual[row]);
+          for (Index j = 0; j <= units; ++j) {
+            m[static_cast<std::size_t>(i) * n + static_cast<std::size_t>(j)] +=
+                feature(row, i) * feature(row, j);
+          }
+        }
+        m[static_cast<std::size_t>(i) * (n + 1)] += static_cast<long double>(strength);
+      }
+      const double log_determinant = plain_solve(m, solution);
+      double loss = 0, least = 0, squares = 0;  // |Phi D - R|^2 + strength |D|^2 of both
+      for (Index i = 0; i <= units; ++i) {
+        const auto d = static_cast<double>(correction[i]);
+        const auto best = static_cast<double>(solution[static_cast<std::size_t>(i)]);
+        squares += d * d;
+        loss += strength * d * d;
+        least += strength * best * best;
+      }
+      for (Index row = 0; row < rows; ++row) {
+        long double of = -static_cast<long double>(residual[row]), best = of;
+        for (Index i = 0; i <= units; ++i) {
+          of += feature(row, i) * static_cast<long double>(correction[i]);
+          best += feature(row, i) * solution[static_cast<std::size_t>(i)];
+        }
+        loss += static_cast<double>(of * of);
+        least += static_cast<double>(best * best);
+      }
+      // The solution itself is rounded to float, at features of that size.
+      const double rounding =
+          1e-6 * static_cast<double>(size) * std::sqrt(squares * static_cast<double>(rows));
+      CHECK(std::sqrt(loss) <= 1.001 * std::sqrt(least) + rounding);
+      CHECK(evidence ==
+            doctest::Approx(-0.5 *
+                            (log_determinant + static_cast<double>(rows - units - 1) * std::log(strength) +
+                             static_cast<double>(rows) * std::log(2 * std::numbers::pi) + least / strength))
+                .epsilon(0.01));
+      Buffer<float> dphi(phi.size()), dresidual(rows);
+      const double dlog = cpu::ridge_backward(backend, features, r, strength,
+                                              SequenceView<const float>(correction.data(), 1, 1, units + 1),
+                                              SequenceView<const float>(weight.data(), 1, 1, units + 1),
+                                              SequenceView<float>(dphi.data(), 1, rows, units),
+                                              SequenceView<float>(dresidual.data(), 1, rows, 1));
+      CHECK(is_finite(dlog));
+      CHECK(first_nonfinite(dphi.span()) == -1);
+      CHECK(first_nonfinite(dresidual.span()) == -1);
+    }
+  }
+}
+
 // One ridge problem and what a fixed gradient dD gives.
 struct RidgeProblem {
   static constexpr Index actions = 3;

@@ -107,6 +107,8 @@ TEST_CASE("columns and numbers that cannot be are errors that name them") {
   CHECK_NOTHROW(CorrectiveAugmentation().check(1, 1, "here"));
   check([](auto& p) { p.effector = {0, 7}; }, "found 7");
   check([](auto& p) { p.effector = {-1}; }, "found -1");
+  check([](auto& p) { p.effector.assign(100, 0); }, "found 100 of them");
+  check([](auto& p) { p.objects.assign(100, 0); }, "found 100 of them");
   check([](auto& p) { p.objects = {4}; }, "found 4");
   check([](auto& p) { p.earlier = -5; }, "corrective.earlier from 0 to 1e+09, found -5");
   check([](auto& p) { p.action = 2; }, "found 3 in all");

@@ -183,6 +183,60 @@ TEST_CASE("a generator file with a damaged header is an Error or the same genera
   CHECK(refused > same);
 }
 
+// The file with another text for a key of its metadata.
+std::string with_metadata(const std::string& whole, const std::string& key, const std::string& text) {
+  const auto end = header_end(whole);
+  auto header = whole.substr(8, end - 8);
+  const auto quoted = "\"" + key + "\":\"";
+  const auto at = header.find(quoted);
+  REQUIRE(at != header.npos);
+  const auto first = at + quoted.size();
+  header.replace(first, header.find('"', first) - first, text);
+  const std::uint64_t size = header.size();
+  return std::string(reinterpret_cast<const char*>(&size), sizeof size) + header + whole.substr(end);
+}
+
+TEST_CASE("any number in a generator's options: an Error that names file and option, or policies") {
+  const test::TemporaryFolder folder;
+  const auto path = folder / "generator.safetensors";
+  const auto generator = trained();
+  generator.save(path);
+  const auto whole = test::read_bytes(path);
+  const auto attempt = [&](const std::string& file, const std::string& key, const std::string& text) {
+    test::write_bytes(path, with_metadata(file, key, text));
+    const auto message = test::error_of(
+        [&] { TinyGenerator::load(path, cpu::Backend(1)).generate(demonstration(9), {.count = 2}); });
+    CAPTURE(key);
+    CAPTURE(text);
+    CAPTURE(message);
+    CHECK((message == "no error" || test::has(message, path.string()) || test::has(message, "generate: ")));
+    return message;
+  };
+  auto settings = generator.state().settings;
+  settings.corrective = {.effector = {0}, .objects = {1}, .earlier = 1, .axes = 1};
+  auto corrective = whole;
+  for (const auto& field : fields_of(settings, "settings.")) {
+    corrective = with_metadata(corrective, field.name, field.text);
+  }
+  for (const auto& file : {whole, corrective}) {
+    REQUIRE(attempt(file, "settings.diffusion.steps", "100") == "no error");
+    for (const auto& field : fields_of(settings, "settings.")) {
+      for (const char* number : {"-9223372036854775808", "-1", "0", "1", "2", "7", "10000", "1000000",
+                                 "1000000000", "2147483648", "4611686018427387904", "9223372036854775807",
+                                 "9223372036854775808", "1e300", "-1e300", "1e-300", "nan", "inf", ""}) {
+        attempt(file, field.name, field.text[0] == '[' ? concatenate("[", number, "]") : number);
+      }
+    }
+  }
+  std::string many = "[0.5";
+  for (int i = 1; i < 100'000; ++i) {
+    many += ", 0.5";
+  }
+  CHECK(test::has(attempt(whole, "settings.guidance", many + "]"), "at most 100 elements"));
+  CHECK(test::has(attempt(whole, "settings.sampling.steps", "101"),
+                  "expected sampling.steps from 1 to 100, the timesteps of the diffusion"));
+}
+
 TEST_CASE("a checkpoint cut at any byte is an Error, and the whole one still resumes") {
   const test::TemporaryFolder folder;
   const auto data = dataset();

@@ -2,12 +2,14 @@
 // program.
 #pragma once
 
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
 namespace test {
 inline thread_local int allocations = 0;
-}
+inline thread_local std::size_t largest_allocation = SIZE_MAX;  // larger ones fail where they are aligned
+}  // namespace test
 
 // Not inlined: compilers would take the pair for a mismatch. The array forms call these.
 [[gnu::noinline]] void* operator new(std::size_t size) {
@@ -22,10 +24,15 @@ inline thread_local int allocations = 0;
   ++test::allocations;
   return std::malloc(size == 0 ? 1 : size);
 }
-[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t align) {
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t align,
+                                     const std::nothrow_t&) noexcept {
   ++test::allocations;
   const auto unit = static_cast<std::size_t>(align);
-  if (void* memory = std::aligned_alloc(unit, (size + unit - 1) / unit * unit)) {
+  return size > test::largest_allocation ? nullptr
+                                         : std::aligned_alloc(unit, (size + unit - 1) / unit * unit);
+}
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t align) {
+  if (void* memory = operator new(size, align, std::nothrow)) {
     return memory;
   }
   throw std::bad_alloc();

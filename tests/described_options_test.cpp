@@ -221,6 +221,11 @@ TEST_CASE("options survive as text, and what is out of its limits is named") {
   refused("x.sampling.sampler", "euler", "one of [\"ddim\", \"ddpm\"] for x.sampling.sampler, found 'euler'");
   refused("x.embedder.symmetric", "1", "true or false for x.embedder.symmetric, found '1'");
   refused("x.guidance", "1, 2", "a list for x.guidance");
+  std::string many = "[1";
+  for (int i = 1; i <= 100; ++i) {
+    many += ", 1";
+  }
+  refused("x.guidance", (many + "]").c_str(), "at most 100 elements of x.guidance, found 101");
   refused("x.validation_tasks", "[\"a]", "a list for x.validation_tasks");
   refused("x.validation_tasks", "[\"a\"b]", "a list for x.validation_tasks");
   texts.erase("x.seed");

@@ -3,6 +3,7 @@
 #include <maa/io/npz.hpp>
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 using maa::Index;
 using test::error_of;
@@ -23,6 +24,13 @@ bool is_grid(const xt::xarray<T>& array) {
     }
   }
   return true;
+}
+
+// The most memory that this process has had.
+double peak_megabytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024;
 }
 
 std::string npy_of(const std::string& header, const std::string& data, char version = 1) {
@@ -207,6 +215,44 @@ TEST_CASE("npz: a false size is not allocated, damaged data is found by its chec
   damaged[stored.find("NUMPY") + 130] ^= 1;  // a number of the first array
   test::write_bytes(folder / "a.npz", damaged);
   CHECK(has(error_of([&] { maa::NpzReader(folder / "a.npz").load<double>("grid"); }), "CRC"));
+}
+
+TEST_CASE("npy and npz: large files of other things are refused before they are read") {
+  const test::TemporaryFolder folder;
+  const auto sparse = [&](const std::string& name, const std::string& beginning) {
+    test::write_bytes(folder / name, beginning);
+    std::filesystem::resize_file(folder / name, std::uintmax_t{1} << 32);
+    return folder / name;
+  };
+  const double before = peak_megabytes();
+  const auto npy = [&](const std::string& beginning) {
+    return error_of([&] { maa::load_npy<float>(sparse("a.npy", beginning)); });
+  };
+  const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
+  CHECK(has(npy(""), "expected an .npy array, found other data"));
+  CHECK(has(npy("\x93NUMPY\1"), "expected { in the header"));
+  CHECK(has(npy(npy_of(good, "")), "expected 8 bytes of data for shape [2], found 4294967229"));
+  CHECK(has(npy("\x93NUMPY\2" + std::string(1, '\0') + "\xff\xff\xff\xff"),
+            "expected a header of at most 65524 bytes that the file has, found 4294967295"));
+  CHECK(has(error_of([&] { maa::NpzReader reader(sparse("a.npz", "PK\3\4")); }), "expected a zip archive"));
+  CHECK(peak_megabytes() < before + 64);
+}
+
+TEST_CASE("npz: a small file cannot ask for much memory") {
+  const test::TemporaryFolder folder;
+  // 65 MiB of zeros take 65 kB.
+  const maa::Buffer<std::byte> zeros(Index{65} << 20);
+  const auto path = (folder / "a.npz").string();
+  zip_t* const archive = zip_open(path.c_str(), ZIP_CREATE, nullptr);
+  REQUIRE(archive != nullptr);
+  zip_source_t* const source =
+      zip_source_buffer(archive, zeros.data(), static_cast<zip_uint64_t>(zeros.size()), 0);
+  REQUIRE(zip_file_add(archive, "grid.npy", source, 0) == 0);
+  REQUIRE(zip_close(archive) == 0);
+  const maa::NpzReader reader(path);
+  const double before = peak_megabytes();
+  CHECK(has(error_of([&] { reader.load<float>("grid"); }), "expected at most 67108864 bytes out of"));
+  CHECK(peak_megabytes() < before + 32);
 }
 
 TEST_CASE("npy and npz: what is written is read back bit by bit") {

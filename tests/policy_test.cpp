@@ -261,6 +261,88 @@ TEST_CASE("actions are scaled to the box") {
   CHECK_THROWS_WITH_AS(MetaWorldPolicy::Box::from_limits(high, low), doctest::Contains("low < high"), Error);
 }
 
+TEST_CASE("no rounding leads out of the box, and limits that are none are errors") {
+  using Box = ActionBox<1>;
+  const auto box_of = [](float low, float high) { return Box::from_limits({&low, 1}, {&high, 1}); };
+  const float largest = std::numeric_limits<float>::max();
+  std::vector<std::pair<float, float>> limits{
+      {-0.1f, 0.7f}, {-largest, largest}, {0, largest},    {-largest, 1e-30f}, {16777216, 16777218},
+      {-1, 1e-9f},   {0, 1e-45f},         {1, 1.0000001f}, {-1e-40f, 3e-40f},  {-largest, 0.9f * largest}};
+  Rng rng(3);
+  for (int i = 0; i < 20'000; ++i) {
+    const auto low = static_cast<float>(rng.normal() * std::pow(10.0, 4 * rng.normal()));
+    const auto width = static_cast<float>(std::exp(4 * rng.normal()));
+    limits.push_back({low, low + width});
+  }
+  // Actions that saturate: weights of 30 in place of an untrained policy's.
+  using Network = MlpNetwork<3, 1, HiddenLayers<Hidden<8, Activation::elu>>>;
+  Buffer<float> weights(parameter_count<Network>);
+  rng.fill_normal(weights.span(), 30);
+  Buffer<float> observations(3 * 16);
+  rng.fill_normal(observations.span());
+  const std::span<const float> seen = std::as_const(observations).span();
+  bool inside = true;
+  for (const auto& [low, high] : limits) {
+    if (!(low < high)) {
+      continue;
+    }
+    const auto box = box_of(low, high);
+    const double lost =
+        0.5 * (static_cast<double>(high) - static_cast<double>(low)) - static_cast<double>(box.half_width[0]);
+    const double place = 1.2e-7 * static_cast<double>(std::max({std::abs(low), std::abs(high), 1e-37f}));
+    if (lost > 2 * place) {
+      FAIL(low << " to " << high << " lost " << lost);
+    }
+    const MlpPolicy<Network> policy(std::as_const(weights).span(), box);
+    const MlpPolicy<Network, Storage::bf16> rounded(std::as_const(weights).span(), box);
+    std::array<float, 16> actions;
+    const auto check = [&] {
+      for (const float action : actions) {
+        inside = inside && action >= low && action <= high;
+      }
+    };
+    policy.act_batch(seen, actions);
+    check();
+    rounded.act_batch(seen, actions);
+    check();
+    for (std::size_t i = 0; i < 16; i += 4) {
+      policy.act(seen.subspan(3 * i).first<3>(), std::span(actions).subspan(i).first<1>());
+      policy.sample(seen.subspan(3 * i).first<3>(), std::span(actions).subspan(i + 1).first<1>(), rng);
+      rounded.act(seen.subspan(3 * i).first<3>(), std::span(actions).subspan(i + 2).first<1>());
+    }
+    check();
+    if (!inside) {
+      FAIL(low << " to " << high);
+    }
+  }
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  for (const auto& [low, high] :
+       {std::pair{-inf, inf}, {0.0f, inf}, {-inf, 0.0f}, {nan, 1.0f}, {0.0f, nan}, {1.0f, 1.0f}}) {
+    CAPTURE(low);
+    CAPTURE(high);
+    CHECK_THROWS_WITH_AS(box_of(low, high), doctest::Contains("finite limits, low < high"), Error);
+  }
+  const test::TemporaryFolder folder;
+  for (const auto& [centre, half_width] :
+       {std::pair{0.0f, -1.0f}, {largest, largest}, {nan, 1.0f}, {0.0f, inf}}) {
+    CAPTURE(centre);
+    CAPTURE(half_width);
+    Box box;
+    box.centre[0] = centre;
+    box.half_width[0] = half_width;
+    CHECK_THROWS_WITH_AS(MlpPolicy<Network>(std::as_const(weights).span(), box),
+                         doctest::Contains("expected an action box of finite limits"), Error);
+    const auto path = folder / "policy.safetensors";
+    SafetensorsWriter writer;
+    add_parameters(writer, tensors_of<Network>(), std::as_const(weights).span());
+    writer.add("action_centre", {1}, std::span<const float>(&centre, 1));
+    writer.add("action_half_width", {1}, std::span<const float>(&half_width, 1));
+    writer.write(path);
+    CHECK_THROWS_WITH_AS(load_policy<MlpPolicy<Network>>(path), doctest::Contains("policy.safetensors"),
+                         Error);
+  }
+}
+
 TEST_CASE("act and sample are noexcept and do not allocate") {
   const auto policy = MetaWorldPolicy::untrained(1);
   std::array<float, 39> observation{};

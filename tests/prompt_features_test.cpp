@@ -105,6 +105,16 @@ TEST_CASE("prompts: what is missing is named with its number") {
   auto odd = counting(5);
   odd.observations()(2, 0) = std::nanf("");
   CHECK(has(error(any, odd), "found nan in observation 0 of step 2"));
+  odd = counting(5);
+  odd.observations()(2, 0) = -9e7f;
+  CHECK(error(any, odd) == "no error");
+  odd.observations()(2, 0) = -2e8f;
+  CHECK(has(error(any, odd),
+            "expected observation 0 within 1e+08 times its spread in training, found -2e+08 in "
+            "step 2"));
+  odd = counting(5);
+  odd.actions()(4, 0) = 3e38f;
+  CHECK(has(error(any, odd), "expected action 0 within 1e+08"));
 }
 
 }  // namespace

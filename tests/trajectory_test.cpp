@@ -6,6 +6,8 @@
 
 #include <doctest/doctest.h>
 
+#include <map>
+
 using maa::Index;
 using maa::MatrixView;
 using maa::Trajectory;
@@ -43,6 +45,46 @@ xt::xarray<double> list(const std::vector<double>& values) {
   auto array = xt::xarray<double>::from_shape({values.size()});
   std::copy(values.begin(), values.end(), array.data());
   return array;
+}
+
+// A file of the kind that the name says, of `length` steps, with one more array of any number type.
+template <class T>
+void write_with(const std::filesystem::path& path, const char* name, const std::vector<Index>& shape,
+                const std::vector<double>& numbers, Index length = 4) {
+  std::vector<char> bytes;
+  for (const double number : numbers) {
+    const auto stored = static_cast<T>(number);
+    bytes.insert(bytes.end(), reinterpret_cast<const char*>(&stored),
+                 reinterpret_cast<const char*>(&stored) + sizeof(T));
+  }
+  std::map<std::string, std::vector<Index>> zeros{{"observations", {length, 3}}, {"actions", {length, 2}}};
+  zeros.erase(name);
+  if (path.extension() == ".npz") {
+    maa::NpzWriter writer;
+    for (const auto& [other, size] : zeros) {
+      writer.add<float>(other, size, std::vector<float>(static_cast<std::size_t>(size[0] * size[1])));
+    }
+    writer.add<T>(name, shape, {reinterpret_cast<const T*>(bytes.data()), numbers.size()});
+    writer.write(path);
+    return;
+  }
+  std::string dtype = std::is_floating_point_v<T> ? "F" : std::is_signed_v<T> ? "I" : "U";
+  dtype = std::is_same_v<T, bool> ? "BOOL" : dtype + maa::concatenate(8 * sizeof(T));
+  std::string header, data;
+  const auto add = [&](const std::string& what, const std::string& type, const std::vector<Index>& size,
+                       const std::string& values) {
+    header += maa::concatenate(header.empty() ? "{" : ",", "\"", what, "\":{\"dtype\":\"", type,
+                               "\",\"shape\":", maa::detail::shape_text(size), ",\"data_offsets\":[",
+                               data.size(), ",", data.size() + values.size(), "]}");
+    data += values;
+  };
+  for (const auto& [other, size] : zeros) {
+    add(other, "F32", size, std::string(static_cast<std::size_t>(size[0] * size[1]) * sizeof(float), '\0'));
+  }
+  add(name, dtype, shape, {bytes.begin(), bytes.end()});
+  header += '}';
+  const std::uint64_t size = header.size();
+  test::write_bytes(path, std::string(reinterpret_cast<const char*>(&size), sizeof size) + header + data);
 }
 
 bool same_numbers(MatrixView<const float> a, MatrixView<const float> b) {
@@ -153,14 +195,14 @@ TEST_CASE("trajectory: files that say something else are refused") {
   const xt::xarray<double> none(-1.0);
   CHECK(attempt(two, two, none) == "no error");
   CHECK(has(attempt(two, column({1.0}), none), "expected 2 actions, found 1"));
-  CHECK(has(attempt(list({1.0, 2.0}), two, none), "expected 2 dimensions, found 1"));
+  CHECK(has(attempt(list({1.0, 2.0}), two, none), "'observations': expected 2 dimensions, found shape [2]"));
   CHECK(has(attempt(column({1.0, HUGE_VAL}), two, none),
             "a.npz': trajectory of task '': expected finite numbers, found inf"));
   CHECK(has(attempt(column({1.0, 1e300}), two, none), "found inf"));
   CHECK(has(attempt(two, two, xt::xarray<double>(2.0)), "expected a step from -1 (none) to 1, found 2"));
   CHECK(has(attempt(two, two, xt::xarray<double>(0.5)), "found 0.5"));
   CHECK(has(attempt(two, two, list({0.0, 3.0})), "expected 0 or 1 per step, found 3"));
-  CHECK(has(attempt(two, two, list({0.0, 1.0, 0.0})), "expected shape [2] or [], found [3]"));
+  CHECK(has(attempt(two, two, list({0.0, 1.0, 0.0})), "of shape [2], or the first"));
   CHECK(has(attempt(two, two, xt::xarray<double>(std::nan(""))), "found nan"));
 
   maa::SafetensorsWriter writer;
@@ -170,6 +212,84 @@ TEST_CASE("trajectory: files that say something else are refused") {
             "expected 2 dimensions, found shape []"));
   CHECK(
       has(error_of([&] { maa::load_trajectory(folder / "a.pt"); }), "as .npz or .safetensors, found '.pt'"));
+}
+
+TEST_CASE("trajectory: a bool is a flag and an integer a step, in files of both kinds") {
+  const test::TemporaryFolder folder;
+  // What both files say: "step N", "none", or the error.
+  const auto read = [&]<class T>(T, const std::vector<Index>& shape, const std::vector<double>& numbers,
+                                 Index length = 4) {
+    std::vector<std::string> said;
+    for (const char* name : {"a.npz", "a.safetensors"}) {
+      write_with<T>(folder / name, "success", shape, numbers, length);
+      std::string text;
+      const auto error = error_of([&] {
+        const auto step = maa::load_trajectory(folder / name).success_step;
+        text = step ? maa::concatenate("step ", *step) : "none";
+      });
+      said.push_back(text.empty() ? error.substr(error.find(name) + std::string(name).size()) : text);
+    }
+    CHECK(said[0] == said[1]);
+    return said[0];
+  };
+  for (const double value : {0.0, 1.0}) {  // np.savez(..., success=False), True
+    for (const auto& shape : std::vector<std::vector<Index>>{{}, {1}, {1, 1}}) {
+      CHECK(has(read(bool(), shape, {value}), "expected a flag per step, of shape [4], or"));
+    }
+    CHECK(read(bool(), {1}, {value}, 1) == (value > 0 ? "step 0" : "none"));
+    CHECK(has(read(std::int64_t(), {1}, {value}, 1), "may mean either"));
+  }
+  CHECK(has(read(bool(), {4, 1}, {0, 0, 1, 1}), "found bools of shape [4, 1]"));
+  const auto for_numbers = [&](auto type) {
+    CHECK(read(type, {4}, {0, 0, 1, 0}) == "step 2");
+    CHECK(read(type, {4}, {0, 0, 0, 0}) == "none");
+    CHECK(has(read(type, {4}, {0, 2, 0, 0}), "expected 0 or 1 per step, found 2"));
+    CHECK(read(type, {}, {0}) == "step 0");
+    CHECK(read(type, {1}, {3}) == "step 3");
+    CHECK(read(type, {}, {0}, 1) == "step 0");
+    CHECK(has(read(type, {}, {4}), "from -1 (none) to 3, found 4"));
+    CHECK(has(read(type, {3}, {0, 0, 1}), "found numbers of shape [3]"));
+  };
+  CHECK(read(bool(), {4}, {0, 0, 1, 0}) == "step 2");
+  for_numbers(std::int64_t());
+  for_numbers(std::int32_t());
+  for_numbers(std::int8_t());
+  for_numbers(std::uint8_t());
+  for_numbers(std::uint64_t());
+  for_numbers(float());
+  for_numbers(double());
+  CHECK(read(std::int32_t(), {}, {-1}) == "none");
+  CHECK(read(double(), {}, {-1}) == "none");
+  CHECK(has(read(std::int32_t(), {}, {-7}), "from -1 (none) to 3, found -7"));
+  CHECK(has(read(double(), {}, {-0.5}), "found -0.5"));
+  CHECK(has(read(double(), {}, {std::nan("")}), "found nan"));
+}
+
+TEST_CASE("trajectory: observations, actions and runs of any number type, in files of both kinds") {
+  const test::TemporaryFolder folder;
+  for (const std::string name : {"a.npz", "a.safetensors"}) {
+    CAPTURE(name);
+    const auto check = [&](auto type) {
+      write_with<decltype(type)>(folder / name, "actions", {2, 2}, {0, 1, 1, 0}, 2);
+      const auto trajectory = maa::load_trajectory(folder / name);
+      CHECK(trajectory.actions()(0, 1) == 1);
+      CHECK(trajectory.actions()(1, 1) == 0);
+    };
+    check(bool());
+    check(std::uint8_t());
+    check(std::int16_t());
+    check(std::int64_t());
+    check(float());
+    check(double());
+    write_with<std::int32_t>(folder / name, "run", {}, {-3});
+    CHECK(maa::load_trajectory(folder / name).run == -3);
+    write_with<bool>(folder / name, "run", {}, {1});
+    CHECK(has(error_of([&] { maa::load_trajectory(folder / name); }), "expected one integer, found bools"));
+    write_with<double>(folder / name, "run", {}, {1});
+    CHECK(has(error_of([&] { maa::load_trajectory(folder / name); }), "expected integers, found floating"));
+    write_with<std::uint64_t>(folder / name, "run", {}, {1e19});
+    CHECK(has(error_of([&] { maa::load_trajectory(folder / name); }), "fit the integer type"));
+  }
 }
 
 TEST_CASE("trajectory: an invalid one is not written") {

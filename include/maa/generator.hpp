@@ -125,7 +125,7 @@ class Generator {
                                     const GenerateOptions& options = {}) const {
     check_fields(options, "generate");
     if (options.sampling) {
-      check_fields(*options.sampling, "generate", "sampling.");
+      check_sampling(*options.sampling, trained_state().settings.diffusion, "generate");
     }
     const Index share = options.demonstrations_per_prompt;
     const auto total = static_cast<Index>(demonstrations.size());
@@ -147,11 +147,12 @@ class Generator {
         generation.generate(condition, generation.support(demonstrations, count, options.count), options,
                             sample_streams(Rng(options.seed), 0, count));
     if (options.polish.steps > 0) {
+      require_finite(downloaded_buffer(policies), policies.rows, total);
       detail::Polishing<Network, Backend>(backend_, state.standardizer.observations(), demonstrations, share,
                                           options.polish, workspace)
           .apply(policies, Rng(options.seed).fork(0x706f6c697368), options.progress);
     }
-    return to_policies(policies);
+    return to_policies(policies, total);
   }
 
   // The conditions of prompts as the denoiser sees them, [prompts, condition_size]: h and v of eq. 6,
@@ -194,7 +195,8 @@ class Generator {
     const auto w = bind<Model>(parameters_.span());
     Generation generation(backend_, state, w, workspace);
     return to_policies(generation.fit_heads(uploaded(backend_, MatrixView<const float>(weights), workspace),
-                                            generation.support(demonstrations, count, 1), w.head));
+                                            generation.support(demonstrations, count, 1), w.head),
+                       std::ssize(demonstrations));
   }
 
   // How sure policies [N] are that were generated for, or whose heads were fitted to, an equal share of the
@@ -234,6 +236,7 @@ class Generator {
   // The latents of policies [N] as the denoiser sees them, normalised, [N, tokens * latent_size] (eq. 5's
   // encoder; the default recipe does not train it).
   Buffer<float> encode(std::span<const Policy> policies) const {
+    require(!policies.empty(), "encode: expected at least one policy, found none");
     const auto session = session_of_trained();
     const auto& state = trained_state();
     auto& workspace = session.workspace();
@@ -270,9 +273,21 @@ class Generator {
     require(!policies.empty() && !demonstrations.empty() && demonstrations.size() % policies.size() == 0,
             where, ": expected the same number of demonstrations for each of ", policies.size(),
             " policies, found ", demonstrations.size());
-    for (const auto& demonstration : demonstrations) {
-      trained_state().prompt_encoder.require_usable(demonstration, Config::prompt.needs(ConditionParts::h));
+    require_usable(demonstrations, ConditionParts::h);
+  }
+  // Error, which says which one, unless all demonstrations can be prompts of which `condition` is read.
+  MAA_COLD void require_usable(std::span<const Trajectory> demonstrations, ConditionParts condition) const {
+    for (std::size_t i = 0; i < demonstrations.size(); ++i) {
+      try {
+        trained_state().prompt_encoder.require_usable(demonstrations[i], Config::prompt.needs(condition));
+      } catch (const Error& error) {
+        fail(numbered(i, demonstrations.size()), error.what());
+      }
     }
+  }
+  // "demonstration 2 of 5: ", counted from 1; nothing for the only one.
+  static std::string numbered(std::size_t i, std::size_t count) {
+    return count == 1 ? std::string() : concatenate("demonstration ", i + 1, " of ", count, ": ");
   }
   MAA_COLD DatasetCheck checked(const Dataset& dataset, bool refuse) const {
     auto found = [&] {
@@ -295,11 +310,11 @@ class Generator {
                             WorkspaceOf<Backend>& workspace) const {
     const auto& state = trained_state();
     require(!demonstrations.empty(), "prompt: expected at least one demonstration, found none");
+    require_usable(demonstrations, Config::condition);
     const detail::PromptPath<Network, Config> path(state);
     Workspace host;
     const auto features = path.allocate_features(static_cast<Index>(demonstrations.size()), host);
     for (std::size_t i = 0; i < demonstrations.size(); ++i) {
-      state.prompt_encoder.require_usable(demonstrations[i], Config::prompt.needs(Config::condition));
       path.write_features(demonstrations[i], static_cast<Index>(i), features);
     }
     const auto w = bind<Model>(parameters_.span()).embedder;
@@ -313,15 +328,30 @@ class Generator {
     download(backend_, values.span(), result.span());
     return result;
   }
+  // Error, which says whose they are, unless all weights [rows, ...] of an equal number of policies for each
+  // prompt are finite.
+  static void require_finite(const Buffer<float>& weights, Index rows, Index demonstrations) {
+    const auto bad = first_nonfinite(weights.span());
+    if (bad >= 0) {
+      const Index row = bad / (weights.size() / rows);
+      fail(numbered(static_cast<std::size_t>(row * demonstrations / rows),
+                    static_cast<std::size_t>(demonstrations)),
+           "generate: expected finite weights, found ", weights[bad],
+           ": numbers of the prompt or of the generator are too large");
+    }
+  }
   // Policies for raw observations from weights for normalised ones.
-  std::vector<Policy> to_policies(MatrixView<const Real> weights) const {
+  std::vector<Policy> to_policies(MatrixView<const Real> weights, Index demonstrations) const {
     auto values = downloaded_buffer(weights);
     std::vector<Policy> policies;
     policies.reserve(static_cast<std::size_t>(weights.rows));
     for (Index i = 0; i < weights.rows; ++i) {
-      const MatrixView<float> row(values.data() + i * weights.cols, 1, weights.cols);
-      trained_state().standardizer.fold(row.data);
-      policies.emplace_back(std::span<const float>(row.span()));
+      trained_state().standardizer.fold(values.data() + i * weights.cols);
+    }
+    require_finite(values, weights.rows, demonstrations);
+    for (Index i = 0; i < weights.rows; ++i) {
+      policies.emplace_back(std::as_const(values).span().subspan(static_cast<std::size_t>(i * weights.cols),
+                                                                 static_cast<std::size_t>(weights.cols)));
     }
     return policies;
   }

@@ -3,8 +3,8 @@
 
 #include <maa/core/error.hpp>
 
+#include <algorithm>
 #include <cstring>
-#include <limits>
 #include <new>
 #include <span>
 #include <type_traits>
@@ -28,7 +28,8 @@ inline std::align_val_t alignment_for(std::size_t bytes) noexcept {
   return std::align_val_t(bytes < 2 * huge_page ? buffer_alignment : huge_page);
 }
 inline void* allocate_bytes(std::size_t bytes) {
-  void* const memory = ::operator new(bytes, alignment_for(bytes));
+  void* const memory = ::operator new(bytes, alignment_for(bytes), std::nothrow);
+  require(memory != nullptr, "buffer: expected memory for ", bytes, " bytes, found less");
 #if defined(__linux__) && defined(MADV_HUGEPAGE)
   if (bytes >= 2 * huge_page) {
     ::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: without it the memory is as good, only slower
@@ -37,10 +38,27 @@ inline void* allocate_bytes(std::size_t bytes) {
   return memory;
 }
 
+// Number of elements times `element_bytes`, or -1 if a size is negative or the product overflows. Zero sizes
+// do not hide an overflow of the others: strides are formed from them.
+inline Index checked_bytes(std::span<const Index> shape, Index element_bytes) {
+  Index product = element_bytes;
+  bool empty = false;
+  for (const auto size : shape) {
+    empty = empty || size == 0;
+    if (size < 0 || __builtin_mul_overflow(product, std::max<Index>(size, 1), &product)) {
+      return -1;
+    }
+  }
+  return empty ? 0 : product;
+}
+
+// The most that is asked of the system at once: 1 TiB.
+inline constexpr Index largest_allocation = Index{1} << 40;
+
 }  // namespace detail
 
-// Zero-initialised on construction; copying copies the numbers. The alignment does not depend on compiler
-// flags, so the type means the same in every translation unit.
+// Zero-initialised on construction; copying copies the numbers. Error if there is no memory for them. The
+// alignment does not depend on compiler flags, so the type means the same in every translation unit.
 template <class T>
 class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -82,7 +100,7 @@ class Buffer {
 
  private:
   static T* allocate(Index size) {
-    constexpr auto limit = std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T));
+    constexpr auto limit = detail::largest_allocation / static_cast<Index>(sizeof(T));
     require(size >= 0 && size <= limit, "buffer: expected a size from 0 to ", limit, ", found ", size);
     if (size == 0) {
       return nullptr;

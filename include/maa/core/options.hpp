@@ -31,15 +31,18 @@
 
 MAA_NAMESPACE_BEGIN
 
-// The numbers that a field may have: finite, from `low` to `high`, without `low` itself if it is `open`.
+// The numbers that a field may have: finite, from `low` to `high`, without `low` itself if it is `open`; and
+// how many a list may have of them.
 struct Limits {
   double low = std::numeric_limits<double>::lowest();
   double high = std::numeric_limits<double>::max();
   bool open = false;
+  Index most = 10'000;
 
   constexpr bool allows(double value) const {
     return value >= low && value <= high && !(open && value == low);
   }
+  constexpr Limits up_to(Index elements) const { return {low, high, open, elements}; }
   std::string text() const;
 };
 constexpr Limits any_number() {
@@ -216,6 +219,8 @@ class FieldCheck : public FieldVisitor<FieldCheck> {
   template <class T>
   MAA_COLD void field(const T& value, Limits limits) {
     if constexpr (is_list<T>) {
+      require(std::ssize(value) <= limits.most, where_, ": expected at most ", limits.most, " elements of ",
+              path(), ", found ", value.size());
       for (const auto& element : value) {
         field(element, limits);
       }

@@ -6,6 +6,7 @@
 #include <maa/core/views.hpp>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
@@ -32,9 +33,18 @@ class BasicWorkspace {
 
   template <class T>
   T* take(Index count) {
+    return take<T>({&count, 1});
+  }
+  // Error if the shape's size is negative or overflows.
+  template <class T>
+  T* take(std::span<const Index> shape) {
     static_assert(Memory::template holds<T>, "a workspace gives views of its own kind of memory only");
     constexpr auto align = static_cast<Index>(buffer_alignment);
-    const Index bytes = (count * static_cast<Index>(sizeof(T)) + align - 1) / align * align;
+    const Index wanted = detail::checked_bytes(shape, static_cast<Index>(sizeof(T)));
+    require(wanted >= 0 && wanted <= detail::largest_allocation, "workspace: expected a shape of at most ",
+            detail::largest_allocation, " bytes, found ", detail::TextPart::shape(shape), " of ", sizeof(T),
+            " bytes each");
+    const Index bytes = (wanted + align - 1) / align * align;
     while (chunk_ < chunks_.size() && chunks_[chunk_].size() - used_ < bytes) {
       ++chunk_;
       used_ = 0;
@@ -54,11 +64,11 @@ class BasicWorkspace {
   }
   template <class T>
   MatrixView<T> matrix(Index rows, Index cols) {
-    return {take<T>(rows * cols), rows, cols};
+    return {take<T>(std::array{rows, cols}), rows, cols};
   }
   template <class T>
   SequenceView<T> sequence(Index batch, Index length, Index channels) {
-    return {take<T>(batch * length * channels), batch, length, channels};
+    return {take<T>(std::array{batch, length, channels}), batch, length, channels};
   }
 
   // Everything taken so far is invalid afterwards; the memory is kept.

@@ -68,6 +68,11 @@ MAA_COLD MAA_INLINE void CorrectiveAugmentation::check(Index observation_size, I
   };
   require(empty() || inside(action, axes, action_size), where, ": corrective augmentation: expected ", axes,
           " entries of the action from ", action, " on, found ", action_size, " in all");
+  for (const auto* columns : {&effector, &objects}) {
+    require(std::ssize(*columns) <= observation_size, where,
+            ": corrective augmentation: expected positions at columns of ", observation_size,
+            " observations, found ", columns->size(), " of them");
+  }
   for (const Index first : effector) {
     require(inside(first, axes, observation_size), where,
             ": corrective augmentation: expected the effector at columns of ", observation_size,

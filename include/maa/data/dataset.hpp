@@ -334,7 +334,9 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unr
             where, ", trajectory ", i, ": expected a task below ", dataset.tasks.size(), ", found ",
             trajectory_task[i]);
     Trajectory trajectory(all_observations.row_range(first, length), all_actions.row_range(first, length));
-    if (has_targets[i] != 0) {
+    require(has_targets[i] == 0 || has_targets[i] == 1, where, ", trajectory ", i,
+            ": expected trajectory_has_targets 0 or 1, found ", has_targets[i]);
+    if (has_targets[i] == 1) {
       require(length <= all_targets.rows - first_target, where, ", trajectory ", i, ": expected ", length,
               " target actions, found ", all_targets.rows - first_target);
       trajectory.set_target_actions(all_targets.row_range(first_target, length));

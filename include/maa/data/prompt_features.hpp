@@ -90,8 +90,11 @@ class PromptEncoder {
   const Normalizer& action_normalizer() const { return actions_; }
   float limit() const { return limit_; }
 
+  // Normalised numbers beyond this are no prompt: in float nothing else counts beside them.
+  static constexpr double largest = 1e8;
+
   // Error that says why a trajectory cannot be a prompt, also for one that is none: numbers that are not
-  // finite, a success step outside.
+  // finite or far too large, a success step outside.
   void require_usable(const Trajectory& trajectory, const PromptNeeds& needs) const;
 
   // features [segments, trajectory_features].
@@ -119,6 +122,8 @@ class PromptEncoder {
   }
   Index sequence_start(const Trajectory& trajectory, Index segment, Index chunk) const;
   float* write(const float* values, const Normalizer& normalizer, float* out) const;
+  static void require_within_reach(MatrixView<const float> values, const Normalizer& normalizer,
+                                   const char* what);
 
   PromptShape shape_;
   Normalizer observations_;
@@ -148,6 +153,21 @@ MAA_INLINE void PromptEncoder::require_usable(const Trajectory& trajectory, cons
       !needs.success || trajectory.success_step,
       "prompt: expected a trajectory that reaches success (this generator is conditioned on the states after "
       "it), found none");
+  require_within_reach(trajectory.observations(), observations_, "observation");
+  require_within_reach(trajectory.actions(), actions_, "action");
+}
+
+MAA_INLINE void PromptEncoder::require_within_reach(MatrixView<const float> values,
+                                                    const Normalizer& normalizer, const char* what) {
+  for (Index i = 0; i < values.rows; ++i) {
+    for (Index j = 0; j < values.cols; ++j) {
+      const double normalized =
+          (static_cast<double>(values(i, j)) - static_cast<double>(normalizer.offset[j])) *
+          static_cast<double>(normalizer.scale[j]);
+      require(std::abs(normalized) <= largest, "prompt: expected ", what, " ", j, " within ", largest,
+              " times its spread in training, found ", values(i, j), " in step ", i);
+    }
+  }
 }
 
 MAA_INLINE void PromptEncoder::write_trajectory(const Trajectory& trajectory,

@@ -103,9 +103,10 @@ class Trajectory {
 };
 
 // Reads .npz or .safetensors with the arrays
-//     observations [T, O], actions [T, A], optional target_actions [T, A] (float or integer; stored as
-//     float32), optional success: a flag per step [T] (bool, or numbers 0 and 1), or the first successful
-//     step (-1: none), optional run (integer) and task (text): arrays in .npz, metadata in .safetensors.
+//     observations [T, O], actions [T, A], optional target_actions [T, A] (any number type; stored as
+//     float32), optional success: a flag per step [T] (bools, or numbers 0 and 1), or the first successful
+//     step (an integer, -1: none), optional run (an integer; in .safetensors also metadata) and task (text;
+//     in .safetensors metadata).
 // The result is validated. Error names file, array, expected and found.
 Trajectory load_trajectory(const std::filesystem::path& path);
 
@@ -117,15 +118,23 @@ void save_trajectory(const std::filesystem::path& path, const Trajectory& trajec
 
 namespace detail {
 
-// The first successful step from a flag per step (shape [T]) or a step number (shape [] or [1]; -1: none).
-MAA_COLD inline std::optional<Index> first_success(std::span<const double> values,
-                                                   std::span<const Index> shape, Index length,
+// The first successful step from a flag per step (bools, or numbers 0 and 1, of shape [T]) or a step number
+// (shape [] or [1]; -1: none). A bool is never a step number.
+MAA_COLD inline std::optional<Index> first_success(const NpyArray<double>& success, Index length,
                                                    const std::string& where) {
-  const bool flags = shape.size() == 1 && shape[0] == length;
-  require(flags || shape.empty() || (shape.size() == 1 && shape[0] == 1), where,
-          ", array 'success': expected shape [", length, "] or [], found ", shape_text(shape));
-  if (!flags) {
-    const double step = values[0];
+  const auto& shape = success.shape;
+  const bool per_step = shape.size() == 1 && shape[0] == length;
+  const bool one = shape.empty() || (shape.size() == 1 && shape[0] == 1);
+  require(per_step || (one && !success.flags), where,
+          ", array 'success': expected a flag per step, of shape [", length,
+          "], or the first successful step as an integer of shape [] (-1: none), found ",
+          success.flags ? "bools" : "numbers", " of shape ", shape_text(shape));
+  require(
+      !(per_step && one) || success.flags, where,
+      ", array 'success': expected bools of shape [1] or an integer of shape [] for the only step, found a "
+      "number of shape [1], which may mean either");
+  if (!per_step) {
+    const double step = success.values[0];
     require(step >= -1 && step < static_cast<double>(length) &&
                 step == static_cast<double>(static_cast<Index>(step)),
             where, ", array 'success': expected a step from -1 (none) to ", length - 1, ", found ", step);
@@ -133,77 +142,61 @@ MAA_COLD inline std::optional<Index> first_success(std::span<const double> value
   }
   std::optional<Index> first;
   for (Index i = length; i-- > 0;) {
-    const double flag = values[static_cast<std::size_t>(i)];
+    const double flag = success.values[i];
     require(flag == 0 || flag == 1, where, ", array 'success': expected 0 or 1 per step, found ", flag);
     first = flag == 1 ? std::optional<Index>(i) : first;
   }
   return first;
 }
 
-MAA_COLD inline Trajectory load_trajectory_npz(const std::filesystem::path& path, const std::string& where) {
-  const NpzReader reader(path);
+// What files of both kinds mean by their arrays. Reader: contains(name) and read_any<T>(name).
+template <class Reader>
+MAA_COLD Trajectory read_trajectory(const Reader& reader, const std::string& where) {
   const auto matrix = [&](const char* name, const NpyArray<float>& array) {
-    require(array.shape.size() == 2, where, ", array '", name, "': expected 2 dimensions, found ",
-            array.shape.size());
+    require(array.shape.size() == 2, where, ", array '", name, "': expected 2 dimensions, found shape ",
+            shape_text(array.shape));
     return MatrixView<const float>(array.values.data(), array.shape[0], array.shape[1]);
   };
-  const auto observations = reader.read<float>("observations"), actions = reader.read<float>("actions");
-  const auto o = matrix("observations", observations), a = matrix("actions", actions);
+  const auto observations = reader.template read_any<float>("observations");
+  const auto o = matrix("observations", observations);
+  const auto actions = reader.template read_any<float>("actions");
+  const auto a = matrix("actions", actions);
   require(a.rows == o.rows, where, ": expected ", o.rows, " actions, found ", a.rows);
   Trajectory trajectory(o, a);
   if (reader.contains("target_actions")) {
-    const auto targets = reader.read<float>("target_actions");
-    trajectory.set_target_actions(matrix("target_actions", targets));
+    const auto array = reader.template read_any<float>("target_actions");
+    const auto targets = matrix("target_actions", array);
+    require(targets.rows == a.rows && targets.cols == a.cols, where,
+            ", array 'target_actions': expected shape ", shape_text(actions.shape), ", found ",
+            shape_text(array.shape));
+    trajectory.set_target_actions(targets);
   }
   if (reader.contains("success")) {
-    const auto success = reader.read<double>("success");
-    trajectory.success_step = first_success(success.values.span(), success.shape, trajectory.length(), where);
-  }
-  if (reader.contains("task")) {
-    trajectory.task = reader.load_text("task");
+    trajectory.success_step =
+        first_success(reader.template read_any<double>("success"), trajectory.length(), where);
   }
   if (reader.contains("run")) {
-    const auto run = reader.read<std::int64_t>("run");
-    require(run.values.size() == 1, where, ", array 'run': expected one number, found ", run.values.size());
+    const auto run = reader.template read_any<std::int64_t>("run");
+    require(run.values.size() == 1 && !run.flags, where, ", array 'run': expected one integer, found ",
+            run.flags ? "bools" : "numbers", " of shape ", shape_text(run.shape));
     trajectory.run = run.values[0];
   }
   return trajectory;
 }
 
-MAA_COLD inline Buffer<float> read_matrix(const SafetensorsReader& reader, const std::string& name,
-                                          MatrixView<const float>& view, const std::string& where) {
-  auto values = reader.read<float>(name);
-  const auto& shape = reader.info(name).shape;
-  require(shape.size() == 2, where, ", tensor ", quote(name), ": expected 2 dimensions, found shape ",
-          shape_text(shape));
-  view = {values.data(), shape[0], shape[1]};
-  return values;
+MAA_COLD inline Trajectory load_trajectory_npz(const std::filesystem::path& path, const std::string& where) {
+  const NpzReader reader(path);
+  auto trajectory = read_trajectory(reader, where);
+  if (reader.contains("task")) {
+    trajectory.task = reader.load_text("task");
+  }
+  return trajectory;
 }
 
 MAA_COLD inline Trajectory load_trajectory_safetensors(const std::filesystem::path& path,
                                                        const std::string& where) {
   const SafetensorsReader reader(path);
-  MatrixView<const float> observations, actions, targets;
-  const auto observation_values = read_matrix(reader, "observations", observations, where);
-  const auto action_values = read_matrix(reader, "actions", actions, where);
-  Trajectory trajectory(observations, actions);
-  if (reader.contains("target_actions")) {
-    const auto target_values = read_matrix(reader, "target_actions", targets, where);
-    trajectory.set_target_actions(targets);
-  }
-  if (reader.contains("success")) {
-    const auto& info = reader.info("success");
-    std::vector<double> values;
-    if (info.dtype == Dtype::BOOL || info.dtype == Dtype::U8) {
-      const auto flags = reader.read<std::uint8_t>("success");
-      values.assign(flags.begin(), flags.end());
-    } else {
-      for (const auto step : reader.read<std::int64_t>("success")) {
-        values.push_back(static_cast<double>(step));
-      }
-    }
-    trajectory.success_step = first_success(values, info.shape, trajectory.length(), where);
-  }
+  auto trajectory = read_trajectory(reader, where);
   const auto& metadata = reader.metadata();
   if (const auto task = metadata.find("task"); task != metadata.end()) {
     trajectory.task = task->second;
@@ -249,6 +242,8 @@ MAA_INLINE void Trajectory::validate() const {
   require(length_ > 0 && observation_size_ > 0 && action_size_ > 0, "trajectory of task '", task,
           "': expected steps, observations and actions, found ", length_, " steps of ", observation_size_,
           " and ", action_size_);
+  require(observations_.size() == length_ * observation_size_ && actions_.size() == length_ * action_size_,
+          "trajectory of task '", task, "': expected its numbers, found that it was moved from");
   require_finite(observations_, observation_size_, "observation");
   require_finite(actions_, action_size_, "action");
   if (target_actions_) {

@@ -34,6 +34,11 @@ struct SamplingOptions {
   }
 };
 
+// Error, with `where` before it, if the options are out of their limits or visit more timesteps than there
+// are.
+void check_sampling(const SamplingOptions& sampling, const DiffusionOptions& diffusion,
+                    std::string_view where);
+
 // Writes the network's prediction [B, D] for noisy samples x [B, D] at timesteps [B].
 template <class T>
 using DenoiseFunction =
@@ -112,6 +117,13 @@ bool draw_samples(const Backend& backend, const DiffusionSchedule& schedule, con
 }
 
 #if MAA_BODIES
+
+MAA_COLD MAA_INLINE void check_sampling(const SamplingOptions& sampling, const DiffusionOptions& diffusion,
+                                        std::string_view where) {
+  check_fields(sampling, where, "sampling.");
+  require(sampling.steps <= diffusion.steps, where, ": expected sampling.steps from 1 to ", diffusion.steps,
+          ", the timesteps of the diffusion (diffusion.steps), found ", sampling.steps);
+}
 
 MAA_INLINE SamplerCoefficients reverse_step(const DiffusionSchedule& schedule, SamplerKind sampler,
                                             double eta, Index t, Index previous) {

@@ -93,6 +93,9 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   state.standardizer = WeightStandardizer<Network>(
       read_normalizer("normalizer.policy_observation", Network::observation_size, true),
       read("standardizer.mean", parameters, false), read("standardizer.deviation", parameters, false));
+  for (const float deviation : state.standardizer.deviation()) {
+    require(deviation >= 0, reader.path(), ": expected standardizer.deviation from 0 on, found ", deviation);
+  }
   state.latent = read_normalizer("normalizer.latent", State::Model::latent_numbers, false);
   state.fallback_policy = read("fallback.policy", parameters, true);
   state.fallback_head =

@@ -29,6 +29,10 @@ constexpr std::array<std::string_view, 2> names_of(Scaling) {
   return {"limits", "standard"};
 }
 
+// How much the condition may count, and from how many candidates generate() may choose: each costs the time
+// and the memory of another.
+inline constexpr Limits guidance_limits = between(-100, 100).up_to(100);
+
 // What a recipe takes of a data set.
 struct DataUse {
   Scaling scaling = Scaling::standard;
@@ -67,7 +71,7 @@ struct FitOptions {
     visit("condition", self.condition);
     visit("diffusion", self.diffusion);
     visit("sampling", self.sampling);
-    visit("guidance", between(-100, 100), self.guidance);
+    visit("guidance", guidance_limits, self.guidance);
     visit("validation_fraction", share(), self.validation_fraction);
     visit("validation_tasks", self.validation_tasks);
     visit("validation_every", at_least(1), self.validation_every);
@@ -121,7 +125,7 @@ struct GenerateOptions {
     visit("count", between(1, 1'000'000), self.count);
     visit("demonstrations_per_prompt", between(1, 1'000'000), self.demonstrations_per_prompt);
     visit("seed", self.seed);
-    visit("guidance", between(-100, 100), self.guidance);
+    visit("guidance", guidance_limits, self.guidance);
     visit("trust_known", self.trust_known);
     visit("fit_head", self.fit_head);
     visit("polish", self.polish);

@@ -22,7 +22,7 @@ struct GenerationSettings {
   static constexpr void describe(Visitor& visit, Self& self) {
     visit("diffusion", self.diffusion);
     visit("sampling", self.sampling);
-    visit("guidance", between(-100, 100), self.guidance);
+    visit("guidance", guidance_limits, self.guidance);
     visit("corrective", self.corrective);
     visit("prompt_limit", positive(), self.prompt_limit);
   }
@@ -30,7 +30,7 @@ struct GenerationSettings {
   void check(Index observation_size, Index action_size, std::string_view where) const {
     require(!guidance.empty(), where, ": expected at least one guidance, found none");
     corrective.check(observation_size, action_size, where);
-    static_cast<void>(DiffusionSchedule(diffusion).timesteps(sampling.steps, sampling.spacing));
+    check_sampling(sampling, diffusion, where);
   }
 };
 

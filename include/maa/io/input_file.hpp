@@ -1,15 +1,17 @@
 // Reading files by position, with errors that name path and reason.
 #pragma once
 
-#include <maa/core/buffer.hpp>
+#include <maa/core/error.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cerrno>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <system_error>
+#include <utility>
 
 MAA_NAMESPACE_BEGIN
 
@@ -52,8 +54,6 @@ class InputFile {
   // Fills `bytes` from the file, beginning at byte `offset`.
   void read_at(Index offset, std::span<std::byte> bytes) const;
 
-  Buffer<std::byte> read_all() const;
-
  private:
   std::string path_;
   detail::FileDescriptor file_;
@@ -88,12 +88,6 @@ MAA_COLD MAA_INLINE void InputFile::read_at(Index offset, std::span<std::byte> b
     offset += count;
     bytes = bytes.subspan(static_cast<std::size_t>(count));
   }
-}
-
-MAA_COLD MAA_INLINE Buffer<std::byte> InputFile::read_all() const {
-  Buffer<std::byte> bytes(size_);
-  read_at(0, bytes.span());
-  return bytes;
 }
 
 #endif

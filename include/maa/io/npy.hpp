@@ -31,7 +31,13 @@ std::string encode_npy(const xt::xexpression<Expression>& expression) {
 template <class T>
 xt::xarray<T> load_npy(const std::filesystem::path& path) {
   const InputFile file(path);
-  return detail::to_xarray(detail::decode_npy<T>(file.read_all().span(), "'" + file.path() + "'"));
+  const auto label = "'" + file.path() + "'";
+  Buffer<std::byte> beginning(std::min(file.size(), detail::npy_beginning));
+  file.read_at(0, beginning.span());
+  const auto header = detail::parse_npy(beginning.span(), file.size(), label);
+  Buffer<std::byte> data(file.size() - header.data_offset);
+  file.read_at(header.data_offset, data.span());
+  return detail::to_xarray(detail::decode_npy<T>(header, data.data(), label));
 }
 
 // Writes an xtensor expression atomically.

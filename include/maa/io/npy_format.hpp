@@ -20,6 +20,7 @@ template <class T>
 struct NpyArray {
   std::vector<Index> shape;
   Buffer<T> values;
+  bool flags = false;  // stored as bools
 };
 
 namespace detail {
@@ -35,8 +36,12 @@ struct NpyHeader {
   Index data_offset = 0;  // bytes before the first element
 };
 
-// Checks magic, version, header and that the data has exactly the size that dtype and shape say.
-NpyHeader parse_npy(std::span<const std::byte> bytes, const std::string& label);
+// A file's first bytes that parse_npy needs: no header is longer.
+inline constexpr Index npy_beginning = 1 << 16;
+
+// Checks magic, version, header and that the data has exactly the size that dtype and shape say, from the
+// beginning of a file of `total` bytes.
+NpyHeader parse_npy(std::span<const std::byte> beginning, Index total, const std::string& label);
 
 template <class Stored>
 Stored load_element(const std::byte* from, bool big_endian) {
@@ -88,17 +93,15 @@ void decode_numbers(const NpyHeader& header, const std::byte* data, const std::s
       write);
 }
 
-// An array of numbers from the bytes of an .npy file; `label` leads error messages. float and double take
-// every number type (rounding to nearest); integer types take integers that fit, and bools.
+// An array of numbers from what follows the header of an .npy file; `label` leads error messages. float and
+// double take every number type (rounding to nearest); integer types take integers that fit, and bools.
 template <class T>
-NpyArray<T> decode_npy(std::span<const std::byte> bytes, const std::string& label) {
+NpyArray<T> decode_npy(const NpyHeader& header, const std::byte* data, const std::string& label) {
   static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>, "use std::uint8_t for flags");
-  const auto header = parse_npy(bytes, label);
-  const auto* data = bytes.data() + header.data_offset;
   require(header.kind != 'U', label, ": expected numbers, found text");
   require(std::is_floating_point_v<T> || header.kind != 'f', label,
           ": expected integers, found floating-point numbers");
-  NpyArray<T> array{header.shape, Buffer<T>(header.count)};
+  NpyArray<T> array{header.shape, Buffer<T>(header.count), header.kind == 'b'};
   const auto write = [to = array.values.data()](Index i, T value) { to[i] = value; };
   const auto size = header.item_bytes;
   if (header.kind == 'b') {
@@ -273,7 +276,7 @@ class NpyHeaderParser {
 
 }  // namespace detail
 
-MAA_COLD MAA_INLINE detail::NpyHeader detail::parse_npy(std::span<const std::byte> bytes,
+MAA_COLD MAA_INLINE detail::NpyHeader detail::parse_npy(std::span<const std::byte> bytes, Index total,
                                                         const std::string& label) {
   const auto byte_at = [&](std::size_t i) { return std::to_integer<std::size_t>(bytes[i]); };
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -287,11 +290,11 @@ MAA_COLD MAA_INLINE detail::NpyHeader detail::parse_npy(std::span<const std::byt
   if (version > 1) {
     length |= byte_at(10) << 16 | byte_at(11) << 24;
   }
-  require(length <= bytes.size() - begin, label, ": expected a header of ", length, " bytes, found ",
-          bytes.size() - begin);
+  require(length <= bytes.size() - begin, label, ": expected a header of at most ", npy_beginning - 12,
+          " bytes that the file has, found ", length, " bytes in a file of ", total);
   auto header = NpyHeaderParser(text.substr(begin, length), label).parse();
   header.data_offset = static_cast<Index>(begin + length);
-  const auto found = static_cast<Index>(bytes.size()) - header.data_offset;
+  const auto found = total - header.data_offset;
   const auto expected = checked_bytes(header.shape, header.item_bytes);
   // Strides are formed in elements of up to 8 bytes.
   require(expected >= 0 && checked_bytes(header.shape, 8) >= 0, label, ": the size of shape ",

@@ -8,7 +8,7 @@ MAA_NAMESPACE_BEGIN
 
 template <class T>
 auto NpzReader::load(const std::string& name) const {
-  return detail::to_xarray(read<T>(name));
+  return detail::to_xarray(read_any<T>(name));
 }
 
 template <class Expression>

@@ -39,16 +39,22 @@ struct ZipError {
 };
 
 // Text (dtype U, one element) as UTF-8.
-std::string decode_npy_text(std::span<const std::byte> bytes, const std::string& label);
+std::string decode_npy_text(const NpyHeader& header, const std::byte* data, const std::string& label);
 
 // The .npy bytes of one UTF-8 text.
 std::string encode_npy_text(std::string_view text);
 
 }  // namespace detail
 
-// Holds the compressed file in memory; const members may be called from several threads.
+// Arrays are read on demand. Const members may be called from several threads. The file must not be changed
+// in place meanwhile (files written by this library never are: a new one replaces them).
 class NpzReader {
  public:
+  // No array may take more memory than this, or than so many times its compressed bytes, whichever is more: a
+  // small file cannot ask for gigabytes.
+  static constexpr Index always_allowed = Index{64} << 20;
+  static constexpr Index most_per_compressed = 100;
+
   explicit NpzReader(const std::filesystem::path& path);
 
   // Sorted, without ".npy".
@@ -57,8 +63,9 @@ class NpzReader {
 
   // T as for load_npy.
   template <class T>
-  NpyArray<T> read(const std::string& name) const {
-    return detail::decode_npy<T>(extract(name).span(), where(name));
+  NpyArray<T> read_any(const std::string& name) const {
+    const auto entry = extract(name);
+    return detail::decode_npy<T>(entry.header, entry.data.data(), where(name));
   }
   // The same as xt::xarray<T>; defined in io/npz.hpp.
   template <class T>
@@ -73,10 +80,14 @@ class NpzReader {
 
   detail::ZipArchive open() const;
 
-  Buffer<std::byte> extract(const std::string& name) const;
+  struct Entry {
+    detail::NpyHeader header;
+    Buffer<std::byte> data;
+  };
+  Entry extract(const std::string& name) const;
 
+  InputFile file_;
   std::string label_;
-  Buffer<std::byte> bytes_;
   std::map<std::string, zip_uint64_t> entries_;
 };
 
@@ -109,14 +120,12 @@ class NpzWriter {
 
 #if MAA_BODIES
 
-MAA_COLD MAA_INLINE std::string detail::decode_npy_text(std::span<const std::byte> bytes,
+MAA_COLD MAA_INLINE std::string detail::decode_npy_text(const NpyHeader& header, const std::byte* data,
                                                         const std::string& label) {
-  const auto header = parse_npy(bytes, label);
   require(header.kind == 'U' && header.shape.empty(), label, ": expected one text, found another array");
   std::string text;
   for (Index i = 0; i < header.item_bytes / 4; ++i) {
-    const auto code =
-        load_element<std::uint32_t>(bytes.data() + header.data_offset + 4 * i, header.big_endian);
+    const auto code = load_element<std::uint32_t>(data + 4 * i, header.big_endian);
     require(code < 0x110000 && (code < 0xd800 || code > 0xdfff), label, ": expected Unicode, found the code ",
             code);
     const auto tail = [&](int shift) { text += static_cast<char>(0x80 | (code >> shift & 0x3f)); };
@@ -162,10 +171,71 @@ MAA_COLD MAA_INLINE std::string detail::encode_npy_text(std::string_view text) {
   return encode_npy(concatenate("<U", codes), {}, std::as_bytes(std::span(data)));
 }
 
+namespace detail {
+
+// What libzip reads an archive through. Never throws.
+struct ZipInput {
+  const InputFile& file;
+  Index at = 0;
+  zip_error_t error = {};
+
+  static zip_int64_t call(void* self, void* data, zip_uint64_t length, zip_source_cmd_t command) {
+    auto& input = *static_cast<ZipInput*>(self);
+    switch (command) {
+      case ZIP_SOURCE_OPEN:
+        input.at = 0;
+        return 0;
+      case ZIP_SOURCE_READ:
+        return input.read(static_cast<std::byte*>(data), length);
+      case ZIP_SOURCE_SEEK: {
+        const auto to = zip_source_seek_compute_offset(static_cast<zip_uint64_t>(input.at),
+                                                       static_cast<zip_uint64_t>(input.file.size()), data,
+                                                       length, &input.error);
+        input.at = to < 0 ? input.at : static_cast<Index>(to);
+        return to < 0 ? -1 : 0;
+      }
+      case ZIP_SOURCE_TELL:
+        return input.at;
+      case ZIP_SOURCE_STAT: {
+        auto& status = *static_cast<zip_stat_t*>(data);
+        zip_stat_init(&status);
+        status.size = static_cast<zip_uint64_t>(input.file.size());
+        status.valid = ZIP_STAT_SIZE;
+        return sizeof status;
+      }
+      case ZIP_SOURCE_ERROR:
+        return zip_error_to_data(&input.error, data, length);
+      case ZIP_SOURCE_CLOSE:
+        return 0;
+      case ZIP_SOURCE_FREE:
+        delete &input;
+        return 0;
+      case ZIP_SOURCE_SUPPORTS:
+        return zip_source_make_command_bitmap(ZIP_SOURCE_OPEN, ZIP_SOURCE_READ, ZIP_SOURCE_SEEK,
+                                              ZIP_SOURCE_TELL, ZIP_SOURCE_STAT, ZIP_SOURCE_ERROR,
+                                              ZIP_SOURCE_CLOSE, ZIP_SOURCE_FREE, ZIP_SOURCE_SUPPORTS, -1);
+      default:
+        zip_error_set(&input.error, ZIP_ER_OPNOTSUPP, 0);
+        return -1;
+    }
+  }
+  zip_int64_t read(std::byte* to, zip_uint64_t length) {
+    const auto count = std::min(length, static_cast<zip_uint64_t>(file.size() - at));
+    try {
+      file.read_at(at, {to, static_cast<std::size_t>(count)});
+    } catch (const std::exception&) {
+      zip_error_set(&error, ZIP_ER_READ, EIO);
+      return -1;
+    }
+    at += static_cast<Index>(count);
+    return static_cast<zip_int64_t>(count);
+  }
+};
+
+}  // namespace detail
+
 MAA_COLD MAA_INLINE NpzReader::NpzReader(const std::filesystem::path& path)
-    : label_("'" + path.string() + "'") {
-  const InputFile file(path);
-  bytes_ = file.read_all();
+    : file_(path), label_("'" + path.string() + "'") {
   const auto archive = open();
   const auto count = zip_get_num_entries(archive.get(), 0);
   for (zip_int64_t i = 0; i < count; ++i) {
@@ -189,22 +259,23 @@ MAA_COLD MAA_INLINE std::vector<std::string> NpzReader::names() const {
 }
 
 MAA_COLD MAA_INLINE std::string NpzReader::load_text(const std::string& name) const {
-  const auto bytes = extract(name);
-  return detail::decode_npy_text(bytes.span(), where(name));
+  const auto entry = extract(name);
+  return detail::decode_npy_text(entry.header, entry.data.data(), where(name));
 }
 
 MAA_COLD MAA_INLINE detail::ZipArchive NpzReader::open() const {
   detail::ZipError error;
-  detail::ZipSource source(
-      zip_source_buffer_create(bytes_.data(), static_cast<zip_uint64_t>(bytes_.size()), 0, &error.error));
+  auto input = std::make_unique<detail::ZipInput>(detail::ZipInput{file_});
+  detail::ZipSource source(zip_source_function_create(detail::ZipInput::call, input.get(), &error.error));
   require(source != nullptr, label_, ": ", error.text());
+  input.release();  // the source owns it
   detail::ZipArchive archive(zip_open_from_source(source.get(), ZIP_RDONLY, &error.error));
   require(archive != nullptr, label_, ": expected a zip archive (.npz): ", error.text());
   source.release();  // the archive owns it
   return archive;
 }
 
-MAA_COLD MAA_INLINE Buffer<std::byte> NpzReader::extract(const std::string& name) const {
+MAA_COLD MAA_INLINE NpzReader::Entry NpzReader::extract(const std::string& name) const {
   const auto found = entries_.find(name);
   require(found != entries_.end(), label_, ": expected an array ", detail::quote(name), ", found none among ",
           entries_.size());
@@ -218,28 +289,38 @@ MAA_COLD MAA_INLINE Buffer<std::byte> NpzReader::extract(const std::string& name
               (status.comp_method == ZIP_CM_STORE || status.comp_method == ZIP_CM_DEFLATE),
           where(name), ": expected a stored or deflated entry");
   // Deflate shrinks at most 1032 times: a larger size is a lie and must not be allocated.
-  require(status.comp_size <= static_cast<zip_uint64_t>(bytes_.size()) &&
-              status.size / 1100 <= status.comp_size + 1,
-          where(name), ": expected at most ", status.comp_size,
-          " compressed bytes to hold it, found a size of ", status.size);
+  const auto compressed = std::min(status.comp_size, static_cast<zip_uint64_t>(file_.size()));
+  const auto most = std::min<zip_uint64_t>(
+      1100 * (compressed + 1), std::max<zip_uint64_t>(always_allowed, most_per_compressed * compressed));
+  require(status.comp_size == compressed && status.size <= most, where(name), ": expected at most ", most,
+          " bytes out of ", compressed, " compressed ones, found a size of ", status.size);
   const std::unique_ptr<zip_file_t, detail::ZipFileClose> file(
       zip_fopen_index(archive.get(), found->second, 0));
   require(file != nullptr, where(name), ": ", zip_strerror(archive.get()));
-  Buffer<std::byte> bytes(static_cast<Index>(status.size));
-  Index done = 0;
-  std::byte extra;
-  for (;;) {  // one byte past the end is asked for, because the checksum is compared there
-    const bool full = done == bytes.size();
-    const auto count = zip_fread(file.get(), full ? &extra : bytes.data() + done,
-                                 full ? 1 : static_cast<zip_uint64_t>(bytes.size() - done));
+  const auto size = static_cast<Index>(status.size);
+  const auto read_some = [&](std::span<std::byte> to) {
+    const auto count = zip_fread(file.get(), to.data(), to.size());
     require(count >= 0, where(name), ": ", zip_file_strerror(file.get()));
-    require(full ? count == 0 : count > 0, where(name), ": expected ", bytes.size(), " bytes, found ",
-            full ? "more" : "fewer");
-    if (full) {
-      return bytes;
+    return static_cast<Index>(count);
+  };
+  const auto read = [&](std::span<std::byte> to) {
+    while (!to.empty()) {
+      const auto count = read_some(to);
+      require(count > 0, where(name), ": expected ", size, " bytes, found fewer");
+      to = to.subspan(static_cast<std::size_t>(count));
     }
-    done += count;
-  }
+  };
+  Buffer<std::byte> beginning(std::min(size, detail::npy_beginning));
+  read(beginning.span());
+  Entry entry{detail::parse_npy(beginning.span(), size, where(name)), {}};
+  const auto begun =
+      std::as_const(beginning).span().subspan(static_cast<std::size_t>(entry.header.data_offset));
+  entry.data = Buffer<std::byte>(size - entry.header.data_offset);
+  std::ranges::copy(begun, entry.data.begin());
+  read(entry.data.span().subspan(begun.size()));
+  std::byte extra;  // asked for, because the checksum is compared at the end
+  require(read_some({&extra, 1}) == 0, where(name), ": expected ", size, " bytes, found more");
+  return entry;
 }
 
 MAA_COLD MAA_INLINE void NpzWriter::insert(const std::string& name, std::string bytes) {

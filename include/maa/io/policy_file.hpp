@@ -64,6 +64,7 @@ PolicyT load_policy(const std::filesystem::path& path, Unread unread = Unread::r
     const auto half_width = reader.template read_weights<float>("action_half_width", shape);
     std::copy(centre.begin(), centre.end(), box.centre.begin());
     std::copy(half_width.begin(), half_width.end(), box.half_width.begin());
+    box.check(reader.path());
   }
   if (unread == Unread::refuse) {
     reader.require_all_read(Network::has_log_std ? "" : "log_std");

@@ -6,6 +6,7 @@
 #include <maa/io/atomic_file.hpp>
 #include <maa/io/half.hpp>
 #include <maa/io/input_file.hpp>
+#include <maa/io/npy_format.hpp>
 #include <maa/io/safetensors_header.hpp>
 #include <maa/io/unread.hpp>
 
@@ -81,6 +82,29 @@ class SafetensorsReader {
     return read<T>(name, info(name).shape);
   }
 
+  // Numbers of any type, as NpzReader reads them: float and double take every number type (rounding to
+  // nearest), integer types integers that fit, and bools.
+  template <class T>
+  NpyArray<T> read_any(const std::string& name) const {
+    const auto& tensor = info(name);
+    if constexpr (std::is_floating_point_v<T>) {
+      if (is_float(tensor.dtype)) {
+        return {tensor.shape, read<T>(name, tensor.shape)};
+      }
+    }
+    Buffer<std::byte> bytes(tensor.end - tensor.begin);
+    file_.read_at(data_offset_ + tensor.begin, bytes.span());
+    detail::NpyHeader header;
+    header.kind = tensor.dtype == Dtype::BOOL               ? 'b'
+                  : is_float(tensor.dtype)                  ? 'f'
+                  : dtype_info(tensor.dtype).name[0] == 'U' ? 'u'
+                                                            : 'i';
+    header.item_bytes = dtype_info(tensor.dtype).bytes;
+    header.shape = tensor.shape;
+    header.count = count_of(tensor);
+    return detail::decode_npy<T>(header, bytes.data(), concatenate(label_, ", tensor ", detail::quote(name)));
+  }
+
   // Into the caller's memory. Wrong names, shapes and dtypes leave it untouched; an error of the disk may
   // not.
   template <class T>
@@ -113,6 +137,9 @@ class SafetensorsReader {
  private:
   // The tensor, if its numbers can be read as `own` and its shape is the expected one.
   const TensorEntry& checked(const std::string& name, std::span<const Index> expected_shape, Dtype own) const;
+  static bool is_float(Dtype dtype) {
+    return dtype == Dtype::F16 || dtype == Dtype::BF16 || dtype == Dtype::F32 || dtype == Dtype::F64;
+  }
   static Index count_of(const TensorEntry& tensor) {
     return (tensor.end - tensor.begin) / dtype_info(tensor.dtype).bytes;
   }
@@ -245,10 +272,9 @@ MAA_COLD MAA_INLINE const TensorEntry& SafetensorsReader::checked(const std::str
                                                                   Dtype own) const {
   const auto& tensor = info(name);
   const auto found = tensor.dtype;
-  const bool readable =
-      own == Dtype::F32 || own == Dtype::F64
-          ? found == Dtype::F32 || found == Dtype::F64 || found == Dtype::F16 || found == Dtype::BF16
-          : found == own || (own == Dtype::U8 && found == Dtype::BOOL);
+  const bool readable = own == Dtype::F32 || own == Dtype::F64
+                            ? is_float(found)
+                            : found == own || (own == Dtype::U8 && found == Dtype::BOOL);
   require(readable, label_, ", tensor ", detail::quote(name), ": expected dtype ", dtype_info(own).name,
           ", found ", dtype_info(found).name);
   require(std::equal(tensor.shape.begin(), tensor.shape.end(), expected_shape.begin(), expected_shape.end()),

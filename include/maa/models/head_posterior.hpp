@@ -40,7 +40,9 @@ class HeadPosterior {
     for (Index j = 0; j < order; ++j) {
       m(j, j) += noise;
     }
-    cpu::detail::cholesky_factor(kernels::system_for(cpu::Backend(1).isa()), m);
+    if (!cpu::detail::cholesky_factor(kernels::system_for(cpu::Backend(1).isa()), noise, m)) {
+      cpu::detail::factor_rows(g, noise, m, scratch);
+    }
   }
 
   // The variances [rows] at features [rows, units].

@@ -11,7 +11,8 @@
 
 MAA_NAMESPACE_BEGIN
 
-// The action box: action = centre + half_width * squashed output. The default is [-1, 1].
+// The action box: action = centre + half_width * squashed output. The default is [-1, 1]. Where the network
+// squashes no action is outside.
 template <Index Actions>
 struct ActionBox {
   std::array<float, static_cast<std::size_t>(Actions)> centre{};
@@ -22,17 +23,34 @@ struct ActionBox {
   }();
   bool operator==(const ActionBox&) const = default;
 
+  // Finite limits, low < high. No rounding leads outside: a half width may be a few last places less than the
+  // limits are apart.
   static ActionBox from_limits(std::span<const float> low, std::span<const float> high) {
     require(static_cast<Index>(low.size()) == Actions && low.size() == high.size(), "action box: expected ",
             Actions, " limits, found ", low.size(), " and ", high.size());
     ActionBox box;
     for (std::size_t i = 0; i < low.size(); ++i) {
-      require(low[i] < high[i], "action box: expected low < high, found ", low[i], " and ", high[i],
+      require(is_finite(low[i]) && is_finite(high[i]) && low[i] < high[i],
+              "action box: expected finite limits, low < high, found ", low[i], " and ", high[i],
               " for action ", i);
-      box.centre[i] = 0.5f * (low[i] + high[i]);
-      box.half_width[i] = 0.5f * (high[i] - low[i]);
+      const float centre = 0.5f * low[i] + 0.5f * high[i];
+      float half_width = std::min(high[i] - centre, centre - low[i]);
+      while (centre + half_width > high[i] || centre - half_width < low[i]) {
+        half_width = std::nextafter(half_width, 0.0f);
+      }
+      box.centre[i] = centre;
+      box.half_width[i] = half_width;
     }
     return box;
+  }
+  // Error, with `where` before it, unless limits are finite and no half width is negative.
+  void check(std::string_view where) const {
+    for (std::size_t i = 0; i < centre.size(); ++i) {
+      require(
+          half_width[i] >= 0 && is_finite(centre[i] - half_width[i]) && is_finite(centre[i] + half_width[i]),
+          where, ": expected an action box of finite limits, its half widths not negative, found ", centre[i],
+          " +- ", half_width[i], " for action ", i);
+    }
   }
 };
 
@@ -58,13 +76,14 @@ class MlpPolicy {
   // All weights zero. The instruction set is chosen here (kernels::select_isa), so that a bad MAA_ISA is an
   // Error now and act() can be noexcept.
   MlpPolicy() : memory_(packed_offset + Plan::packed_size), isa_(kernels::select_isa()) {}
-  // weights [parameter_size] in the network's flat order; Error if the size is wrong or a number is not
-  // finite.
+  // weights [parameter_size] in the network's flat order; Error if the size is wrong, a number is not finite,
+  // or the box is none (ActionBox::check).
   explicit MlpPolicy(std::span<const float> weights, const Box& box = {}) : MlpPolicy() {
     require(static_cast<Index>(weights.size()) == parameter_size, "policy: expected ", parameter_size,
             " weights, found ", weights.size());
     const auto bad = first_nonfinite(weights);
     require(bad < 0, "policy: expected finite weights, found NaN or infinity at ", bad);
+    box.check("policy");
     std::copy(weights.begin(), weights.end(), memory_.begin());
     pack();
     box_ = box;

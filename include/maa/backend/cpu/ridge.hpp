@@ -9,20 +9,68 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 MAA_NAMESPACE_BEGIN
 namespace cpu {
 namespace detail {
 
-// Overwrites the upper triangle of a symmetric positive definite matrix A by U with A = U'U.
-inline void cholesky_factor(const kernels::SystemTable& table, MatrixView<double> a) {
+// Overwrites the upper triangle of A = P + strength I, P symmetric positive semidefinite, by U with A = U'U.
+// False, and A is lost, where rounding has eaten the strength: the squares of all pivots are at least as
+// much.
+inline bool cholesky_factor(const kernels::SystemTable& table, double strength, MatrixView<double> a) {
   for (Index i = 0; i < a.rows; ++i) {
     double* const row = a.row(i) + i;
     const Index count = a.cols - i;
     table.add_rows(i, count, a.data + i, a.stride, -1, a.data + i, a.stride, row);
+    if (!(row[0] >= strength / 2)) {
+      return false;
+    }
     const double scale = 1 / std::sqrt(row[0]);
     lane_map(count, row, [=](Index j) { return row[j] * scale; });
+  }
+  return true;
+}
+
+// Overwrites the upper triangle of u by U with U'U = Phi'Phi + strength I without forming the product, whose
+// rounding errors are of the size of its largest number: Householder's QR of Phi over the root of strength I.
+inline void factor_rows(MatrixView<const double> phi, double strength, MatrixView<double> u,
+                        Workspace& workspace) {
+  const Workspace::Scope scope(workspace);
+  const Index n = phi.cols, length = phi.rows + n;
+  const auto columns = workspace.matrix<double>(n, length);  // of [sqrt(strength) I; Phi]
+  for (Index j = 0; j < n; ++j) {
+    double* const column = columns.row(j);
+    std::fill_n(column, n, 0.0);
+    column[j] = std::sqrt(strength);
+    for (Index row = 0; row < phi.rows; ++row) {
+      column[n + row] = phi(row, j);
+    }
+  }
+  for (Index i = 0; i < n; ++i) {
+    double* const v = columns.row(i) + i;
+    const Index count = length - i;
+    double squares = 0;
+    for (Index k = 0; k < count; ++k) {
+      squares += v[k] * v[k];
+    }
+    // The reflection that takes v to `pivot` on the first axis is I - v v' / half_squares for v - pivot.
+    const double pivot = std::copysign(std::sqrt(squares), -v[0]);
+    u(i, i) = std::abs(pivot);
+    const double half_squares = squares - pivot * v[0];
+    v[0] -= pivot;
+    for (Index j = i + 1; j < n; ++j) {
+      double* const other = columns.row(j) + i;
+      double product = 0;
+      for (Index k = 0; k < count; ++k) {
+        product += v[k] * other[k];
+      }
+      for (Index k = 0; k < count; ++k) {
+        other[k] -= v[k] * product / half_squares;
+      }
+      u(i, j) = pivot < 0 ? -other[0] : other[0];
+    }
   }
 }
 
@@ -84,7 +132,8 @@ MatrixView<double> gram_matrix(const Backend& backend, MatrixView<const T> featu
 // M = [Phi 1]'[Phi 1] + strength I for the features Phi [rows, units] of one sample, kept as the Cholesky
 // factor of M itself or of K = [Phi 1][Phi 1]' + strength I, whichever is smaller; with K,
 // M^-1 G = (G - [Phi 1]' K^-1 [Phi 1] G) / strength (Woodbury). It lies in the workspace, as do its results.
-// Right sides are vectors, one per action.
+// Right sides are vectors, one per action. Where features are so large that rounding would eat the strength,
+// it is M's factor from the features themselves, and results are refined.
 class RidgeSystem {
  public:
   template <class T>
@@ -99,11 +148,21 @@ class RidgeSystem {
     }
     const auto system = by_kernel_ ? kernel_matrix(backend, features, workspace)
                                    : gram_matrix(backend, features, phi(), workspace);
+    double largest = 0;
     for (Index i = 0; i < system.rows; ++i) {
+      largest = std::max(largest, system(i, i));
       system(i, i) += strength;
     }
-    cholesky_factor(table_, system);
-    factor_ = system;
+    const bool precise = largest * static_cast<double>(std::numeric_limits<T>::epsilon()) < strength;
+    if (precise && cholesky_factor(table_, strength, system)) {
+      factor_ = system;
+      return;
+    }
+    refines_ = true;
+    by_kernel_ = false;
+    const auto factor = workspace.matrix<double>(phi_.cols, phi_.cols);
+    factor_rows(phi_, strength, factor, workspace);
+    factor_ = factor;
   }
 
   MatrixView<const double> phi() const { return phi_; }  // [rows, units + 1], the last column is one
@@ -132,6 +191,7 @@ class RidgeSystem {
     if (!by_kernel_) {
       cholesky_solve(table_, factor_, result);
     }
+    refine(result, r, nullptr);
     return result;
   }
   // u = M^-1 g, and [Phi 1] u, which is K^-1 [Phi 1] g.
@@ -149,15 +209,37 @@ class RidgeSystem {
     auto* u = workspace_.take<double>(phi_.cols);
     std::copy_n(g, phi_.cols, u);
     cholesky_solve(table_, factor_, u);
+    refine(u, nullptr, g);
     return {u, apply(u)};
   }
 
  private:
+  // Takes the solution u of M u = [Phi 1]' r + g (either may be absent) nearer to it.
+  void refine(double* u, const double* r, const double* g) const {
+    for (int i = 0; refines_ && i < 2; ++i) {
+      const Workspace::Scope scope(workspace_);
+      auto* rest = apply(u);
+      auto* step = workspace_.take<double>(phi_.cols);
+      for (Index row = 0; row < phi_.rows; ++row) {
+        rest[row] = (r != nullptr ? r[row] : 0) - rest[row];
+      }
+      for (Index j = 0; j < phi_.cols; ++j) {
+        step[j] = (g != nullptr ? g[j] : 0) - strength_ * u[j];
+      }
+      table_.add_rows(phi_.rows, phi_.cols, phi_.data, phi_.stride, 1, rest, 1, step);
+      cholesky_solve(table_, factor_, step);
+      for (Index j = 0; j < phi_.cols; ++j) {
+        u[j] += step[j];
+      }
+    }
+  }
+
   Workspace& workspace_;
   const kernels::SystemTable& table_;
   MatrixView<double> phi_;
   double strength_;
-  bool by_kernel_;  // the factor is K's, not M's
+  bool by_kernel_;        // the factor is K's, not M's
+  bool refines_ = false;  // results of the factor are only near
   MatrixView<const double> factor_;
 };
 
