@@ -208,6 +208,9 @@ class SafetensorsWriter {
   // UTF-8. A later value replaces an earlier one.
   void set_metadata(const std::string& key, const std::string& value);
 
+  // Error if no file can hold what was added, as a header beyond the format's limit.
+  void check() const { static_cast<void>(header_text(ordered())); }
+
   // Replaces `path` atomically; on Error the old file is untouched.
   void write(const std::filesystem::path& path) const;
 
@@ -222,6 +225,7 @@ class SafetensorsWriter {
 
   void add(std::string name, Dtype dtype, std::vector<Index> shape, std::span<const std::byte> bytes,
            std::shared_ptr<void> owner);
+  std::vector<const Tensor*> ordered() const;
   std::string header_text(std::span<const Tensor* const> ordered) const;
 
   std::vector<Tensor> tensors_;
@@ -233,7 +237,7 @@ class SafetensorsWriter {
 
 MAA_COLD MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
     : file_(path), label_("'" + file_.path() + "'") {
-  constexpr Index header_limit = 100'000'000;  // the format's own
+  constexpr auto header_limit = detail::safetensors_header_limit;
   require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
   std::uint64_t length = 0;
   file_.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
@@ -321,21 +325,26 @@ MAA_COLD MAA_INLINE void SafetensorsWriter::set_metadata(const std::string& key,
   metadata_[key] = value;
 }
 
-MAA_COLD MAA_INLINE void SafetensorsWriter::write(const std::filesystem::path& path) const {
-  std::vector<const Tensor*> ordered;
+MAA_COLD MAA_INLINE std::vector<const SafetensorsWriter::Tensor*> SafetensorsWriter::ordered() const {
+  std::vector<const Tensor*> result;
   for (const Index bytes : {8, 4, 2, 1}) {
     for (const auto& tensor : tensors_) {
       if (dtype_info(tensor.dtype).bytes == bytes) {
-        ordered.push_back(&tensor);
+        result.push_back(&tensor);
       }
     }
   }
-  const auto text = header_text(ordered);
+  return result;
+}
+
+MAA_COLD MAA_INLINE void SafetensorsWriter::write(const std::filesystem::path& path) const {
+  const auto tensors = ordered();
+  const auto text = header_text(tensors);
   const auto length = static_cast<std::uint64_t>(text.size());
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(std::as_bytes(std::span(text)));
-  for (const auto* tensor : ordered) {
+  for (const auto* tensor : tensors) {
     file.write(tensor->bytes);
   }
   file.commit();
@@ -374,6 +383,9 @@ MAA_COLD MAA_INLINE std::string SafetensorsWriter::header_text(std::span<const T
   }
   text += '}';
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins aligned
+  require(static_cast<Index>(text.size()) <= detail::safetensors_header_limit,
+          "safetensors writer: expected names and metadata of at most ", detail::safetensors_header_limit,
+          " bytes, found ", text.size());
   return text;
 }
 

@@ -53,6 +53,8 @@ inline DtypeInfo dtype_info(Dtype dtype) {
 
 namespace detail {
 
+inline constexpr Index safetensors_header_limit = 100'000'000;  // bytes: the format's own
+
 struct SafetensorsHeader {
   std::vector<TensorEntry> tensors;  // in the order of their data
   std::map<std::string, std::string> metadata;
