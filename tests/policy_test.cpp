@@ -394,7 +394,8 @@ TEST_CASE("policy files keep weights and box, and refuse other networks") {
   const auto loaded = load_policy<MetaWorldPolicy>(path);
   CHECK(std::ranges::equal(loaded.weights(), policy.weights()));
   CHECK(loaded.box() == policy.box());
-  CHECK_THROWS_WITH_AS(load_policy<RobosuitePolicy>(path), doctest::Contains("observations: expected 41"), Error);
+  CHECK_THROWS_WITH_AS(load_policy<RobosuitePolicy>(path), doctest::Contains("observations: expected 41"),
+                       Error);
 }
 
 // Writes what save_policy would of `network`, with the metadata and tensors that are added.
@@ -431,6 +432,11 @@ TEST_CASE("a policy file's tensors that nobody reads are an error that lists the
   CHECK_THROWS_WITH_AS(load_policy<Small>(path),
                        doctest::Contains("'action_scale' [2], 'obs_rms.mean' [3], 'obs_rms.var' [3]"), Error);
   load_policy<Small>(path, Unread::allow);
+  // Files of other things say what they are.
+  write_policy<SmallNetwork>(path, {{"format", "maa generator 1"}});
+  CHECK_THROWS_WITH_AS(load_policy<Small>(path),
+                       doctest::Contains("expected a file of format 'maa policy 1', found 'maa generator 1'"),
+                       Error);
   // A head that a policy does without.
   write_policy<SmallNetwork>(path, {});
   load_policy<MlpPolicy<MlpNetwork<3, 2, TwoLayers, Heads::mean>>>(path);

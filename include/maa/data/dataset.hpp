@@ -275,8 +275,7 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unr
             ", found none");
     return found->second;
   };
-  require(metadata("format") == "maa.dataset", where, ": expected a dataset (format maa.dataset), found ",
-          detail::quote(metadata("format")));
+  reader.require_format("maa.dataset");
   const auto columns_of = [&](const char* name) {
     const auto& shape = reader.info(name).shape;
     require(shape.size() == 2, where, ", tensor '", name, "': expected 2 dimensions, found shape ",

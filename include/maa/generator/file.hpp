@@ -62,12 +62,7 @@ template <class Network, class Config>
 MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path, Unread unread) {
   using State = GeneratorState<Network, Config>;
   const SafetensorsReader reader(path);
-  const auto metadata = [&](const char* key) {
-    const auto found = reader.metadata().find(key);
-    return found == reader.metadata().end() ? std::string("none") : found->second;
-  };
-  require(metadata("format") == "maa generator 1", reader.path(),
-          ": expected a file of format 'maa generator 1', found '", metadata("format"), "'");
+  reader.require_format("maa generator 1");
   const auto different = differences(structure_of<GeneratorModel<Network, Config>>(model_prefix),
                                      reader.metadata(), model_prefix);
   require(different.empty(), reader.path(),

@@ -8,6 +8,7 @@ MAA_NAMESPACE_BEGIN
 
 namespace detail {
 
+inline constexpr std::string_view policy_format = "maa policy 1";
 inline constexpr std::string_view policy_prefix = "policy.";
 
 // What of a network decides how it acts. Tokens do not: they are how a generator cuts the weights.
@@ -25,7 +26,7 @@ MAA_COLD Fields policy_structure() {
 template <class Network, Storage storage>
 void save_policy(const std::filesystem::path& path, const MlpPolicy<Network, storage>& policy) {
   SafetensorsWriter writer;
-  writer.set_metadata("format", "maa policy 1");
+  writer.set_metadata("format", std::string(detail::policy_format));
   detail::set_metadata(writer, detail::policy_structure<Network>());
   add_parameters(writer, tensors_of<Network>(), policy.weights());
   if (policy.box() != ActionBox<Network::action_size>()) {
@@ -42,6 +43,7 @@ template <class PolicyT>
 PolicyT load_policy(const std::filesystem::path& path, Unread unread = Unread::refuse) {
   using Network = typename PolicyT::Network;
   const SafetensorsReader reader(path);
+  reader.require_format(detail::policy_format, true);
   const auto& metadata = reader.metadata();
   auto structure = detail::policy_structure<Network>();
   std::erase_if(structure, [&](Field& field) {
