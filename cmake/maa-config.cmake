@@ -2,7 +2,12 @@ include(${CMAKE_CURRENT_LIST_DIR}/maa-dependencies.cmake)
 include(${CMAKE_CURRENT_LIST_DIR}/maa-policy-targets.cmake)
 
 # find_package(maa COMPONENTS policy): the target maa::policy alone, which needs no other package.
-if(NOT "${maa_FIND_COMPONENTS}" STREQUAL "policy" AND EXISTS ${CMAKE_CURRENT_LIST_DIR}/maa-targets.cmake)
+if(NOT "${maa_FIND_COMPONENTS}" STREQUAL "policy")
+  if(NOT EXISTS ${CMAKE_CURRENT_LIST_DIR}/maa-targets.cmake)
+    set(maa_FOUND FALSE)
+    set(maa_NOT_FOUND_MESSAGE "maa was installed with its component policy alone (MAA_POLICY_ONLY)")
+    return()
+  endif()
   include(CMakeFindDependencyMacro)
   set(maa_module_path ${CMAKE_MODULE_PATH})
   list(PREPEND CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR})
