@@ -254,7 +254,7 @@ TEST_CASE("cuda: Philox is the host's") {
     for (auto& word : words) {
       word = i == 0 ? 0 : i == 1 ? 0xffffffffu : static_cast<std::uint32_t>(rng.next_u64() >> 32);
     }
-    const auto joined = [&](int i) { return words[i] | std::uint64_t{words[i + 1]} << 32; };
+    const auto joined = [&](int low) { return words[low] | std::uint64_t{words[low + 1]} << 32; };
     // A fork's state is a whole block.
     const auto expected = Rng(joined(4), joined(2) ^ 0x9e3779b97f4a7c15ull).fork(joined(0)).state();
     const auto found = cuda::kernels::philox({words[0], words[1], words[2], words[3]}, words[4], words[5]);
