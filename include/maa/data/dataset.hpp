@@ -5,6 +5,7 @@
 #include <maa/data/trajectory.hpp>
 #include <maa/io/unread.hpp>
 
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -117,7 +118,7 @@ MAA_COLD MAA_INLINE Index Dataset::task_index(const std::string& task) const {
 }
 
 MAA_COLD MAA_INLINE void Dataset::reserve_policies(Index count) {
-  constexpr Index limit = Index{1} << 60;
+  constexpr Index limit = std::numeric_limits<Index>::max() / 8;
   require(count >= 0 && count <= limit / std::max<Index>(parameter_count, 1),
           "dataset: expected room for at most ", limit, " numbers, found ", count, " policies of ",
           parameter_count);
