@@ -107,6 +107,9 @@ TEST_CASE("dataset: what does not fit is refused and changes nothing") {
   dataset.validate();
   CHECK(has(error_of([] { Dataset(3, 2, 5, {"a", "a"}); }), "unique task names"));
   CHECK(has(error_of([] { Dataset(3, -2, 5, {"a"}); }), "sizes of at least 0"));
+  CHECK(error_of([] { Dataset(3, 2, 5, {std::string(4096, 'a')}); }) == "no error");
+  CHECK(has(error_of([] { Dataset(3, 2, 5, {std::string(4097, 'a')}); }),
+            "task names of at most 4096 bytes, found 4097: 'aaa"));
   dataset.policies.resize(1000);
   CHECK(has(error_of([&] { dataset.validate(); }), "expected weights of 1000 policies of 5"));
 }
@@ -226,6 +229,21 @@ TEST_CASE("dataset: files that contradict themselves are refused") {
   CHECK(has(change("trajectory_length", 3, 1), "expected 5 steps and 0 target actions, found 6 and 0"));
   CHECK(has(change("trajectory_success", 0, 50), "expected a success step below 1, found 50"));
   CHECK(has(change("trajectory_has_targets", 0, 1), "expected 1 target actions, found 0"));
+  CHECK(has(change("trajectory_has_targets", 0, 2), "trajectory_has_targets 0 or 1, found 2"));
+  constexpr auto most = std::numeric_limits<std::int64_t>::max(),
+                 least = std::numeric_limits<std::int64_t>::min();
+  for (const std::string column :
+       {"policy_task", "trajectory_task", "trajectory_length", "trajectory_success", "trajectory_has_targets",
+        "policy_run", "policy_step", "trajectory_run"}) {
+    for (const auto value :
+         {most, least, most / 2 + 1, std::int64_t{1} << 40, std::int64_t{1} << 31, std::int64_t{-7}}) {
+      CAPTURE(column);
+      CAPTURE(value);
+      const bool any = column.ends_with("_run") || column.ends_with("_step");
+      const auto message = change(column, 0, value);
+      CHECK((any ? message == "no error" : has(message, maa::concatenate("found ", value))));
+    }
+  }
   CHECK(has(change("", 0, 0, "3"), "expected metadata 'task.2', found none"));
   CHECK(has(change("", 0, 0, "-1"), "expected metadata 'task.2', found none"));
   // One tensor more, as a misspelt one.

@@ -10,21 +10,38 @@
 
 namespace {
 
-// Policies for all trajectories together or for each; says how far the prompts lie from those trained on.
+struct Demonstration {
+  std::filesystem::path path;
+  maa::Trajectory trajectory;
+};
+
+// Policies for all demonstrations together or for each; says how far the prompts lie from those trained on.
+// Of several prompts what is none is told and taken out, so that the others go through.
 template <class Backend>
 std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generator_path,
-                                           const std::vector<maa::Trajectory>& trajectories, bool together,
+                                           std::vector<Demonstration>& demonstrations, bool together,
                                            const maa::GenerateOptions& options, Backend backend) {
   using Generator = maa::Generator<maa::MetaWorldPolicy, maa::DefaultConfig, Backend>;
   const auto generator = Generator::load(generator_path, std::move(backend));
-  for (const double novelty : generator.novelty(trajectories)) {
-    if (std::isfinite(novelty)) {  // prompts of training that do not differ tell nothing
-      std::fprintf(stderr, "novelty %.2f%s\n", novelty,
-                   novelty > 1 ? ": unlike the prompts of training" : "");
+  std::vector<maa::Trajectory> prompts;
+  std::erase_if(demonstrations, [&](const Demonstration& demonstration) {
+    try {
+      const double novelty = generator.novelty({&demonstration.trajectory, 1})[0];
+      if (std::isfinite(novelty)) {  // prompts of training that do not differ tell nothing
+        std::fprintf(stderr, "novelty %.2f%s\n", novelty,
+                     novelty > 1 ? ": unlike the prompts of training" : "");
+      }
+      prompts.push_back(demonstration.trajectory);
+      return false;
+    } catch (const maa::Error& error) {
+      const auto message = maa::concatenate("'", demonstration.path.string(), "': ", error.what());
+      maa::require(!together, message);
+      std::fprintf(stderr, "error: %s\n", message.c_str());
+      return true;
     }
-  }
-  return together ? generator.generate(trajectories, options)
-                  : generator.generate_each(trajectories, options);
+  });
+  maa::require(!prompts.empty(), "expected at least one prompt, found none");
+  return together ? generator.generate(prompts, options) : generator.generate_each(prompts, options);
 }
 
 }  // namespace
@@ -64,16 +81,21 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   try {
-    std::vector<maa::Trajectory> trajectories;
+    std::vector<Demonstration> demonstrations;
     for (const auto& path : trajectory_paths) {
-      trajectories.push_back(maa::load_trajectory(path));
+      try {
+        demonstrations.push_back({path, maa::load_trajectory(path)});
+      } catch (const maa::Error& error) {
+        maa::require(!together, error.what());
+        std::fprintf(stderr, "error: %s\n", error.what());
+      }
     }
     std::vector<maa::MetaWorldPolicy> policies;
     if (device == "cpu") {
-      policies = generate(generator_path, trajectories, together, options, maa::cpu::Backend(threads));
+      policies = generate(generator_path, demonstrations, together, options, maa::cpu::Backend(threads));
     } else {
 #if MAA_EXAMPLES_CUDA
-      policies = generate(generator_path, trajectories, together, options, maa::cuda::Backend());
+      policies = generate(generator_path, demonstrations, together, options, maa::cuda::Backend());
 #else
       maa::fail("this program was built without CUDA: configure with the CUDA toolkit installed");
 #endif
@@ -81,13 +103,13 @@ int main(int argc, char** argv) {
     std::filesystem::create_directories(out);
     for (std::size_t i = 0; i < policies.size(); ++i) {
       const auto prompt = i / static_cast<std::size_t>(options.count);
-      const auto name = together ? std::string("policy") : trajectory_paths[prompt].stem().string();
+      const auto name = together ? std::string("policy") : demonstrations[prompt].path.stem().string();
       const auto path =
           out / maa::concatenate(name, "_", i % static_cast<std::size_t>(options.count), ".safetensors");
       maa::save_policy(path, policies[i]);
       std::printf("%s\n", path.c_str());
     }
-    return 0;
+    return demonstrations.size() == trajectory_paths.size() ? 0 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());
     return 1;

@@ -37,15 +37,18 @@ struct RunSplit {
 };
 
 struct Dataset {
-  Index observation_size = 0;  // O
-  Index action_size = 0;       // A
-  Index parameter_count = 0;   // P
-  std::vector<std::string> tasks;
+  Index observation_size = 0;      // O
+  Index action_size = 0;           // A
+  Index parameter_count = 0;       // P
+  std::vector<std::string> tasks;  // unique names of at most longest_name bytes
   // [N, P], row i belongs to policies[i]. May have more rows than policies: room for add_policy.
   Buffer<float> weights;
   std::vector<PolicyRecord> policies;             // N
   std::vector<Trajectory> trajectories;           // each one's task is one of `tasks`
   std::map<std::string, std::string> provenance;  // free text on where all this comes from
+
+  // Every trajectory holds a copy of its task's name.
+  static constexpr std::size_t longest_name = 4096;
 
   Dataset() = default;
   Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
@@ -89,6 +92,7 @@ struct Dataset {
   RunSplit split_by_run(double validation_fraction, std::uint64_t seed) const;
 
  private:
+  void require_tasks() const;
   void require_record(const PolicyRecord& record, Index number) const;
   void require_trajectory(const Trajectory& trajectory) const;
 };
@@ -187,12 +191,20 @@ MAA_COLD MAA_INLINE void Dataset::require_trajectory(const Trajectory& trajector
           " actions, found ", trajectory.observation_size(), " and ", trajectory.action_size());
 }
 
+MAA_COLD MAA_INLINE void Dataset::require_tasks() const {
+  require(std::set<std::string>(tasks.begin(), tasks.end()).size() == tasks.size(),
+          "dataset: expected unique task names");
+  for (const auto& task : tasks) {
+    require(task.size() <= longest_name, "dataset: expected task names of at most ", longest_name,
+            " bytes, found ", task.size(), ": ", detail::quote(task));
+  }
+}
+
 MAA_INLINE void Dataset::validate() const {
   require(observation_size >= 0 && action_size >= 0 && parameter_count >= 0,
           "dataset: expected sizes of at least 0, found ", observation_size, " observations, ", action_size,
           " actions and ", parameter_count, " parameters");
-  require(std::set<std::string>(tasks.begin(), tasks.end()).size() == tasks.size(),
-          "dataset: expected unique task names");
+  require_tasks();
   require(parameter_count == 0 || weights.size() / parameter_count >= policy_count(),
           "dataset: expected weights of ", policy_count(), " policies of ", parameter_count, ", found ",
           weights.size(), " numbers");
@@ -294,6 +306,11 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unr
   const auto task_count = metadata("task_count");
   for (std::size_t i = 0; concatenate(i) != task_count; ++i) {
     dataset.tasks.push_back(metadata(concatenate("task.", i)));  // ends at the first that is missing
+  }
+  try {
+    dataset.require_tasks();
+  } catch (const Error& error) {
+    fail(where, ": ", error.what());
   }
   if (reader.contains("weights")) {
     const auto count = columns_of("weights")[0];

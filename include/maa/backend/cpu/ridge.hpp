@@ -66,8 +66,9 @@ inline void factor_rows(MatrixView<const double> phi, double strength, MatrixVie
       for (Index k = 0; k < count; ++k) {
         product += v[k] * other[k];
       }
+      product /= half_squares;
       for (Index k = 0; k < count; ++k) {
-        other[k] -= v[k] * product / half_squares;
+        other[k] -= v[k] * product;
       }
       u(i, j) = pivot < 0 ? -other[0] : other[0];
     }
