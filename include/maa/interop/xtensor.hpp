@@ -1,5 +1,6 @@
-// xtensor at the edges: zero-copy views between its containers and the library's, for xtensor 0.24 to 0.27. (0.24's
-// arrays of any dimension do not compile with clang 19: xtensor's issue 2804. Nothing else here uses xtensor.)
+// xtensor at the edges: zero-copy views between its containers and the library's, for xtensor 0.24 to 0.27.
+// (0.24's arrays of any dimension do not compile with clang 19: xtensor's issue 2804. Nothing else here uses
+// xtensor.)
 #pragma once
 
 #include <maa/core/buffer.hpp>
