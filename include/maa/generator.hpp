@@ -53,10 +53,11 @@ class Generator {
 
   // A generator that save() wrote (one safetensors file, docs/formats.md). Error, which names the file, if it
   // cannot be read, is damaged, or was written for another policy type or configuration: then with each
-  // constant that differs.
-  static Generator load(const std::filesystem::path& path, Backend backend = Backend()) {
+  // constant that differs; or, unless they are allowed, if it has other tensors.
+  static Generator load(const std::filesystem::path& path, Backend backend = Backend(),
+                        Unread unread = Unread::refuse) {
     Generator generator(std::move(backend));
-    generator.set_state(std::make_unique<State>(detail::load_generator<Network, Config>(path)));
+    generator.set_state(std::make_unique<State>(detail::load_generator<Network, Config>(path, unread)));
     return generator;
   }
   // Replaces the file at once or, with an Error, not at all.

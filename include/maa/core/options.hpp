@@ -342,7 +342,7 @@ MAA_INLINE bool take_element(std::string_view& rest, std::string& element) {
   std::size_t end = 0;
   if (rest.front() == '"') {
     for (end = 1; end < rest.size() && rest[end] != '"'; ++end) {
-      end += rest[end] == '\\' && end + 1 < rest.size() ? 1 : 0;
+      end += rest[end] == '\\' && end + 1 < rest.size() ? 1u : 0u;
       element += rest[end];
     }
     if (end++ >= rest.size()) {

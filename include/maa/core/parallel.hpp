@@ -10,10 +10,13 @@
 #if MAA_BODIES
 #include <maa/core/loop_sharing.hpp>
 
+#pragma push_macro("emit")  // Qt's, which oneTBB has a function of that name for
+#undef emit
 #include <tbb/global_control.h>
 #include <tbb/parallel_for.h>
 #include <tbb/partitioner.h>
 #include <tbb/task_arena.h>
+#pragma pop_macro("emit")
 #endif
 
 MAA_NAMESPACE_BEGIN

@@ -59,15 +59,10 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
 }
 
 template <class Network, class Config>
-MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path) {
+MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path, Unread unread) {
   using State = GeneratorState<Network, Config>;
   const SafetensorsReader reader(path);
-  const auto metadata = [&](const char* key) {
-    const auto found = reader.metadata().find(key);
-    return found == reader.metadata().end() ? std::string("none") : found->second;
-  };
-  require(metadata("format") == "maa generator 1", reader.path(),
-          ": expected a file of format 'maa generator 1', found '", metadata("format"), "'");
+  reader.require_format("maa generator 1");
   const auto different = differences(structure_of<GeneratorModel<Network, Config>>(model_prefix),
                                      reader.metadata(), model_prefix);
   require(different.empty(), reader.path(),
@@ -114,6 +109,9 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   state.known_prompts = KnownPrompts(std::move(known), condition_size, radius);
   state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
   state.check(reader.path());
+  if (unread == Unread::refuse) {
+    reader.require_all_read();
+  }
   const std::string prefix = "provenance.";
   for (const auto& [key, value] : reader.metadata()) {
     if (key.starts_with(prefix)) {

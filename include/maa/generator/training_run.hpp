@@ -21,12 +21,6 @@ concept Stage = requires(S& stage, std::span<const typename Backend::template El
   { stage.validation(weights) } -> std::same_as<std::optional<double>>;
 };
 
-MAA_COLD inline void set_metadata(SafetensorsWriter& writer, const Fields& fields) {
-  for (const auto& [name, text] : fields) {
-    writer.set_metadata(name, text);
-  }
-}
-
 // Trains the stages one after the other, each a part of the parameters; the others stay as they are.
 template <class Backend>
 class TrainingRun {
