@@ -89,7 +89,7 @@ std::string saved(const Policy& policy) {
 std::string saved(const Dataset& data) {
   return bytes_of("a.safetensors", [&](const auto& path) { data.save(path); });
 }
-std::string saved(const SmallGenerator& generator) {
+std::string saved(const TinyGenerator& generator) {
   return bytes_of("a.safetensors", [&](const auto& path) { generator.save(path); });
 }
 

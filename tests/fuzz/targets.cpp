@@ -30,7 +30,7 @@ Dataset small_dataset() {
   return data;
 }
 
-SmallGenerator trained(bool all) {
+TinyGenerator trained(bool all) {
   auto recipe = test::shortened(BehaviorRecipe(), 2, 2);
   recipe.behavior.queries = 4;
   recipe.sampling.steps = 2;
@@ -39,7 +39,7 @@ SmallGenerator trained(bool all) {
     recipe.validation_tasks = {"odd"};
     recipe.behavior.corrective = {.effector = {0}, .objects = {1}, .earlier = 1, .axes = 1};
   }
-  SmallGenerator generator{cpu::Backend(1)};
+  TinyGenerator generator{cpu::Backend(1)};
   generator.fit(small_dataset(), recipe);
   return generator;
 }
@@ -186,7 +186,7 @@ bool dataset(std::string_view input) {
          "a split has all policies");
   accepts([&] { maa::check<Policy>(loaded, cpu::Backend(1)); });
   if (loaded.content_hash() % 8 == 0) {
-    accepts([&] { SmallGenerator{cpu::Backend(1)}.fit(loaded, test::shortened(BehaviorRecipe(), 1, 2)); });
+    accepts([&] { TinyGenerator{cpu::Backend(1)}.fit(loaded, test::shortened(BehaviorRecipe(), 1, 2)); });
   }
   return true;
 }
@@ -214,10 +214,10 @@ bool policy(std::string_view input) {
 
 bool generator(std::string_view input) {
   static const std::array prompts{demonstration(9), demonstration(10)};
-  const auto loaded = SmallGenerator::load(written(input, "input.safetensors"), cpu::Backend(1));
+  const auto loaded = TinyGenerator::load(written(input, "input.safetensors"), cpu::Backend(1));
   const auto path = in_folder("again.safetensors");
   loaded.save(path);
-  const auto again = SmallGenerator::load(path, cpu::Backend(1));
+  const auto again = TinyGenerator::load(path, cpu::Backend(1));
   accepts([&] { demand(!(loaded.novelty(prompts)[0] < 0), "novelty is not negative"); });
   const auto& settings = loaded.state().settings;
   GenerateOptions options{.count = 2};

@@ -10,13 +10,13 @@
 namespace fuzz {
 
 using Policy = maa::MlpPolicy<maa::MlpNetwork<3, 2, maa::HiddenLayers<maa::Hidden<4, maa::Activation::elu>>>>;
-using SmallGenerator = maa::Generator<Policy, test::SmallConfig>;
+using TinyGenerator = maa::Generator<Policy, test::TinyConfig>;
 
 // Of noise; the same seed gives the same one.
 maa::Trajectory demonstration(std::uint64_t seed);
 maa::Dataset small_dataset();
 // A few steps of training; with a fallback, its choice and a corrective augmentation if `all`.
-SmallGenerator trained(bool all);
+TinyGenerator trained(bool all);
 
 struct Target {
   std::string_view name;
