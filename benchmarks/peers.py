@@ -94,6 +94,15 @@ OTHER_CASES = [
     *(Case(f"product {rows} x {size} x {size}", f"product/{rows}/{size}/{size}", threads, quick=size == 1024)
       for rows, size in ((1, 2048), (128, 1024), (100, 2048)) for threads in (1, 2)),
 ]
+
+
+def chosen_cases(options):
+    """Those of a quick run, or all, whose title or name contains --only."""
+    text = (options.only or "").lower()
+    return [case for case in (*GOAL_CASES, *OTHER_CASES)
+            if (case.quick or not options.quick) and (text in case.title.lower() or text in case.name.lower())]
+
+
 LIMITS = {"flops": "FMA peak", "read": "memory read", "updated": "memory read + write"}
 GROWTH_WAYS = ("eager", "three-products")
 
@@ -369,12 +378,17 @@ def processor():
     return platform.machine()
 
 
+def list_text(cases):
+    return "\n".join(f"  {case.title} ({case.name})" for case in cases)
+
+
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("out", nargs="?", type=pathlib.Path, default=pathlib.Path("build/peers"))
     parser.add_argument("--build", type=pathlib.Path, required=True, help="folder of peers_maa and the C++ peers")
     parser.add_argument("--quick", action="store_true", help="few repetitions, small cases only")
-    parser.add_argument("--only", help="cases whose name contains this")
+    parser.add_argument("--only", help="cases whose title or name contains this")
+    parser.add_argument("--list", action="store_true", help="print the chosen cases and stop")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out (it takes minutes)")
     parser.add_argument("--no-growth", action="store_true", help="leave the growth plot out")
     parser.add_argument("--strict", action="store_true", help="stop when the machine is busy or its limits vary")
@@ -382,6 +396,10 @@ def parse_arguments():
     parser.add_argument("--seconds", type=float, help="stop taking turns after about so long (three turns at least)")
     parser.add_argument("--threads", type=int, default=2, help="cores to use, at most")
     options = parser.parse_args()
+    options.cases = chosen_cases(options)
+    if not options.cases:
+        options.only = None
+        parser.error("no such case, of\n" + list_text(chosen_cases(options)))
     words = sys.argv[1:]
     del words[words.index("--build"):words.index("--build") + 2]
     options.command = " ".join(["bash benchmarks/peers.sh", *words])
@@ -393,6 +411,9 @@ def parse_arguments():
 
 def main():
     options = parse_arguments()
+    if options.list:
+        print(list_text(options.cases))
+        return
     busy = busy_cores(2)
     noisy = [f"{busy:.1f} cores were busy with other work before the start"] if busy > 0.2 else []
     if noisy and options.strict:
@@ -406,9 +427,7 @@ def main():
         comparison.calibrate(threads)
     if options.strict and comparison.noise(comparison.calibrations) > 0.1:
         sys.exit(f"peers: the machine's limits vary by {comparison.noise(comparison.calibrations):.0%} in a row")
-    for case in (*GOAL_CASES, *OTHER_CASES):
-        if (options.quick and not case.quick) or (options.only and options.only not in case.name):
-            continue
+    for case in options.cases:
         comparison.say(case.title)
         report["cases"].append(comparison.measure(case))
     if not options.no_growth:

@@ -2,6 +2,7 @@
 # Compares maa with its peers on this machine: installs them, builds, checks that all compute the same numbers, runs
 # them in turns, and writes table.md, results.json, ratios.png and growth.png. --help lists the options.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/packages.sh
 
@@ -12,7 +13,8 @@ Usage: bash benchmarks/peers.sh [FOLDER] [options]
   FOLDER         where results go (default build/peers)
   --quick        few repetitions, small cases only
   --strict       stop if the machine is busy, in place of marking the results as noisy
-  --only TEXT    cases whose name contains this
+  --only TEXT    cases whose title or name contains this
+  --list         print the chosen cases and stop
   --rounds N     turns per peer, at most (default 15)
   --seconds S    stop taking turns with a peer after about so long, but not before three (default 20)
   --no-compile   leave torch.compile out; it takes some minutes
@@ -25,6 +27,7 @@ TEXT
 }
 
 arguments=("$@")
+list=0
 out=build/peers
 compilations=2
 while (($# > 0)); do
@@ -34,6 +37,7 @@ while (($# > 0)); do
       exit 0
       ;;
     --quick) compilations=1 ;;
+    --list) list=1 ;;
     --only | --rounds | --seconds | --threads) shift ;;
     --*) ;;
     *) out=$1 ;;
@@ -55,6 +59,10 @@ make_environment() {
 }
 
 stage 'packages' install_packages "${build_packages[@]}" "${library_packages[@]}" "${peer_packages[@]}"
+/usr/bin/python3 -B benchmarks/peers.py --build "$build" --list "${arguments[@]}"  # an unknown case ends here
+if ((list)); then
+  exit
+fi
 stage 'PyTorch' make_environment
 stage 'configure' cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_CXX_FLAGS_RELEASE='-O2 -DNDEBUG' \
   -DMAA_BUILD_TESTS=OFF -DMAA_BUILD_EXAMPLES=OFF -DMAA_BUILD_BENCHMARKS=ON "-DMAA_RTNEURAL=${MAA_RTNEURAL:-}"

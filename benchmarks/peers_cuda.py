@@ -246,7 +246,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("out", nargs="?", type=pathlib.Path, default=pathlib.Path("build/peers_cuda"))
     parser.add_argument("--build", type=pathlib.Path, required=True, help="folder of peers_cuda")
-    parser.add_argument("--only", help="cases whose name contains one of these, separated by commas")
+    parser.add_argument("--only", help="cases whose title or name contains one of these, separated by commas")
     parser.add_argument("--ways", help="PyTorch's ways whose name contains one of these, separated by commas")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--all-ways", action="store_true", help="also the ways that take minutes to compile")
@@ -256,6 +256,13 @@ def parse_arguments():
     options = parser.parse_args()
     options.out, options.build = options.out.resolve(), options.build.resolve()
     options.rounds = options.rounds or (2 if options.smoke else 7)
+    every = [(case, arithmetic) for case in (SMOKE_CASES if options.smoke else CASES) for arithmetic in case.arithmetics]
+    texts = [text.lower() for text in (options.only or "").split(",")]
+    options.cases = [(case, arithmetic) for case, arithmetic in every
+                     if any(text in case.title.lower() or text in case.name(arithmetic).lower() for text in texts)]
+    if not options.cases:
+        parser.error("no such case, of\n" + "\n".join(f"  {case.title} ({case.name(arithmetic)})"
+                                                      for case, arithmetic in every))
     return options
 
 
@@ -277,19 +284,13 @@ def main():
         (options.out / "results.json").write_text(json.dumps(report, indent=1))
         write_table(report, options.out / "table.md")
 
-    for case in SMOKE_CASES if options.smoke else CASES:
-        for arithmetic in case.arithmetics:
-            name = case.name(arithmetic)
-            if options.only and not any(part in name for part in options.only.split(",")):
-                continue
-            say(f"{case.title}, {arithmetic}")
-            report["cases"].append(comparison.measure(case, arithmetic))
-            write()  # what there is, should it be stopped
+    for case, arithmetic in options.cases:
+        say(f"{case.title}, {arithmetic}")
+        report["cases"].append(comparison.measure(case, arithmetic))
+        write()  # what there is, should it be stopped
     comparison.close()
     write()
     print(options.out / "table.md")
-    if not report["cases"]:
-        sys.exit("peers_cuda: no such case")
     if comparison.failures:
         sys.exit("peers_cuda: " + "\n".join(comparison.failures))
 

@@ -2,6 +2,7 @@
 # Compares maa with PyTorch on this machine's CUDA device: builds, checks that both compute the same numbers, runs them
 # in turns, and writes table.md and results.json. --help lists the options. Installs nothing.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/packages.sh
 
@@ -11,7 +12,7 @@ Usage: bash benchmarks/peers_cuda.sh [FOLDER] [--only TEXTS] [--ways TEXTS] [--n
                                      [--rounds N] [--smoke] [--help]
 
   FOLDER         where results go (default build/peers_cuda)
-  --only TEXTS   cases whose name contains one of these, separated by commas: --only train/paper,train_tf32/paper
+  --only TEXTS   cases whose title or name contains one of these: --only train/paper,train_tf32/paper
   --ways TEXTS   ways of PyTorch whose name contains one of these: --ways eager,captured
   --no-compile   leave torch.compile out; it takes a minute for each case
   --all-ways     also torch.compile's max-autotune, which takes minutes for each case

@@ -4,6 +4,7 @@
 # Usage: bash benchmarks/training.sh [ROUNDS] (default 3). Needs `bash examples/metaworld.sh collect` (preset small) and
 # PyTorch, which it installs in build/peers/venv; MAA_PEERS_PYTHON names a Python that has it, which is then used instead.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 rounds=${1:-3}

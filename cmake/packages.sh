@@ -1,6 +1,6 @@
 # Sourced by tests/run.sh and the scripts in examples/: Debian packages and the time each stage takes.
 
-library_packages=(libtbb-dev libeigen3-dev libxtensor-dev rapidjson-dev librandom123-dev libzip-dev)
+library_packages=(libtbb-dev libeigen3-dev libxtensor-dev rapidjson-dev libzip-dev)
 build_packages=(g++ cmake ninja-build)
 example_packages=(libmujoco-dev libosmesa6-dev libcli11-dev nlohmann-json3-dev python3-matplotlib)
 metaworld_packages=(nlohmann-json3-dev python3-venv python3-dev pybind11-dev libegl1-mesa-dev libgl1-mesa-dri libosmesa6-dev)

@@ -1,6 +1,7 @@
 # Sourced by the scripts that run a study of reinforcement-learned policies: `name` is the program, its folder and the
 # preset that builds it, `minutes` what it takes on two cores. Packages, building, running, the report.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/packages.sh
 

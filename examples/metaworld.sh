@@ -2,6 +2,7 @@
 # From a fresh Debian 12 to generated policies acting in MetaWorld: installs the packages it needs, makes a virtual
 # environment with the simulator, builds, collects, trains, evaluates, and writes a report. --help lists the options.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/packages.sh
 

@@ -2,6 +2,7 @@
 # From a fresh Debian 12 to generated policies acting in MuJoCo: installs the packages it needs, builds, runs, and
 # writes out/quickstart/report.html. --help lists the options; all of them are passed on to the program.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/packages.sh
 

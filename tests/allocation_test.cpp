@@ -11,6 +11,8 @@
 #include "short_recipe.hpp"
 #include "small_config.hpp"
 
+#include <tbb/global_control.h>
+#include <algorithm>
 #include <map>
 
 namespace {
@@ -103,6 +105,42 @@ TEST_CASE("sizes that overflow and memory that is not there are errors with a nu
   test::largest_allocation = SIZE_MAX;
   CHECK(test::has(message, "expected memory for 4194304 bytes"));
   CHECK(test::has(of_workspace, "expected memory for 4194304 bytes"));
+}
+
+TEST_CASE("an allocation that fails on a worker's thread is the caller's exception, and all works on") {
+  const tbb::global_control more(tbb::global_control::max_allowed_parallelism, 4);
+  test::is_spared = true;
+  const auto data = test::random_dataset<Network>(12);
+  const auto recipe = test::shortened(BehaviorRecipe(), 2, 16);
+  using SmallGenerator = Generator<MlpPolicy<Network>, SmallConfig>;
+  SmallGenerator one{cpu::Backend(1)};
+  REQUIRE(one.fit(data, recipe));
+  int failed = 0;
+  for (int attempt = 0; attempt < 12; ++attempt) {
+    // Threads' scratch memory is kept: each attempt needs more of it than the one before.
+    const GenerateOptions options{.count = 32 * (attempt + 1)};
+    SmallGenerator several{cpu::Backend(4)};
+    const auto armed = [&](const auto& action) {
+      test::others_left = 1 + attempt % 3;
+      try {
+        action();
+      } catch (const std::bad_alloc&) {
+        ++failed;
+      }
+      test::others_left = 1 << 30;
+    };
+    armed([&] { several.fit(data, recipe); });
+    if (!several.trained()) {
+      REQUIRE(several.fit(data, recipe));
+    }
+    armed([&] { several.generate(data.trajectories[0], options); });
+    const auto found = several.generate(data.trajectories[0], options);
+    const auto expected = one.generate(data.trajectories[0], options);
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      REQUIRE(std::ranges::equal(found[i].weights(), expected[i].weights()));
+    }
+  }
+  MESSAGE(failed << " of 24 calls failed");
 }
 
 }  // namespace

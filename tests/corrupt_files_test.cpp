@@ -196,6 +196,25 @@ std::string with_metadata(const std::string& whole, const std::string& key, cons
   return std::string(reinterpret_cast<const char*>(&size), sizeof size) + header + whole.substr(end);
 }
 
+TEST_CASE("a generator file with a tensor that nobody reads is an Error, or allowed") {
+  const test::TemporaryFolder folder;
+  const auto path = folder / "generator.safetensors";
+  trained().save(path);
+  const auto whole = test::read_bytes(path);
+  const auto end = header_end(whole);
+  auto header = whole.substr(8, end - 8);
+  const auto last = whole.size() - end;
+  header.insert(
+      header.rfind('}'),
+      concatenate(R"(,"other.mean":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[)", last, ",", last, "]}"));
+  const std::uint64_t size = header.size();
+  test::write_bytes(
+      path, std::string(reinterpret_cast<const char*>(&size), sizeof size) + header + whole.substr(end));
+  CHECK(test::has(test::error_of([&] { TinyGenerator::load(path, cpu::Backend(1)); }),
+                  "found 'other.mean' [0]"));
+  CHECK(TinyGenerator::load(path, cpu::Backend(1), Unread::allow).trained());
+}
+
 TEST_CASE("any number in a generator's options: an Error that names file and option, or policies") {
   const test::TemporaryFolder folder;
   const auto path = folder / "generator.safetensors";

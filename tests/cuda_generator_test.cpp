@@ -241,6 +241,7 @@ TEST_CASE("a stopped fit goes on from its checkpoint to the same bits, also on t
   CHECK(resumed.fit(dataset(), chosen));
   CHECK(largest_difference(std::as_const(straight.state().parameters).span(),
                            std::as_const(resumed.state().parameters).span()) == 0);
+  std::filesystem::remove(chosen.checkpoint);
   stop_in(resumed, "behavior");
   OnHost<Config> host{cpu::Backend(1)};
   CHECK(host.fit(dataset(), chosen));

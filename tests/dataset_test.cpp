@@ -246,10 +246,30 @@ TEST_CASE("dataset: files that contradict themselves are refused") {
   }
   CHECK(has(change("", 0, 0, "3"), "expected metadata 'task.2', found none"));
   CHECK(has(change("", 0, 0, "-1"), "expected metadata 'task.2', found none"));
+  // One tensor more, as a misspelt one.
+  {
+    const maa::SafetensorsReader reader(folder / "whole");
+    maa::SafetensorsWriter writer;
+    for (const auto& [key, text] : reader.metadata()) {
+      writer.set_metadata(key, text);
+    }
+    for (const auto& tensor : reader.tensors()) {
+      if (tensor.dtype == maa::Dtype::F32) {
+        const bool weights = tensor.name == "weights";
+        writer.add_owned(weights ? "weight" : tensor.name, tensor.shape, reader.read<float>(tensor.name));
+      } else if (!tensor.name.starts_with("policy_")) {
+        writer.add_owned(tensor.name, tensor.shape, reader.read<std::int64_t>(tensor.name));
+      }
+    }
+    writer.write(folder / "file");
+    CHECK(has(error_of([&] { Dataset::load(folder / "file"); }), "found 'weight' ["));
+    CHECK(Dataset::load(folder / "file", maa::Unread::allow).policies.empty());
+  }
   maa::SafetensorsWriter other;
   other.add_scalar("a", 1.0f);
   other.write(folder / "other");
-  CHECK(has(error_of([&] { Dataset::load(folder / "other"); }), "expected metadata 'format', found none"));
+  CHECK(has(error_of([&] { Dataset::load(folder / "other"); }),
+            "expected a file of format 'maa.dataset', found none"));
 }
 
 TEST_CASE("dataset: NaN weights are refused, in memory and from files") {

@@ -65,6 +65,7 @@ TEST_CASE("bits do not depend on threads, stopping and resuming, batching, or sa
   CHECK(finished);
 
   // Killed without warning: training goes on from the last periodic checkpoint.
+  REQUIRE(std::filesystem::remove(chosen.checkpoint));
   chosen.checkpoint_every = 4;
   struct Killed {};
   SmallGenerator killed{cpu::Backend(2)};

@@ -39,10 +39,35 @@ add_test(NAME headers.unoptimized COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -fsyn
 set_tests_properties(headers.unoptimized PROPERTIES PASS_REGULAR_EXPRESSION "without optimisation"
   FAIL_REGULAR_EXPRESSION "error")
 
-# The other compiler reads all headers too.
-find_program(maa_clang++ clang++)
-if(maa_clang++ AND NOT CMAKE_CXX_COMPILER_ID MATCHES Clang)
-  set(include_directories $<TARGET_PROPERTY:two_units,INCLUDE_DIRECTORIES>)
-  add_test(NAME headers.clang++ COMMAND ${maa_clang++} -std=c++20 -fsyntax-only -Wall -Wextra -Werror
-    -I$<JOIN:${include_directories},$<SEMICOLON>-I> ${first} COMMAND_EXPAND_LISTS)
+# What other compilers, strict warnings and other people's macros make of all headers and of a program that trains:
+# complex.h's I, Qt's emit, slots and signals.
+set(include_directories
+  "$<FILTER:$<TARGET_PROPERTY:two_units,INCLUDE_DIRECTORIES>,EXCLUDE,^(${PROJECT_SOURCE_DIR}|/usr)/include$>")
+set(program ${CMAKE_CURRENT_SOURCE_DIR}/compiled/small_program.cpp)
+function(maa_syntax name compiler)
+  find_program(maa_${compiler} ${compiler})
+  mark_as_advanced(maa_${compiler})
+  if(maa_${compiler})
+    add_test(NAME headers.${name} COMMAND ${maa_${compiler}} -O1 -fsyntax-only -Wall -Wextra -Werror ${ARGN}
+      -I${PROJECT_SOURCE_DIR}/include -isystem$<JOIN:${include_directories},$<SEMICOLON>-isystem> ${first} ${program}
+      COMMAND_EXPAND_LISTS)
+  else()
+    message(STATUS "maa: no ${compiler}, test headers.${name} is left out")
+  endif()
+endfunction()
+foreach(compiler IN ITEMS g++ clang++ clang++-16 clang++-19)
+  maa_syntax(${compiler} ${compiler} -std=c++20 -Wpedantic -Wconversion -Wsign-conversion)
+endforeach()
+maa_syntax(macros g++ -std=gnu++20 -include complex.h -Demit= -Dslots= -Dsignals=public)
+
+# A compiler that is too old is told so.
+find_program(maa_g++-11 g++-11)
+mark_as_advanced(maa_g++-11)
+if(maa_g++-11)
+  add_test(NAME headers.too_old COMMAND ${maa_g++-11} -std=c++20 -fsyntax-only -I${PROJECT_SOURCE_DIR}/include
+    ${PROJECT_SOURCE_DIR}/include/maa/policy.hpp)
+else()  # or a newer one that says it is an old one
+  add_test(NAME headers.too_old COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only -U__GNUC__ -D__GNUC__=11
+    -U__clang_major__ -D__clang_major__=13 -I${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/maa/core/config.hpp)
 endif()
+set_tests_properties(headers.too_old PROPERTIES PASS_REGULAR_EXPRESSION "maa needs g[+][+] 12 or clang 14")

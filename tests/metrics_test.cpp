@@ -6,6 +6,7 @@
 
 #include <maa/core/rng.hpp>
 
+#include "flags.hpp"
 #include "metrics.hpp"
 #include "temporary_folder.hpp"
 
@@ -45,6 +46,39 @@ double paper_script(const PolicyEpisodes& policies) {
     ranks += std::ranges::all_of(columns, [&](const auto& column) { return column[rank] == 1; }) ? 1 : 0;
   }
   return ranks / static_cast<double>(policies.size());
+}
+
+struct Numbers {
+  std::uint64_t seed = 3;
+  double rate = 1;
+
+  template <class Visitor, class Self>
+  static constexpr void describe(Visitor& visit, Self& self) {
+    visit("seed", self.seed);
+    visit("rate", maa::positive(), self.rate);
+  }
+};
+
+TEST_CASE("flags: numbers that the described option does not have are refused, negative seeds among them") {
+  const auto parses = [](const char* argument) {
+    Numbers numbers;
+    CLI::App app;
+    add_flags(app, numbers, std::vector<Flag>{{"--seed", "seed", ""}, {"--rate", "rate", ""}});
+    try {
+      app.parse(argument);
+      return true;
+    } catch (const CLI::ParseError&) {
+      return false;
+    }
+  };
+  for (const auto* argument : {"--seed 0", "--seed 18446744073709551615", "--rate 0.5", ""}) {
+    CHECK(parses(argument));
+  }
+  for (const auto* argument : {"--seed -1", "--seed=-5", "--seed 1.5", "--seed x", "--seed 1e300", "--rate 0",
+                               "--rate nan", "--rate -1", "--rate 1e300"}) {
+    CAPTURE(argument);
+    CHECK_FALSE(parses(argument));
+  }
 }
 
 }  // namespace

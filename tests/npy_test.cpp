@@ -116,7 +116,14 @@ TEST_CASE("npy: malformed files are refused with the reason") {
       {"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }", 8,
        "expected 4000000000000 bytes"},
       {"{'descr': '<f3', 'fortran_order': False, 'shape': (2,), }", 6, "found '<f3'"},
-      {"{'descr': 'f4', 'fortran_order': False, 'shape': (2,), }", 8, "found 'f4'"},
+      {"{'descr': 'f4', 'fortran_order': False, 'shape': (2,), }", 8, "no error"},
+      {"{'descr': '|?', 'fortran_order': False, 'shape': (2L, 1L), }", 2, "no error"},
+      {"{'descr': '?', 'fortran_order': False, 'shape': (2,), }", 2, "no error"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2L,), }", 8, "no error"},
+      {"{'descr': '<f4', 'fortran_order': False, 'shape': (2LL,), }", 8, "expected )"},
+      {"{'descr': 'x', 'fortran_order': False, 'shape': (2,), }", 8, "found 'x'"},
+      {"{'descr': 'O', 'fortran_order': False, 'shape': (2,), }", 8, "a pickle"},
+      {"{'descr': '|', 'fortran_order': False, 'shape': (2,), }", 8, "found '|'"},
       {"{'descr': '<f', 'fortran_order': False, 'shape': (2,), }", 8, "found '<f'"},
       {"{'descr': '<f4x', 'fortran_order': False, 'shape': (2,), }", 8, "found '<f4x'"},
       {"{'descr': '<f-4', 'fortran_order': False, 'shape': (2,), }", 8, "found '<f-4'"},
@@ -141,7 +148,9 @@ TEST_CASE("npy: malformed files are refused with the reason") {
   const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
   CHECK(load(npy_of(good, std::string(8, '\0'), 2)) == "no error");
   CHECK(has(load(npy_of(good, std::string(8, '\0'), 4)), "found 4.0"));
-  CHECK(has(load("PK\3\4 not an array"), "found other data"));
+  CHECK(has(load("PK\3\4 not an array"), "found a zip archive"));
+  CHECK(has(load("version https://git-lfs.github.com/spec/v1"), "found a Git LFS pointer"));
+  CHECK(has(load("nothing that is known"), "found other data"));
   std::string many = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
   for (int i = 0; i < 65; ++i) {
     many += "1,";
@@ -286,6 +295,33 @@ TEST_CASE("npy and npz: what is written is read back bit by bit") {
   CHECK(reader.load<float>("sum")(0, 0) == 2.5f);
   CHECK(reader.load_text("word") == "grün π 🙂");
   CHECK(reader.load_text("none").empty());
+}
+
+TEST_CASE("npz: other files, other names and texts with zeros") {
+  const test::TemporaryFolder folder;
+  const auto open = [&](const std::string& bytes) {
+    test::write_bytes(folder / "a.npz", bytes);
+    return error_of([&] { maa::NpzReader reader(folder / "a.npz"); });
+  };
+  CHECK(has(open("version https://git-lfs.github.com/spec/v1\n"),
+            "expected a zip archive (.npz), found a Git LFS pointer"));
+  CHECK(has(open("<!doctype html><html></html>"), "found an HTML page"));
+  CHECK(has(open(std::string("\x02\0\0\0\0\0\0\0{}", 10)), "found a safetensors file"));
+  maa::NpzWriter writer;
+  for (const char* name : {"observation", "action", "reward"}) {
+    writer.add<float>(name, {}, std::array{1.0f});
+  }
+  writer.add_text("task", std::string("a\0b", 3));
+  writer.write(folder / "a.npz");
+  const maa::NpzReader reader(folder / "a.npz");
+  CHECK(
+      has(error_of([&] { reader.read_any<float>("observations"); }),
+          "expected an array 'observations', found none among 4: 'observation', 'action', 'reward', 'task'"));
+  CHECK(reader.load_text("task") == std::string("a\0b", 3));
+  CHECK(has(error_of([&] { writer.add_text("end", std::string("a\0", 2)); }), "does not end in zeros"));
+  auto bytes = test::read_bytes(folder / "a.npz");
+  bytes.resize(bytes.size() / 2);
+  CHECK(has(open(bytes), "found a zip archive (.npz, or PyTorch's .pt) that is damaged or cut short"));
 }
 
 TEST_CASE("npz: a failed write leaves the old file") {

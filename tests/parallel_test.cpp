@@ -3,8 +3,13 @@
 
 #include <maa/core/parallel.hpp>
 
+#include <tbb/global_control.h>
+#include <atomic>
 #include <chrono>
+#include <new>
 #include <numeric>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -55,6 +60,64 @@ TEST_CASE(
   pool.for_each(0, [&](Index) { FAIL("no index"); });
   std::this_thread::sleep_for(std::chrono::milliseconds(30));
   CHECK(chain(pool, 37, 100) == chain(ThreadPool(1), 37, 100));
+}
+
+// A loop of two indices on two threads, of which the chosen ones throw.
+std::string thrown_by_loop(const ThreadPool& pool, bool on_owner, bool on_worker) {
+  const auto owner = std::this_thread::get_id();
+  std::atomic<int> begun = 0, ended = 0;
+  std::string found = "none";
+  try {
+    pool.for_each(2, [&](Index) {
+      ++begun;
+      for (int i = 0; begun < 2 && i < 10'000; ++i) {  // the other index must be another thread's
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      ++ended;
+      const bool mine = std::this_thread::get_id() == owner;
+      if (mine ? on_owner : on_worker) {
+        throw std::runtime_error(mine ? "owner" : "worker");
+      }
+    });
+  } catch (const std::runtime_error& error) {
+    found = error.what();
+  }
+  CHECK(begun == 2);
+  CHECK(ended == 2);
+  return found;
+}
+
+TEST_CASE(
+    "an exception of a loop's body reaches the caller from whatever thread, once all bodies have ended") {
+  const tbb::global_control more(tbb::global_control::max_allowed_parallelism, 4);
+  const ThreadPool pool(2);
+  const auto check = [&] {
+    for (int i = 0; i < 3; ++i) {
+      CHECK(thrown_by_loop(pool, false, true) == "worker");
+      CHECK(thrown_by_loop(pool, true, false) == "owner");
+      const auto one_of_both = thrown_by_loop(pool, true, true);
+      CHECK((one_of_both == "owner" || one_of_both == "worker"));
+      CHECK(thrown_by_loop(pool, false, false) == "none");
+      CHECK(chain(pool, 37, 20) == chain(ThreadPool(1), 37, 20));
+    }
+  };
+  check();
+  {
+    const ThreadPool::Session session(pool);
+    check();
+    // From a loop within a loop, too.
+    CHECK_THROWS_AS(pool.for_each(5,
+                                  [&](Index) {
+                                    pool.for_each(3, [](Index j) {
+                                      if (j == 1) {
+                                        throw std::bad_alloc();
+                                      }
+                                    });
+                                  }),
+                    std::bad_alloc);
+  }
+  check();
+  CHECK_THROWS_AS(ThreadPool(1).for_each(3, [](Index) { throw std::bad_alloc(); }), std::bad_alloc);
 }
 
 TEST_CASE("several threads may have sessions of one pool, and sessions may end at once") {

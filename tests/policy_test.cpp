@@ -394,7 +394,80 @@ TEST_CASE("policy files keep weights and box, and refuse other networks") {
   const auto loaded = load_policy<MetaWorldPolicy>(path);
   CHECK(std::ranges::equal(loaded.weights(), policy.weights()));
   CHECK(loaded.box() == policy.box());
-  CHECK_THROWS_WITH_AS(load_policy<RobosuitePolicy>(path), doctest::Contains("layers.0.weight"), Error);
+  CHECK_THROWS_WITH_AS(load_policy<RobosuitePolicy>(path), doctest::Contains("observations: expected 41"),
+                       Error);
+}
+
+// Writes what save_policy would of `network`, with the metadata and tensors that are added.
+template <class Network>
+void write_policy(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata,
+                  const std::vector<std::pair<std::string, Index>>& others = {}) {
+  SafetensorsWriter writer;
+  const auto policy = MlpPolicy<Network>::untrained(3);
+  add_parameters(writer, tensors_of<Network>(), policy.weights());
+  for (const auto& [key, value] : metadata) {
+    writer.set_metadata(key, value);
+  }
+  for (const auto& [name, size] : others) {
+    writer.add_owned(name, {size}, Buffer<float>(size));
+  }
+  writer.write(path);
+}
+
+using TwoLayers = HiddenLayers<Hidden<8, Activation::elu>, Hidden<8, Activation::relu>>;
+using SmallNetwork = MlpNetwork<3, 2, TwoLayers>;
+using Small = MlpPolicy<SmallNetwork>;
+
+TEST_CASE("a policy file's tensors that nobody reads are an error that lists them, or allowed") {
+  const test::TemporaryFolder folder;
+  const auto path = folder / "policy.safetensors";
+  // A third layer of a network whose heads fit the second as well.
+  using Three =
+      HiddenLayers<Hidden<8, Activation::elu>, Hidden<8, Activation::relu>, Hidden<8, Activation::relu>>;
+  write_policy<MlpNetwork<3, 2, Three>>(path, {});
+  CHECK_THROWS_WITH_AS(load_policy<Small>(path), doctest::Contains("'layers.2.weight' [8, 8]"), Error);
+  load_policy<Small>(path, Unread::allow);
+  // A normaliser, or CleanRL's box.
+  write_policy<SmallNetwork>(path, {}, {{"action_scale", 2}, {"obs_rms.mean", 3}, {"obs_rms.var", 3}});
+  CHECK_THROWS_WITH_AS(load_policy<Small>(path),
+                       doctest::Contains("'action_scale' [2], 'obs_rms.mean' [3], 'obs_rms.var' [3]"), Error);
+  load_policy<Small>(path, Unread::allow);
+  // Files of other things say what they are.
+  write_policy<SmallNetwork>(path, {{"format", "maa generator 1"}});
+  CHECK_THROWS_WITH_AS(load_policy<Small>(path),
+                       doctest::Contains("expected a file of format 'maa policy 1', found 'maa generator 1'"),
+                       Error);
+  // A head that a policy does without.
+  write_policy<SmallNetwork>(path, {});
+  load_policy<MlpPolicy<MlpNetwork<3, 2, TwoLayers, Heads::mean>>>(path);
+  std::vector<std::pair<std::string, Index>> many;
+  for (int i = 0; i < 20; ++i) {
+    many.emplace_back(concatenate("other.", i), 1);
+  }
+  write_policy<SmallNetwork>(path, {}, many);
+  CHECK_THROWS_WITH_AS(load_policy<Small>(path), doctest::Contains("and 12 more"), Error);
+}
+
+TEST_CASE("a policy file's structure, where it is told, is the type's") {
+  const test::TemporaryFolder folder;
+  const auto path = folder / "policy.safetensors";
+  save_policy(path, Small::untrained(3));
+  load_policy<Small>(path);
+  using Relu = HiddenLayers<Hidden<8, Activation::relu>, Hidden<8, Activation::relu>>;
+  CHECK_THROWS_WITH_AS((load_policy<MlpPolicy<MlpNetwork<3, 2, Relu>>>(path)),
+                       doctest::Contains("activations: expected [relu, relu], found '[elu, relu]'"), Error);
+  CHECK_THROWS_WITH_AS(
+      (load_policy<MlpPolicy<MlpNetwork<3, 2, TwoLayers, Heads::mean_and_log_std, Squash::none>>>(path)),
+      doctest::Contains("squash: expected none, found 'tanh'"), Error);
+  // How a generator cuts the weights is nothing of the policy's, and a head may be left out.
+  load_policy<
+      MlpPolicy<MlpNetwork<3, 2, TwoLayers, Heads::mean_and_log_std, Squash::tanh, Tokens::by_layer>>>(path);
+  load_policy<MlpPolicy<MlpNetwork<3, 2, TwoLayers, Heads::mean>>>(path);
+  // Of a file that tells a part of it.
+  write_policy<SmallNetwork>(path, {{"policy.squash", "none"}});
+  CHECK_THROWS_WITH_AS(load_policy<Small>(path), doctest::Contains("squash: expected tanh"), Error);
+  write_policy<SmallNetwork>(path, {{"policy.squash", "tanh"}, {"format", "pt"}});
+  load_policy<Small>(path);
 }
 
 }  // namespace

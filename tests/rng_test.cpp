@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <set>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -18,6 +20,29 @@ TEST_CASE("the generator is Philox4x32-10: its published answer for a zero count
   Rng rng(0, 0);
   CHECK(rng.next_u64() == 0x6627e8d5e169c58dull);
   CHECK(rng.state() == Rng::State{0, 0, 1});
+}
+
+TEST_CASE("all four words of the published answers") {
+  // Random123's kat_vectors: a fork's state is a whole block, of the stream with some bits turned.
+  const auto block = [](std::uint64_t seed, std::uint64_t stream, std::uint64_t position) {
+    return Rng(seed, stream ^ 0x9e3779b97f4a7c15ull).fork(position).state();
+  };
+  CHECK(block(0, 0, 0) == Rng::State{0x6627e8d5e169c58d, 0xbc57ac4c9b00dbd8, 0});
+  constexpr std::uint64_t ones = ~std::uint64_t{0};
+  CHECK(block(ones, ones, ones) == Rng::State{0x408f276d41c83b0e, 0xa20bc7c66d5451fd, 0});
+  CHECK(block(0x299f31d0a4093822, 0x0370734413198a2e, 0x85a308d3243f6a88) ==
+        Rng::State{0xd16cfe0994fdcceb, 0x5001e42024126ea1, 0});
+}
+
+TEST_CASE("the upper half of a product, by which a number below another is drawn") {
+  // below(count) of the first draw, 0x6627e8d5e169c58d, by long division elsewhere.
+  for (const auto& [count, expected] :
+       {std::pair<std::int64_t, std::int64_t>{10, 3},
+        {1'000'003, 399'047},
+        {(std::int64_t{1} << 62) + 12'345, 1'840'277'030'316'967'073},
+        {std::numeric_limits<std::int64_t>::max(), 3'680'554'060'633'924'294}}) {
+    CHECK(Rng(0, 0).below(static_cast<Index>(count)) == expected);
+  }
 }
 
 template <class T>

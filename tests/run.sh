@@ -2,6 +2,7 @@
 # Installs what the tests need (Debian 12), builds everything with warnings as errors, and runs it under CTest: also an
 # installed copy, used by examples/embed_in_your_code with g++ and clang. Usage: bash tests/run.sh [CTest options]
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/packages.sh
 

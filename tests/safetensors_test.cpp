@@ -170,7 +170,8 @@ TEST_CASE("safetensors: malformed headers are refused with the reason") {
        "99999999999999999999"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}})", 4, "expected 2 data_offsets, found 3"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}})", 4, "in order, found [4, 0]"},
-      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 4, "expected data_offsets from 0 to 4"},
+      {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 4,
+       "expected 8 bytes of data, found 4 (cut short?)"},
       {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4,
        "expected 8 bytes for F32 [2], found 4"},
       {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})", 8, "a gap"},
@@ -186,12 +187,82 @@ TEST_CASE("safetensors: malformed headers are refused with the reason") {
     CHECK(has(message, (folder / "file").string()));
   }
   CHECK(has(open_error(folder / "file", file_of(std::string("{}\0x", 4), "")), "without zero bytes"));
-  CHECK(has(open_error(folder / "file", file_of("{}", "", 3)), "expected a header of 3 bytes, found 2"));
+  CHECK(has(open_error(folder / "file", file_of("{}", "", 3)),
+            "expected a header of 3 bytes, found 2 (cut short?)"));
   CHECK(has(open_error(folder / "file", file_of("{}", "", ~0ull)),
             "at most 100000000 bytes, found 18446744073709551615"));
   CHECK(has(open_error(folder / "file", file_of(std::string(1 << 20, '['), "")), "expected a JSON object"));
   CHECK(has(open_error(folder / "file", file_of(R"({"a":)" + std::string(1 << 20, '['), "")),
             "found an array"));
+}
+
+TEST_CASE("safetensors: what the reference reader takes is taken") {
+  const test::TemporaryFolder folder;
+  const auto open = [&](const std::string& header, std::size_t data_bytes) {
+    return open_error(folder / "file", file_of(header, std::string(data_bytes, '\0')));
+  };
+  CHECK(open(R"({"__metadata__":null})", 0) == "no error");
+  CHECK(open(R"({"__metadata__":null,"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})", 4) ==
+        "no error");
+  CHECK(open(" \n\t{}", 0) == "no error");
+  for (const char* dtype : {"F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"}) {
+    CHECK(open(maa::concatenate(R"({"a":{"dtype":")", dtype, R"(","shape":[3],"data_offsets":[0,3]}})"), 3) ==
+          "no error");
+  }
+  CHECK(open(R"({"a":{"dtype":"C64","shape":[3],"data_offsets":[0,24]}})", 24) == "no error");
+  CHECK(open(R"({"a":{"dtype":"F4","shape":[3,2],"data_offsets":[0,3]}})", 3) == "no error");
+  CHECK(open(R"({"a":{"dtype":"F6_E2M3","shape":[12],"data_offsets":[0,9]}})", 9) == "no error");
+  CHECK(has(open(R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}})", 2),
+            "expected whole bytes, found F4 [3]"));
+  CHECK(has(open(R"({"a":{"dtype":"F6_E3M2","shape":[4],"data_offsets":[0,4]}})", 4), "expected 3 bytes"));
+  CHECK(has(open(R"({"a":{"dtype":"F4","shape":[9223372036854775807,8],"data_offsets":[0,0]}})", 0),
+            "overflows"));
+  // Their numbers are nobody's.
+  test::write_bytes(folder / "file", file_of(R"({"a":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}})",
+                                             std::string(8, 'x')));
+  const maa::SafetensorsReader reader(folder / "file");
+  CHECK(has(error_of([&] { reader.read<float>("a"); }), "expected dtype F32, found C64"));
+  CHECK(has(error_of([&] { reader.read_any<std::int64_t>("a"); }), "found C64"));
+}
+
+TEST_CASE("safetensors: files of other kinds, and names that are not there, are named") {
+  const test::TemporaryFolder folder;
+  const auto open = [&](const std::string& bytes) { return open_error(folder / "file", bytes); };
+  CHECK(has(open("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "found a Git LFS pointer"));
+  CHECK(has(open("\n<!DOCTYPE html><html>"), "found an HTML page"));
+  CHECK(has(open("<HTML><body>404"), "found an HTML page"));
+  CHECK(has(open("PK\x03\x04 and more"), "found a zip archive (.npz, or PyTorch's .pt)"));
+  CHECK(has(open("\x93NUMPY\x01 and more"), "found an .npy array"));
+  CHECK(has(open("\x80\x02 a pickle"), "found a Python pickle"));
+  CHECK(has(open("{\"weight_map\": {}}"), "found JSON text"));
+
+  const auto find = [&](const std::vector<std::string>& names, const char* name) {
+    maa::SafetensorsWriter writer;
+    for (const auto& other : names) {
+      writer.add_scalar(other, 1.0f);
+    }
+    writer.write(folder / "file");
+    return error_of([&] { maa::SafetensorsReader(folder / "file").info(name); });
+  };
+  CHECK(has(find({"obs", "acts", "layer.0.weight"}, "layers.0.weight"),
+            "found none among 3: 'layer.0.weight', "));
+  CHECK(has(find({}, "a"), "expected a tensor 'a', found none"));
+  CHECK(has(find({"_orig_mod.a", "_orig_mod.b"}, "a"),
+            "found none among 2, but '_orig_mod.a': take '_orig_mod.' off"));
+  CHECK(has(find({"xa"}, "a"), "found none among 1: 'xa'"));
+  std::vector<std::string> many;
+  for (int i = 0; i < 100; ++i) {
+    many.push_back(maa::concatenate("t", i));
+  }
+  CHECK(has(find(many, "a"), " and 92 more"));
+  CHECK(find({std::string(100'000, 'x')}, "a").size() < 500);
+}
+
+TEST_CASE("errors: no control characters, no endless messages") {
+  CHECK(error_of([] { maa::fail("a\x1b[31mred\x7f\xc2\x9b\n", "b\xc3\xa4"); }) ==
+        "a\\x1b[31mred\\x7f\xc2\\x9b\nb\xc3\xa4");
+  CHECK(error_of([] { maa::fail("found ", maa::detail::quote("a\nb\x1b")); }) == "found 'a\\x0ab\\x1b'");
+  CHECK(error_of([] { maa::fail(std::string(10'000'000, 'x')); }).size() < 10'000);
 }
 
 TEST_CASE("safetensors: a damaged header never does worse than an Error") {

@@ -196,6 +196,10 @@ TEST_CASE("trajectory: files that say something else are refused") {
   CHECK(attempt(two, two, none) == "no error");
   CHECK(has(attempt(two, column({1.0}), none), "expected 2 actions, found 1"));
   CHECK(has(attempt(list({1.0, 2.0}), two, none), "'observations': expected 2 dimensions, found shape [2]"));
+  CHECK(has(attempt(column({1.0, 2.0, 3.0}), two, none),
+            "expected 3 actions, found 2: leave out the last observation"));
+  CHECK(has(attempt(xt::zeros<double>({2, 1, 1}), two, none),
+            "found shape [2, 1, 1], not [steps, numbers per step]"));
   CHECK(has(attempt(column({1.0, HUGE_VAL}), two, none),
             "a.npz': trajectory of task '': expected finite numbers, found inf"));
   CHECK(has(attempt(column({1.0, 1e300}), two, none), "found inf"));
@@ -210,6 +214,10 @@ TEST_CASE("trajectory: files that say something else are refused") {
   writer.write(folder / "a.safetensors");
   CHECK(has(error_of([&] { maa::load_trajectory(folder / "a.safetensors"); }),
             "expected 2 dimensions, found shape []"));
+  writer.set_metadata("format", "maa.dataset");
+  writer.write(folder / "a.safetensors");
+  CHECK(has(error_of([&] { maa::load_trajectory(folder / "a.safetensors"); }),
+            "expected a file of format 'maa trajectory', found 'maa.dataset'"));
   CHECK(
       has(error_of([&] { maa::load_trajectory(folder / "a.pt"); }), "as .npz or .safetensors, found '.pt'"));
 }

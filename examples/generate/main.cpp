@@ -1,6 +1,7 @@
 // From a generator and recorded trajectories to policy files: generate GENERATOR TRAJECTORY... --out FOLDER
 #include <cmath>
 #include <cstdio>
+#include <map>
 
 #include <CLI/CLI.hpp>
 #include <maa/generator.hpp>
@@ -12,6 +13,7 @@ namespace {
 
 struct Demonstration {
   std::filesystem::path path;
+  std::string name;  // of its policies
   maa::Trajectory trajectory;
 };
 
@@ -44,6 +46,24 @@ std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generato
   return together ? generator.generate(prompts, options) : generator.generate_each(prompts, options);
 }
 
+// A name for each prompt's policies. Error if two are one: the second's files would replace the first's.
+std::vector<std::string> names_of_prompts(const std::vector<std::filesystem::path>& trajectories,
+                                          bool together) {
+  if (together) {
+    return {"policy"};
+  }
+  std::map<std::string, std::filesystem::path> first;
+  std::vector<std::string> names;
+  for (const auto& path : trajectories) {
+    names.push_back(path.stem().string());
+    const auto [at, is_new] = first.emplace(names.back(), path);
+    maa::require(
+        is_new, "expected trajectory files of different names, after which their policies are named, found '",
+        at->second.string(), "' and '", path.string(), "'");
+  }
+  return names;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -65,7 +85,9 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.add_option("--out", out, "folder for the policy files")->capture_default_str();
   app.add_option("--count", options.count, "policies per prompt")->capture_default_str();
-  app.add_option("--seed", options.seed, "equal seeds give equal policies")->capture_default_str();
+  app.add_option("--seed", options.seed, "equal seeds give equal policies")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--threads", threads, "0: one per core")->check(CLI::Range(0, 1024))->capture_default_str();
   app.add_option("--device", device, "cpu or cuda")
       ->check(CLI::IsMember({"cpu", "cuda"}))
@@ -81,10 +103,13 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
 
   try {
+    const auto names = names_of_prompts(trajectory_paths, together);
+    std::filesystem::create_directories(out);
     std::vector<Demonstration> demonstrations;
-    for (const auto& path : trajectory_paths) {
+    for (std::size_t i = 0; i < trajectory_paths.size(); ++i) {
+      const auto& path = trajectory_paths[i];
       try {
-        demonstrations.push_back({path, maa::load_trajectory(path)});
+        demonstrations.push_back({path, names[together ? 0 : i], maa::load_trajectory(path)});
       } catch (const maa::Error& error) {
         maa::require(!together, error.what());
         std::fprintf(stderr, "error: %s\n", error.what());
@@ -100,15 +125,15 @@ int main(int argc, char** argv) {
       maa::fail("this program was built without CUDA: configure with the CUDA toolkit installed");
 #endif
     }
-    std::filesystem::create_directories(out);
     for (std::size_t i = 0; i < policies.size(); ++i) {
-      const auto prompt = i / static_cast<std::size_t>(options.count);
-      const auto name = together ? std::string("policy") : demonstrations[prompt].path.stem().string();
+      const auto count = static_cast<std::size_t>(options.count);
       const auto path =
-          out / maa::concatenate(name, "_", i % static_cast<std::size_t>(options.count), ".safetensors");
+          out / maa::concatenate(demonstrations[i / count].name, "_", i % count, ".safetensors");
       maa::save_policy(path, policies[i]);
       std::printf("%s\n", path.c_str());
     }
+    maa::require(std::fflush(stdout) == 0 && std::ferror(stdout) == 0,
+                 "the policies are saved, but their names cannot be written to standard output");
     return demonstrations.size() == trajectory_paths.size() ? 0 : 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "error: %s\n", error.what());

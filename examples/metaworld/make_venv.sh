@@ -2,6 +2,7 @@
 # Makes the virtual environment with the simulator: MetaWorld 3.1.1 on MuJoCo 3.3.0, and what they need, in the versions
 # that results were measured with. Usage: bash examples/metaworld/make_venv.sh [FOLDER] (default build/metaworld/venv)
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 
 if [[ ${1:-} == -h || ${1:-} == --help || $# -gt 1 ]]; then
   sed -n '2,3s/^# //p' "${BASH_SOURCE[0]}"

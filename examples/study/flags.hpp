@@ -70,7 +70,11 @@ class FlagVisitor {
     } else {
       auto* option = app_.add_option(flag.flag, value, flag.help);
       if constexpr (!std::is_same_v<T, std::vector<std::string>>) {
-        option->capture_default_str()->check([limits](const std::string& text) {
+        auto within = limits;
+        if constexpr (std::is_unsigned_v<T>) {
+          within.low = std::max(within.low, 0.0);  // the parser takes -1 for the largest number
+        }
+        option->capture_default_str()->check([limits = within](const std::string& text) {
           double number = 0;
           const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
           const bool fits = error == std::errc() && end == text.data() + text.size() && limits.allows(number);

@@ -158,9 +158,10 @@ void Study::fit(bool conditioned) {
       log.write(log_path);
       throw;
     }
+    log.write(log_path);  // before the checkpoint goes: a rerun trains no step
     model->save(generator_path(conditioned));
     write_file_atomically(stages_.file(name + ".recipe.json"), to_json(log.recipe).dump());
-    log.write(log_path);
+    std::filesystem::remove(checkpoint);
   });
 }
 

@@ -1,5 +1,6 @@
 #include <maa/generator.hpp>
 
+#include <filesystem>
 #include <iostream>
 
 // 17 observations, 6 actions, two hidden layers of 256 with ReLU; tanh squashes the actions.
@@ -18,5 +19,6 @@ int main() {
   });
   if (finished) {
     generator.save("generator.safetensors");
+    std::filesystem::remove(recipe.checkpoint);  // fit leaves it: nothing is lost if the file cannot be saved
   }
 }

@@ -53,10 +53,11 @@ class Generator {
 
   // A generator that save() wrote (one safetensors file, docs/formats.md). Error, which names the file, if it
   // cannot be read, is damaged, or was written for another policy type or configuration: then with each
-  // constant that differs.
-  static Generator load(const std::filesystem::path& path, Backend backend = Backend()) {
+  // constant that differs; or, unless they are allowed, if it has other tensors.
+  static Generator load(const std::filesystem::path& path, Backend backend = Backend(),
+                        Unread unread = Unread::refuse) {
     Generator generator(std::move(backend));
-    generator.set_state(std::make_unique<State>(detail::load_generator<Network, Config>(path)));
+    generator.set_state(std::make_unique<State>(detail::load_generator<Network, Config>(path, unread)));
     return generator;
   }
   // Replaces the file at once or, with an Error, not at all.
@@ -68,8 +69,10 @@ class Generator {
   // have as prompts is said at PromptShape. `callback` is called after each step, on this thread; false
   // stops. Returns false if it was stopped. Error for data that does not suit the policy type or the recipe,
   // policies that do not do what the trajectories show (FitOptions::check), options out of range, a
-  // checkpoint of another run, and a loss that is not finite. The same arguments give the same bits for any
-  // number of threads.
+  // checkpoint of another run or where none can be written, names that no file can hold: all these before the
+  // first step; and for a loss that is not finite. If only the last checkpoint cannot be written, the
+  // generator is trained and the Error says so. The same arguments give the same bits for any number of
+  // threads.
   template <class Recipe = BehaviorRecipe>
   bool fit(const Dataset& dataset, const Recipe& recipe = Recipe(), const TrainCallback& callback = {}) {
     static_assert(
@@ -81,21 +84,24 @@ class Generator {
     auto fields = fields_of(recipe, "recipe.");
     detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_use(), fields,
                                                       callback);
+    auto& provenance = fitting.state().provenance;
+    provenance = {{"policies", concatenate(dataset.policy_count())},
+                  {"trajectories", concatenate(dataset.trajectories.size())}};
+    for (auto& [name, text] : fields) {
+      provenance[std::move(name)] = std::move(text);
+    }
+    for (std::size_t i = 0; i < dataset.tasks.size(); ++i) {
+      provenance["task." + concatenate(i)] = dataset.tasks[i];
+    }
+    static_cast<void>(detail::generator_metadata(fitting.state()));  // an Error now rather than in save()
     fitting.set_makers(checked(dataset, recipe.check));
     if (!train_stages(fitting, recipe)) {
       return false;
     }
     fitting.run().finish();
-    auto state = std::make_unique<State>(std::move(fitting.state()));
-    state->provenance = {{"policies", concatenate(dataset.policy_count())},
-                         {"trajectories", concatenate(dataset.trajectories.size())}};
-    for (auto& [name, text] : fields) {
-      state->provenance[std::move(name)] = std::move(text);
-    }
-    for (std::size_t i = 0; i < dataset.tasks.size(); ++i) {
-      state->provenance["task." + concatenate(i)] = dataset.tasks[i];
-    }
-    set_state(std::move(state));
+    fitting.state().check("fit");
+    set_state(std::make_unique<State>(std::move(fitting.state())));
+    fitting.run().require_written();
     return true;
   }
 

@@ -12,8 +12,17 @@ add_test(NAME compiled.same_bits COMMAND ${CMAKE_COMMAND} "-Dprograms=${small_pr
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/compiled/other.cpp
     CONTENT "#include <maa/core/error.hpp>\nint main() { maa::fail(\"other\"); }\n")
-  add_test(NAME compiled.other_kernels COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -DMAA_COMPILED -DMAA_NO_SIMD
-    -I${PROJECT_SOURCE_DIR}/include ${CMAKE_CURRENT_BINARY_DIR}/compiled/other.cpp $<TARGET_FILE:maa_compiled>
-    -o ${CMAKE_CURRENT_BINARY_DIR}/compiled/other)
-  set_tests_properties(compiled.other_kernels PROPERTIES PASS_REGULAR_EXPRESSION "undefined[^\n]*_portable::")
+  function(maa_does_not_link name flag tag)
+    add_test(NAME compiled.${name} COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -DMAA_COMPILED ${flag}
+      -I${PROJECT_SOURCE_DIR}/include ${CMAKE_CURRENT_BINARY_DIR}/compiled/other.cpp $<TARGET_FILE:maa_compiled>
+      -o ${CMAKE_CURRENT_BINARY_DIR}/compiled/${name})
+    set_tests_properties(compiled.${name} PROPERTIES PASS_REGULAR_EXPRESSION "undefined[^\n]*_${tag}")
+  endfunction()
+  maa_does_not_link(other_kernels -DMAA_NO_SIMD portable_)
+  maa_does_not_link(other_architecture -march=x86-64-v4 x86_avx512_)
+  maa_does_not_link(other_errors -fno-exceptions fatal::)
+  # Headers alone: units of two architectures share no function.
+  add_test(NAME compiled.two_architectures COMMAND ${CMAKE_COMMAND} -Dcompiler=${CMAKE_CXX_COMPILER}
+    -Dsource=${PROJECT_SOURCE_DIR}/tests/install/policy_only/main.cpp -Dinclude=${PROJECT_SOURCE_DIR}/include
+    -Dfolder=${CMAKE_CURRENT_BINARY_DIR}/compiled -P ${CMAKE_CURRENT_LIST_DIR}/two_architectures.cmake)
 endif()

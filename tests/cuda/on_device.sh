@@ -4,6 +4,7 @@
 # docs/results/cuda-<date>-<device>.json. Usage: bash tests/cuda/on_device.sh [CMake options]
 # Exit code 0 only if no stage failed. Stages that could not run are "skipped" in the file, with the reason.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source cmake/packages.sh
 build=${MAA_DEVICE_BUILD:-build/device}

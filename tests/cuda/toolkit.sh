@@ -6,6 +6,7 @@
 # Programs, and ctest, need LD_LIBRARY_PATH=FOLDER/lib: NVRTC loads a library of its own by name.
 # 590 MB are downloaded; the folder takes 900 MB.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 folder=${1:?'usage: toolkit.sh FOLDER'}
 if [[ -e $folder ]]; then
   echo "$folder is there already" >&2

@@ -26,6 +26,11 @@ if(TARGET ten_lines)
   add_test(NAME readme.ten_lines COMMAND ten_lines WORKING_DIRECTORY ${folder})
   set_tests_properties(readme.ten_lines PROPERTIES FIXTURES_REQUIRED readme_files)
 endif()
+if(TARGET generate)
+  add_test(NAME readme.generate COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/generate.sh $<TARGET_FILE:generate>
+    WORKING_DIRECTORY ${folder})
+  set_tests_properties(readme.generate PROPERTIES FIXTURES_REQUIRED readme_files)
+endif()
 execute_process(COMMAND ${Python3_EXECUTABLE} -c "import torch, safetensors" RESULT_VARIABLE no_torch
   OUTPUT_QUIET ERROR_QUIET)
 if(no_torch EQUAL 0)

@@ -52,8 +52,8 @@ inline Index checked_bytes(std::span<const Index> shape, Index element_bytes) {
   return empty ? 0 : product;
 }
 
-// The most that is asked of the system at once: 1 TiB.
-inline constexpr Index largest_allocation = Index{1} << 40;
+// The most that is asked of the system at once: 1 TiB, or 1 GiB of 32 bits.
+inline constexpr Index largest_allocation = Index{1} << (sizeof(Index) > 4 ? 40 : 30);
 
 }  // namespace detail
 

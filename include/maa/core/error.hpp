@@ -12,12 +12,15 @@
 
 #if MAA_BODIES
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #endif
 
 MAA_NAMESPACE_BEGIN
 
 // Bad input, bad files, impossible requests. The message names what was expected and what was found. An
-// operation that throws leaves its object as it was.
+// operation that throws leaves its object as it was. Under -fno-exceptions, where only policy.hpp is of use,
+// the message goes to the standard error stream and the program ends.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -107,6 +110,23 @@ void append_number(std::string& text, Number number) {
   text.append(digits, std::to_chars(digits, digits + sizeof digits, number).ptr);
 }
 
+// Without control characters: a terminal would obey those that a file brings.
+MAA_COLD MAA_INLINE void append_printable(std::string& text, std::string_view part, bool lines) {
+  constexpr char digits[] = "0123456789abcdef";
+  for (std::size_t i = 0; i < part.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(part[i]);
+    const bool line = lines && (byte == '\n' || byte == '\t');
+    // U+0080 to U+009F are control characters, too: 0xc2, 0x80 to 0x9f.
+    const bool second =
+        byte >= 0x80 && byte < 0xa0 && i > 0 && static_cast<unsigned char>(part[i - 1]) == 0xc2;
+    if ((byte < 0x20 && !line) || byte == 0x7f || second) {
+      text += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+    } else {
+      text += part[i];
+    }
+  }
+}
+
 MAA_COLD MAA_INLINE void TextPart::append_to(std::string& text) const {
   constexpr std::size_t limit = 120;  // of quoted texts
   switch (kind_) {
@@ -115,7 +135,7 @@ MAA_COLD MAA_INLINE void TextPart::append_to(std::string& text) const {
       break;
     case Kind::quoted:
       text += '\'';
-      text.append(value_.text, size_ < limit ? size_ : limit);
+      append_printable(text, {value_.text, size_ < limit ? size_ : limit}, false);
       text += size_ > limit ? "...'" : "'";
       break;
     case Kind::shape:
@@ -152,7 +172,17 @@ MAA_COLD MAA_INLINE std::string join(std::initializer_list<TextPart> parts) {
 }
 
 [[noreturn, gnu::cold, gnu::noinline]] MAA_INLINE void throw_error(std::initializer_list<TextPart> parts) {
-  throw Error(join(parts));
+  constexpr std::size_t limit = 8'000;  // of a message
+  const auto whole = join(parts);
+  std::string text;
+  append_printable(text, std::string_view(whole).substr(0, limit), true);
+  text += whole.size() > limit ? "..." : "";
+#if defined(__cpp_exceptions)
+  throw Error(text);
+#else
+  std::fputs((text + '\n').c_str(), stderr);
+  std::abort();
+#endif
 }
 
 }  // namespace detail

@@ -45,11 +45,14 @@ struct Limits {
   constexpr Limits up_to(Index elements) const { return {low, high, open, elements}; }
   std::string text() const;
 };
-constexpr Limits any_number() {
-  return {};
-}
-// A bound that no use reaches, so that sizes computed from a number cannot overflow.
+// Bounds that no use reaches, so that sizes computed from a count cannot overflow, and what is computed in
+// float from a number neither overflows nor becomes 0.
 inline constexpr double largest_count = 1e9;
+inline constexpr double largest_number = 1e6;
+inline constexpr double smallest_number = 1e-9;
+constexpr Limits any_number() {
+  return {-largest_number, largest_number};
+}
 constexpr Limits between(double low, double high) {
   return {low, high};
 }
@@ -57,10 +60,10 @@ constexpr Limits at_least(double low) {
   return {low, largest_count};
 }
 constexpr Limits positive() {
-  return {0, std::numeric_limits<double>::max(), true};
+  return {smallest_number, largest_number};
 }
 constexpr Limits not_negative() {
-  return {0};
+  return {0, largest_number};
 }
 // A share or probability.
 constexpr Limits share() {
@@ -339,7 +342,7 @@ MAA_INLINE bool take_element(std::string_view& rest, std::string& element) {
   std::size_t end = 0;
   if (rest.front() == '"') {
     for (end = 1; end < rest.size() && rest[end] != '"'; ++end) {
-      end += rest[end] == '\\' && end + 1 < rest.size() ? 1 : 0;
+      end += rest[end] == '\\' && end + 1 < rest.size() ? 1u : 0u;
       element += rest[end];
     }
     if (end++ >= rest.size()) {

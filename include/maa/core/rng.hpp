@@ -9,10 +9,6 @@
 #include <numbers>
 #include <span>
 
-#if MAA_BODIES
-#include <Random123/philox.h>
-#endif
-
 MAA_NAMESPACE_BEGIN
 
 // Philox4x32-10 (Salmon et al., SC 2011). Each 128-bit counter value gives one block of four 32-bit words;
@@ -49,8 +45,7 @@ class Rng {
   double uniform(double low, double high) noexcept { return low + (high - low) * uniform(); }
   // In [0, count); count > 0. Multiply-shift: the bias is below count / 2^64.
   Index below(Index count) noexcept {
-    __extension__ using Wide = unsigned __int128;
-    return static_cast<Index>((Wide{next_u64()} * static_cast<std::uint64_t>(count)) >> 64);
+    return static_cast<Index>(high_product(next_u64(), static_cast<std::uint64_t>(count)));
   }
   // Standard normal by Box-Muller.
   double normal() noexcept {
@@ -97,6 +92,14 @@ class Rng {
  private:
   using Block = std::array<std::uint32_t, 4>;
 
+  static std::uint32_t low(std::uint64_t v) noexcept { return static_cast<std::uint32_t>(v); }
+  static std::uint32_t high(std::uint64_t v) noexcept { return static_cast<std::uint32_t>(v >> 32); }
+  // The upper 64 of a product's 128 bits, also where no integer has so many.
+  static std::uint64_t high_product(std::uint64_t a, std::uint64_t b) noexcept {
+    const std::uint64_t a0 = low(a), a1 = high(a), b0 = low(b), b1 = high(b);
+    const std::uint64_t middle = a1 * b0 + high(a0 * b0);
+    return a1 * b1 + high(middle) + high(a0 * b1 + low(middle));
+  }
   static Block block_at(std::uint64_t seed, std::uint64_t stream, std::uint64_t position) noexcept;
   Block next_block() noexcept { return block_at(state_.seed, state_.stream, state_.position++); }
   static void normal_pair(const Block& words, double* pair) noexcept {
@@ -122,11 +125,19 @@ class Rng {
 
 MAA_INLINE Rng::Block Rng::block_at(std::uint64_t seed, std::uint64_t stream,
                                     std::uint64_t position) noexcept {
-  const auto low = [](std::uint64_t v) { return static_cast<std::uint32_t>(v); };
-  const auto high = [](std::uint64_t v) { return static_cast<std::uint32_t>(v >> 32); };
-  const auto words = r123::Philox4x32{}({{low(position), high(position), low(stream), high(stream)}},
-                                        {{low(seed), high(seed)}});
-  return {words[0], words[1], words[2], words[3]};
+  std::uint32_t w0 = low(position), w1 = high(position), w2 = low(stream), w3 = high(stream);
+  std::uint32_t key0 = low(seed), key1 = high(seed);
+#pragma GCC unroll 10
+  for (int round = 0; round < 10; ++round) {
+    const std::uint64_t a = std::uint64_t{0xd2511f53u} * w0, b = std::uint64_t{0xcd9e8d57u} * w2;
+    w0 = high(b) ^ w1 ^ key0;
+    w1 = low(b);
+    w2 = high(a) ^ w3 ^ key1;
+    w3 = low(a);
+    key0 += 0x9e3779b9u;
+    key1 += 0xbb67ae85u;
+  }
+  return {w0, w1, w2, w3};
 }
 
 #endif

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <maa/data/trajectory.hpp>
+#include <maa/io/unread.hpp>
 
+#include <limits>
 #include <map>
 #include <vector>
 
@@ -77,9 +79,9 @@ struct Dataset {
   // (-1: none), trajectory_has_targets (0 or 1) [M]; float32 observations [sum of lengths, O], actions [..,
   // A], target_actions [sum of lengths that have them, A], one trajectory after the other; metadata format =
   // maa.dataset, task_count, task.0, task.1, ..., and provenance.KEY. A file without weights holds no
-  // policies (parameter_count 0). Both validate.
+  // policies (parameter_count 0). Both validate; other tensors are an error unless they are allowed.
   void save(const std::filesystem::path& path) const;
-  static Dataset load(const std::filesystem::path& path);
+  static Dataset load(const std::filesystem::path& path, Unread unread = Unread::refuse);
 
   // Changes when any policy, record, task name or trajectory does; provenance does not count.
   std::uint64_t content_hash() const;
@@ -120,7 +122,7 @@ MAA_COLD MAA_INLINE Index Dataset::task_index(const std::string& task) const {
 }
 
 MAA_COLD MAA_INLINE void Dataset::reserve_policies(Index count) {
-  constexpr Index limit = Index{1} << 60;
+  constexpr Index limit = std::numeric_limits<Index>::max() / 8;
   require(count >= 0 && count <= limit / std::max<Index>(parameter_count, 1),
           "dataset: expected room for at most ", limit, " numbers, found ", count, " policies of ",
           parameter_count);
@@ -277,7 +279,7 @@ MAA_COLD MAA_INLINE void Dataset::save(const std::filesystem::path& path) const 
   writer.write(path);
 }
 
-MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
+MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unread unread) {
   const SafetensorsReader reader(path);
   const auto where = "'" + reader.path() + "'";
   const auto metadata = [&](const std::string& key) {
@@ -286,8 +288,7 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
             ", found none");
     return found->second;
   };
-  require(metadata("format") == "maa.dataset", where, ": expected a dataset (format maa.dataset), found ",
-          detail::quote(metadata("format")));
+  reader.require_format("maa.dataset");
   const auto columns_of = [&](const char* name) {
     const auto& shape = reader.info(name).shape;
     require(shape.size() == 2, where, ", tensor '", name, "': expected 2 dimensions, found shape ",
@@ -369,6 +370,9 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path) {
   require(first == all_observations.rows && first_target == all_targets.rows, where, ": expected ", first,
           " steps and ", first_target, " target actions, found ", all_observations.rows, " and ",
           all_targets.rows);
+  if (unread == Unread::refuse) {
+    reader.require_all_read();
+  }
   try {
     dataset.validate();
   } catch (const Error& error) {

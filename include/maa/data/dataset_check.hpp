@@ -269,8 +269,9 @@ class DatasetChecker {
     for (const auto& task : tasks_) {
       pairs += count(task.policies) * count(task.trajectories);
     }
-    constexpr Index budget = 20'000'000'000;  // multiplications
-    const Index each = std::clamp<Index>(budget / std::max<Index>(1, pairs * multiplications_), 2, 32);
+    constexpr std::int64_t budget = 20'000'000'000;  // multiplications
+    const Index each = static_cast<Index>(std::clamp<std::int64_t>(
+        budget / std::max<std::int64_t>(1, std::int64_t{pairs} * multiplications_), 2, 32));
     std::vector<std::vector<double>> errors(data_.policies.size());
     backend_.pool().for_each(data_.policy_count(), [&](Index p) { errors[at(p)] = screen(p, each); });
     candidates_.resize(data_.trajectories.size());
@@ -506,9 +507,10 @@ class DatasetChecker {
     }
     Sample result;
     const Index taken = std::min<Index>(16, count(judged));
-    constexpr Index budget = 20'000'000'000;  // multiplications
-    const Index most = std::clamp<Index>(
-        budget / std::max<Index>(1, readings * taken * result.steps * multiplications_), 4, 48);
+    constexpr std::int64_t budget = 20'000'000'000;  // multiplications
+    const Index most = static_cast<Index>(std::clamp<std::int64_t>(
+        budget / std::max<std::int64_t>(1, std::int64_t{readings} * taken * result.steps * multiplications_),
+        4, 48));
     for (Index i = 0; i < taken; ++i) {
       Sample::One one{judged[at(spread(i, taken, count(judged)))], {}};
       std::vector<Index> own;
@@ -851,10 +853,12 @@ class DatasetChecker {
     };
     std::vector<Found> all(tasks_.size());
     const auto tasks = count(tasks_);
-    constexpr Index budget = 20'000'000'000;  // multiplications
+    constexpr std::int64_t budget = 20'000'000'000;  // multiplications
     constexpr Index most_trajectories = 6, steps = 16;
-    const Index policies = std::clamp<Index>(
-        budget / std::max<Index>(1, tasks * tasks * most_trajectories * steps * multiplications_), 2, 12);
+    const Index policies = static_cast<Index>(std::clamp<std::int64_t>(
+        budget / std::max<std::int64_t>(
+                     1, std::int64_t{tasks} * tasks * most_trajectories * steps * multiplications_),
+        2, 12));
     backend_.pool().for_each(tasks, [&](Index task) {
       const auto& judged = tasks_[at(task)];
       if (judged.best.steps > 0 && judged.best.relative() > exact) {

@@ -75,7 +75,7 @@ class Trajectory {
   void validate() const;
 
  private:
-  static constexpr Index size_limit = Index{1} << 30;  // products of two cannot overflow
+  static constexpr Index size_limit = Index{1} << (sizeof(Index) > 4 ? 30 : 15);  // products of two cannot overflow
 
   template <class Expression>
   static Index size_of(const xt::xexpression<Expression>& array, Index axis, const char* what) {
@@ -154,14 +154,15 @@ template <class Reader>
 MAA_COLD Trajectory read_trajectory(const Reader& reader, const std::string& where) {
   const auto matrix = [&](const char* name, const NpyArray<float>& array) {
     require(array.shape.size() == 2, where, ", array '", name, "': expected 2 dimensions, found shape ",
-            shape_text(array.shape));
+            shape_text(array.shape), ", not [steps, numbers per step]");
     return MatrixView<const float>(array.values.data(), array.shape[0], array.shape[1]);
   };
   const auto observations = reader.template read_any<float>("observations");
   const auto o = matrix("observations", observations);
   const auto actions = reader.template read_any<float>("actions");
   const auto a = matrix("actions", actions);
-  require(a.rows == o.rows, where, ": expected ", o.rows, " actions, found ", a.rows);
+  require(a.rows == o.rows, where, ": expected ", o.rows, " actions, found ", a.rows,
+          o.rows == a.rows + 1 ? ": leave out the last observation, after which nothing was done" : "");
   Trajectory trajectory(o, a);
   if (reader.contains("target_actions")) {
     const auto array = reader.template read_any<float>("target_actions");
@@ -196,6 +197,7 @@ MAA_COLD inline Trajectory load_trajectory_npz(const std::filesystem::path& path
 MAA_COLD inline Trajectory load_trajectory_safetensors(const std::filesystem::path& path,
                                                        const std::string& where) {
   const SafetensorsReader reader(path);
+  reader.require_format("maa trajectory", true);  // what save_trajectory() writes tells none
   auto trajectory = read_trajectory(reader, where);
   const auto& metadata = reader.metadata();
   if (const auto task = metadata.find("task"); task != metadata.end()) {

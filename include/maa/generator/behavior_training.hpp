@@ -104,9 +104,9 @@ float variance_scale(Fitting<Network, Config, Backend>& fitting, BehaviorOptions
       }
     }
   }
-  // Where all actions saturate on the right side nothing is left.
-  return static_cast<float>(
-      std::max(1e-6, sum / static_cast<double>(prompts * options.queries * Network::action_size)));
+  // Where all actions saturate on the right side nothing is left; huge actions must not give infinity.
+  return static_cast<float>(std::min(
+      1e30, std::max(1e-6, sum / static_cast<double>(prompts * options.queries * Network::action_size))));
 }
 
 // False if the callback stopped training.
@@ -123,16 +123,17 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
           augmentation.apply ? " with" : " without", " a function");
   require(!recipe.behavior.demonstrations.empty(),
           "fit: expected numbers of demonstrations per prompt, found none");
+  const double width = recipe.behavior.huber_width;
+  require(width == 0 || positive().allows(width), "fit: expected a behavior.huber_width of 0 or ",
+          positive().text(), ", found ", width);
   state.settings.corrective = recipe.behavior.corrective;
-  state.settings.check(Network::observation_size, Network::action_size, "fit");
+  state.settings.corrective.check(Network::observation_size, Network::action_size, "fit");
   EmbedderStage<Network, Config, Backend> embedder(backend, fitting.data(),
                                                    fitting.seeded(recipe.embedder, 1));
   if (!fitting.run().train(embedder, embedder_offset)) {
     return false;
   }
-  if (fitting.data().dataset.policies.empty()) {
-    state.latent = Normalizer(Model::latent_numbers);  // there are none to measure
-  } else {
+  if (!fitting.data().dataset.policies.empty()) {  // without, there are no latents to measure
     zoo_latents(backend, fitting.data(),
                 fitting.template constants<typename Model::AutoencoderModel>(0).span(), Scaling::standard,
                 state);

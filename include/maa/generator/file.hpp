@@ -13,9 +13,9 @@ namespace detail {
 inline constexpr std::string_view model_prefix = "model.";
 inline constexpr std::string_view settings_prefix = "settings.";
 
+// Error for texts that no file can hold.
 template <class Network, class Config>
-MAA_COLD void save_generator(const std::filesystem::path& path,
-                             const GeneratorState<Network, Config>& state) {
+MAA_COLD SafetensorsWriter generator_metadata(const GeneratorState<Network, Config>& state) {
   SafetensorsWriter writer;
   writer.set_metadata("format", "maa generator 1");
   set_metadata(writer, structure_of<GeneratorModel<Network, Config>>(model_prefix));
@@ -23,6 +23,14 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
   for (const auto& [key, value] : state.provenance) {
     writer.set_metadata("provenance." + key, value);
   }
+  writer.check();
+  return writer;
+}
+
+template <class Network, class Config>
+MAA_COLD void save_generator(const std::filesystem::path& path,
+                             const GeneratorState<Network, Config>& state) {
+  auto writer = generator_metadata(state);
   add_parameters(writer, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
   const auto add = [&](const std::string& name, const Buffer<float>& values) {
     writer.add(name, {values.size()}, values.span());
@@ -51,22 +59,16 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
 }
 
 template <class Network, class Config>
-MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path) {
+MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path, Unread unread) {
   using State = GeneratorState<Network, Config>;
   const SafetensorsReader reader(path);
-  const auto metadata = [&](const char* key) {
-    const auto found = reader.metadata().find(key);
-    return found == reader.metadata().end() ? std::string("none") : found->second;
-  };
-  require(metadata("format") == "maa generator 1", reader.path(),
-          ": expected a file of format 'maa generator 1', found '", metadata("format"), "'");
+  reader.require_format("maa generator 1");
   const auto different = differences(structure_of<GeneratorModel<Network, Config>>(model_prefix),
                                      reader.metadata(), model_prefix);
   require(different.empty(), reader.path(),
           ": expected a generator of this program's type, found another: ", different);
   State state;
   state.settings = read_fields<GenerationSettings>(reader.metadata(), reader.path(), settings_prefix);
-  state.settings.check(Network::observation_size, Network::action_size, reader.path());
   read_parameters(reader, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
   const auto read = [&](const std::string& name, Index size, bool may_be_absent) {
     const auto& shape = reader.info(name).shape;
@@ -78,11 +80,6 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
     Normalizer normalizer;
     normalizer.offset = read(name + ".offset", size, may_be_absent);
     normalizer.scale = read(name + ".scale", normalizer.offset.size(), false);
-    for (const float scale : normalizer.scale) {
-      // A condition may be restricted to some of its embeddings.
-      require(scale > 0 || (scale == 0 && name == "normalizer.condition"), reader.path(),
-              ": expected positive numbers in ", name, ".scale, found ", scale);
-    }
     return normalizer;
   };
   state.prompt_encoder = PromptEncoder(
@@ -108,13 +105,13 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   auto known = reader.template read_weights<float>(
       "known.conditions", std::array<Index, 2>{known_shape.empty() ? 0 : known_shape[0], condition_size});
   const float radius = reader.template read<float>("known.radius", {})[0];
-  require(radius >= 0 && std::isfinite(radius), reader.path(),
-          ": expected a known.radius that is not negative, found ", radius);
   state.variance_scale = reader.template read<float>("head.variance_scale", {})[0];
-  require(state.variance_scale > 0 && std::isfinite(state.variance_scale), reader.path(),
-          ": expected a positive head.variance_scale, found ", state.variance_scale);
   state.known_prompts = KnownPrompts(std::move(known), condition_size, radius);
   state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
+  state.check(reader.path());
+  if (unread == Unread::refuse) {
+    reader.require_all_read();
+  }
   const std::string prefix = "provenance.";
   for (const auto& [key, value] : reader.metadata()) {
     if (key.starts_with(prefix)) {

@@ -28,6 +28,7 @@ class Fitting {
     state_.settings.diffusion = options.diffusion;
     state_.settings.sampling = options.sampling;
     state_.settings.guidance = options.guidance;
+    state_.settings.check(Network::observation_size, Network::action_size, "fit");
   }
   Fitting(const Fitting&) = delete;
   Fitting& operator=(const Fitting&) = delete;

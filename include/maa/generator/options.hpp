@@ -56,10 +56,11 @@ struct FitOptions {
   // these tasks are ignored. Error for a name that the dataset lacks.
   std::vector<std::string> validation_tasks;
   Index validation_every = 100;  // steps; and after a stage's last
-  // If set, training state is written here every `checkpoint_every` steps and when stopped; if the file
-  // exists, training goes on from it, to the same bits as without the stop (with the same instruction set).
-  // Error if the file was written for other data, another model or other options, each of which is named;
-  // these two may differ.
+  // If set, training state is written here every `checkpoint_every` steps, after a stage's last, and when
+  // stopped; if the file exists, training goes on from it, to the same bits as without the stop (with the
+  // same instruction set). Finished, it stays, and fit() with it returns at once: remove it when the
+  // generator is saved. Error if the file was written for other data, another model or other options, each of
+  // which is named; these two may differ.
   std::filesystem::path checkpoint;
   Index checkpoint_every = 500;
   // Error before training if the policies do not do what the trajectories show (data/dataset_check.hpp).

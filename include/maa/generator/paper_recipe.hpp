@@ -55,10 +55,13 @@ struct PaperRecipe : FitOptions {
   DenoiserOptions denoiser;
 
   // Sections 3 - 5's tables, for a dataset of so many training policies and prompts: the paper fixes epochs;
-  // `steps` are what they give.
+  // `steps` are what they give. Error for negative numbers.
   static PaperRecipe paper(Index policies, Index prompts) {
     PaperRecipe recipe;
     const auto steps = [](Index epochs, Index count, Index batch) {
+      require(at_least(0).allows(static_cast<double>(count)),
+              "paper recipe: expected numbers of policies and prompts ", at_least(0).text(), ", found ",
+              count);
       return epochs * std::max<Index>(1, (count + batch - 1) / batch);
     };
     recipe.autoencoder.train = {.steps = steps(3000, policies, 32),

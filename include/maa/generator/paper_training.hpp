@@ -16,7 +16,6 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const PaperRecipe&
   constexpr Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
   constexpr Index denoiser_offset = embedder_offset + parameter_count<typename Model::EmbedderModel>;
   const auto& backend = fitting.backend();
-  fitting.state().settings.check(Network::observation_size, Network::action_size, "fit");
   AutoencoderStage<Network, Config, Backend> autoencoder(backend, fitting.data(),
                                                          fitting.seeded(recipe.autoencoder, 0));
   if (!fitting.run().train(autoencoder, 0)) {

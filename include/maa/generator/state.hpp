@@ -41,8 +41,8 @@ struct GeneratorState {
   Buffer<float> parameters{parameter_count<Model>};  // all models, in the order of Model's description
   PromptEncoder prompt_encoder;
   WeightStandardizer<Network> standardizer;
-  Normalizer latent;     // latent_numbers features; the denoiser sees normalised latents
-  Normalizer condition;  // condition_size features, or none
+  Normalizer latent{Model::latent_numbers};  // the denoiser sees normalised latents
+  Normalizer condition;                      // condition_size features, or none
   GenerationSettings settings;
   // BehaviorRecipe's: a policy for normalised observations and the head's parameters that go with it, or
   // none.
@@ -52,6 +52,53 @@ struct GeneratorState {
   Buffer<float> choice_margins;  // of each candidate (Generation::margins), or none
   float variance_scale = 1;      // HeadPosterior's
   std::map<std::string, std::string> provenance;
+
+  // Error, with `where` before it, for numbers that no generator's file may hold. `parameters` are the
+  // reader's and the trainer's to check.
+  MAA_COLD void check(std::string_view where) const {
+    check_fields(settings, where, "settings.");
+    settings.check(Network::observation_size, Network::action_size, where);
+    const auto check_numbers = [&](const std::string& name, const Buffer<float>& values, Index size,
+                                   bool may_be_absent) {
+      require(values.size() == size || (may_be_absent && values.empty()), where, ": expected ", size,
+              " numbers as ", name, ", found ", values.size());
+      const auto bad = first_nonfinite(values.span());
+      require(bad < 0, where, ": expected finite numbers in ", name, ", found ", bad < 0 ? 0.0f : values[bad],
+              " at index ", bad);
+    };
+    const auto check_normalizer = [&](const std::string& name, const Normalizer& normalizer, Index size,
+                                      bool may_be_absent) {
+      check_numbers(name + ".offset", normalizer.offset, size, may_be_absent);
+      check_numbers(name + ".scale", normalizer.scale, normalizer.offset.size(), false);
+      for (const float scale : normalizer.scale) {
+        // A condition may be restricted to some of its embeddings.
+        require(scale > 0 || (scale == 0 && &normalizer == &condition), where,
+                ": expected positive numbers in ", name, ".scale, found ", scale);
+      }
+    };
+    check_normalizer("normalizer.observation", prompt_encoder.observation_normalizer(),
+                     Network::observation_size, false);
+    check_normalizer("normalizer.action", prompt_encoder.action_normalizer(), Network::action_size, false);
+    check_normalizer("normalizer.policy_observation", standardizer.observations(), Network::observation_size,
+                     true);
+    check_normalizer("normalizer.latent", latent, Model::latent_numbers, false);
+    check_normalizer("normalizer.condition", condition, Model::condition_size, true);
+    check_numbers("standardizer.mean", standardizer.mean(), parameter_count<Network>, false);
+    check_numbers("standardizer.deviation", standardizer.deviation(), parameter_count<Network>, false);
+    check_numbers("fallback.policy", fallback_policy, parameter_count<Network>, true);
+    check_numbers("fallback.head", fallback_head,
+                  fallback_policy.empty() ? 0 : parameter_count<typename Model::HeadModel>, false);
+    check_numbers("choice.margins", choice_margins,
+                  std::ssize(settings.guidance) + (fallback_policy.empty() ? 0 : 1), true);
+    const auto& known = known_prompts.conditions();
+    check_numbers("known.conditions", known, known.size() / Model::condition_size * Model::condition_size,
+                  false);
+    const float radius = known_prompts.radius();
+    require(radius >= 0 && is_finite(radius), where, ": expected a known.radius that is not negative, found ",
+            radius);
+    require(variance_scale > 0 && is_finite(variance_scale), where,
+            ": expected a positive head.variance_scale, found ", variance_scale);
+  }
 
   // From now on conditions have zeros in place of the embeddings that are not in `parts`. Error if none is
   // left.

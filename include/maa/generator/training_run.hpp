@@ -21,12 +21,6 @@ concept Stage = requires(S& stage, std::span<const typename Backend::template El
   { stage.validation(weights) } -> std::same_as<std::optional<double>>;
 };
 
-MAA_COLD inline void set_metadata(SafetensorsWriter& writer, const Fields& fields) {
-  for (const auto& [name, text] : fields) {
-    writer.set_metadata(name, text);
-  }
-}
-
 // Trains the stages one after the other, each a part of the parameters; the others stay as they are.
 template <class Backend>
 class TrainingRun {
@@ -54,7 +48,8 @@ class TrainingRun {
   }
 
   // Trains one stage, from `offset` in the parameters on; skips it if the checkpoint is past it. False if the
-  // callback stopped it; the checkpoint, if one was asked for, then holds where it was.
+  // callback stopped it; the checkpoint, if one was asked for, then holds where it was. Error before the
+  // first step if no checkpoint can be written.
   template <Stage<Backend> S>
   bool train(S& stage, Index offset) {
     constexpr bool keeps_best = requires(std::span<const float> weights) {
@@ -79,9 +74,11 @@ class TrainingRun {
   void finish() {
     require(!resume_reader_, "checkpoint ", options_.checkpoint.string(), ": expected one of the recipe's ",
             stage_, " stages, found ", resume_stage_);
-    if (!options_.checkpoint.empty()) {
-      std::filesystem::remove(options_.checkpoint);
-    }
+  }
+  // Error if the finished training is not in its checkpoint, which alone is no reason to give it up.
+  void require_written() const {
+    require(unwritten_.empty(),
+            "fit: the generator is trained, but its checkpoint is not written: ", unwritten_);
   }
 
  private:
@@ -125,6 +122,9 @@ class TrainingRun {
       }
       resume_reader_.reset();
     }
+    if (!trainer.finished() && !options_.checkpoint.empty()) {
+      const AtomicFile probe(options_.checkpoint);
+    }
     while (!trainer.finished()) {
       const Rng rng = trainer.step_rng();
       const Index step = trainer.step_count();
@@ -141,8 +141,16 @@ class TrainingRun {
       }
       const bool go_on = !callback_ || callback_(progress);
       const bool due = trainer.step_count() % options_.checkpoint_every == 0;
-      if (!options_.checkpoint.empty() && (!go_on || due)) {
-        write_checkpoint(number, trainer, best, best_tensors);
+      if (!options_.checkpoint.empty() && (!go_on || due || trainer.finished())) {
+        unwritten_.clear();
+        try {
+          write_checkpoint(number, trainer, best, best_tensors);
+        } catch (const Error& error) {
+          if (!go_on || !trainer.finished()) {
+            throw;
+          }
+          unwritten_ = error.what();
+        }
       }
       if (!go_on) {
         return false;
@@ -152,6 +160,9 @@ class TrainingRun {
       stage.write_fallback(best.weights.span());
     }
     download(backend_, trainer.result().span(), target);
+    require(first_nonfinite(target) < 0,
+            "training: the weights are not finite after the last step of the stage ", stage.name,
+            "; lower the learning rate or check the data");
     return true;
   }
 
@@ -169,7 +180,9 @@ class TrainingRun {
     writer.write(options_.checkpoint);
   }
   MAA_COLD void read_checkpoint() {
-    if (options_.checkpoint.empty() || !std::filesystem::exists(options_.checkpoint)) {
+    std::error_code code;
+    if (options_.checkpoint.empty() || !std::filesystem::exists(options_.checkpoint, code)) {
+      require(!code, "cannot examine '", options_.checkpoint.string(), "': ", code.message());
       return;
     }
     auto reader = std::make_unique<SafetensorsReader>(options_.checkpoint);
@@ -191,6 +204,7 @@ class TrainingRun {
   Index stage_ = 0;
   Index resume_stage_ = 0;
   std::unique_ptr<SafetensorsReader> resume_reader_;
+  std::string unwritten_;  // why the checkpoint after a stage's last step could not be written
 };
 
 }  // namespace detail

@@ -1,9 +1,13 @@
 // xtensor at the edges: zero-copy views between its containers and the library's, for xtensor 0.24 to 0.27.
+// (0.24's arrays of any dimension do not compile with clang 19: xtensor's issue 2804. Nothing else here uses
+// xtensor.)
 #pragma once
 
 #include <maa/core/buffer.hpp>
 #include <maa/core/views.hpp>
 
+#pragma push_macro("I")  // complex.h's, which xtensor has template parameters of that name for
+#undef I
 // xtensor 0.26 moved its headers into folders.
 #if __has_include(<xtensor/containers/xarray.hpp>)
 #include <xtensor/containers/xadapt.hpp>
@@ -16,6 +20,7 @@
 #include <xtensor/xstrided_view.hpp>
 #include <xtensor/xtensor.hpp>
 #endif
+#pragma pop_macro("I")
 
 #include <array>
 #include <utility>

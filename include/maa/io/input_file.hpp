@@ -71,7 +71,9 @@ MAA_COLD MAA_INLINE InputFile::InputFile(const std::filesystem::path& path) : pa
   file_ = detail::FileDescriptor(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   require(file_.get() >= 0, "cannot open '", path_, "': ", detail::errno_text(errno));
   struct stat status {};
-  require(::fstat(file_.get(), &status) == 0, "cannot examine '", path_, "': ", detail::errno_text(errno));
+  if (::fstat(file_.get(), &status) != 0) {  // an argument of require() might be read before the call
+    fail("cannot examine '", path_, "': ", detail::errno_text(errno));
+  }
   require(S_ISREG(status.st_mode), "'", path_, "': expected a regular file");
   size_ = static_cast<Index>(status.st_size);
 }

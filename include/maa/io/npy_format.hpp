@@ -4,6 +4,7 @@
 
 #include <maa/core/buffer.hpp>
 #include <maa/io/half.hpp>
+#include <maa/io/known_content.hpp>
 #include <maa/io/shape.hpp>
 
 #include <algorithm>
@@ -238,6 +239,7 @@ class NpyHeaderParser {
       require(error == std::errc() && size >= 0 && sizes.size() < 64, label_,
               ": expected up to 64 sizes of at least 0 in the shape, found ", quote(text_));
       text_.remove_prefix(static_cast<std::size_t>(end - text_.data()));
+      text_.remove_prefix(text_.starts_with('L') ? 1 : 0);  // a long of Python 2
       sizes.push_back(size);
       if (!accept(',')) {
         expect(')');
@@ -250,15 +252,17 @@ class NpyHeaderParser {
     skip_space();
     require(text_.empty() || text_[0] != '[', label_, ": expected plain numbers, found structures");
     const auto code = string();
+    // An order of bytes, or none for this machine's; a kind; its bytes, but for "?", another name of b1.
+    const bool ordered = !code.empty() && std::string_view("<>|=").find(code[0]) != std::string_view::npos;
+    auto rest = code.substr(ordered ? 1 : 0);
+    require(!rest.starts_with('O'), label_, ": expected numbers, found Python objects (a pickle)");
+    rest = rest == "?" ? "b1" : rest;
     Index bytes = 0;
     const bool parsed =
-        code.size() >= 3 &&
-        std::from_chars(code.data() + 2, code.data() + code.size(), bytes).ptr == code.data() + code.size();
-    require(code != "|O" && !code.starts_with("O"), label_,
-            ": expected numbers, found Python objects (a pickle)");
-    require(parsed && std::string_view("<>|=").find(code[0]) != std::string_view::npos, label_,
-            ": expected a dtype like <f4, found ", quote(code));
-    header.kind = code[1];
+        rest.size() >= 2 &&
+        std::from_chars(rest.data() + 1, rest.data() + rest.size(), bytes).ptr == rest.data() + rest.size();
+    require(parsed, label_, ": expected a dtype like <f4, found ", quote(code));
+    header.kind = rest[0];
     header.item_bytes = header.kind == 'U' ? 4 * std::clamp<Index>(bytes, 0, 1 << 20) : bytes;
     header.big_endian = code[0] == '>';
     const bool known = header.kind == 'U'   ? bytes <= 1 << 20
@@ -280,8 +284,13 @@ MAA_COLD MAA_INLINE detail::NpyHeader detail::parse_npy(std::span<const std::byt
                                                         const std::string& label) {
   const auto byte_at = [&](std::size_t i) { return std::to_integer<std::size_t>(bytes[i]); };
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  require(bytes.size() >= 12 && text.starts_with("\x93NUMPY"), label, ": expected an .npy array, found ",
-          bytes.size() >= 12 ? "other data" : "fewer than 12 bytes");
+  if (bytes.size() < 12 || !text.starts_with("\x93NUMPY")) {
+    const auto content = known_content(text);
+    fail(label, ": expected an .npy array, found ",
+         bytes.size() < 12 ? "fewer than 12 bytes"
+         : content.empty() ? "other data"
+                           : content);
+  }
   const auto version = byte_at(6);
   require(version >= 1 && version <= 3 && byte_at(7) == 0, label,
           ": expected format version 1.0, 2.0 or 3.0, found ", version, ".", byte_at(7));
@@ -300,7 +309,7 @@ MAA_COLD MAA_INLINE detail::NpyHeader detail::parse_npy(std::span<const std::byt
   require(expected >= 0 && checked_bytes(header.shape, 8) >= 0, label, ": the size of shape ",
           shape_text(header.shape), " overflows");
   require(expected == found, label, ": expected ", expected, " bytes of data for shape ",
-          shape_text(header.shape), ", found ", found);
+          shape_text(header.shape), ", found ", found, found < expected ? " (cut short?)" : "");
   header.count = header.item_bytes == 0 ? 0 : expected / header.item_bytes;
   return header;
 }

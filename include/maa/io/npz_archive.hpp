@@ -1,7 +1,9 @@
 // Named arrays in .npz files: zip archives of .npy arrays, stored or deflated. Needs libzip.
 #pragma once
 
+#include <maa/core/nearest_names.hpp>
 #include <maa/io/atomic_file.hpp>
+#include <maa/io/known_content.hpp>
 #include <maa/io/npy_format.hpp>
 
 #include <zip.h>
@@ -129,9 +131,6 @@ MAA_COLD MAA_INLINE std::string detail::decode_npy_text(const NpyHeader& header,
     require(code < 0x110000 && (code < 0xd800 || code > 0xdfff), label, ": expected Unicode, found the code ",
             code);
     const auto tail = [&](int shift) { text += static_cast<char>(0x80 | (code >> shift & 0x3f)); };
-    if (code == 0) {
-      break;  // NumPy pads with zeros
-    }
     if (code < 0x80) {
       text += static_cast<char>(code);
     } else if (code < 0x800) {
@@ -145,10 +144,13 @@ MAA_COLD MAA_INLINE std::string detail::decode_npy_text(const NpyHeader& header,
       tail(12), tail(6), tail(0);
     }
   }
+  text.resize(text.find_last_not_of('\0') + 1);  // NumPy pads with zeros
   return text;
 }
 
 MAA_COLD MAA_INLINE std::string detail::encode_npy_text(std::string_view text) {
+  require(!text.ends_with('\0'),
+          "npz: expected a text that does not end in zeros, as they are padding, found ", quote(text));
   std::string data;
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
@@ -270,15 +272,20 @@ MAA_COLD MAA_INLINE detail::ZipArchive NpzReader::open() const {
   require(source != nullptr, label_, ": ", error.text());
   input.release();  // the source owns it
   detail::ZipArchive archive(zip_open_from_source(source.get(), ZIP_RDONLY, &error.error));
-  require(archive != nullptr, label_, ": expected a zip archive (.npz): ", error.text());
+  if (archive == nullptr) {
+    const auto content = detail::known_content(file_);
+    fail(label_, ": expected a zip archive (.npz), found ", content.empty() ? "other data" : content,
+         content.starts_with("a zip") ? " that is damaged or cut short: " : ": ", error.text());
+  }
   source.release();  // the archive owns it
   return archive;
 }
 
 MAA_COLD MAA_INLINE NpzReader::Entry NpzReader::extract(const std::string& name) const {
   const auto found = entries_.find(name);
-  require(found != entries_.end(), label_, ": expected an array ", detail::quote(name), ", found none among ",
-          entries_.size());
+  if (found == entries_.end()) {
+    fail(label_, ": expected an array ", detail::quote(name), ", found ", found_instead(name, names()));
+  }
   const auto archive = open();
   zip_stat_t status;
   zip_stat_init(&status);

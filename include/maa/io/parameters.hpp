@@ -3,6 +3,7 @@
 #pragma once
 
 #include <maa/core/describe.hpp>
+#include <maa/core/options.hpp>
 #include <maa/io/safetensors.hpp>
 
 #include <charconv>
@@ -31,12 +32,19 @@ std::span<T> part_of(const TensorInfo& tensor, std::span<T> values) {
   return values.subspan(static_cast<std::size_t>(tensor.offset), static_cast<std::size_t>(tensor.size));
 }
 
+MAA_COLD inline void set_metadata(SafetensorsWriter& writer, const Fields& fields) {
+  for (const auto& [name, text] : fields) {
+    writer.set_metadata(name, text);
+  }
+}
+
 }  // namespace detail
 
 // Adds every tensor of a description (tensors_of<Model>(prefix)) to the writer. `values` is the flat
 // parameter array; it must live and stay as it is until the file is written.
 template <class T>
-MAA_COLD void add_parameters(SafetensorsWriter& writer, const std::vector<TensorInfo>& tensors, std::span<T> values) {
+MAA_COLD void add_parameters(SafetensorsWriter& writer, const std::vector<TensorInfo>& tensors,
+                             std::span<T> values) {
   using Number = std::remove_const_t<T>;
   for (const auto& tensor : tensors) {
     const auto part = detail::part_of<T>(tensor, values);
@@ -58,7 +66,7 @@ MAA_COLD void add_parameters(SafetensorsWriter& writer, const std::vector<Tensor
 // The same with copies of the numbers.
 template <class T>
 MAA_COLD void add_parameter_copies(SafetensorsWriter& writer, const std::vector<TensorInfo>& tensors,
-                          std::span<T> values) {
+                                   std::span<T> values) {
   for (auto tensor : tensors) {
     Buffer<std::remove_const_t<T>> part(detail::part_of<T>(tensor, values));
     tensor.offset = 0;
@@ -71,11 +79,11 @@ MAA_COLD void add_parameter_copies(SafetensorsWriter& writer, const std::vector<
 }
 
 // Reads every tensor of a description into the flat parameter array (float or double). Error if one is
-// missing, has another shape or dtype, or holds NaN or infinity; `values` is then untouched. Other tensors in
-// the file are ignored.
+// missing, has another shape or dtype, or holds NaN or infinity; `values` is then untouched. Of other tensors
+// in the file: SafetensorsReader::require_all_read.
 template <class T>
 MAA_COLD void read_parameters(const SafetensorsReader& reader, const std::vector<TensorInfo>& tensors,
-                     std::span<T> values) {
+                              std::span<T> values) {
   Buffer<T> all(static_cast<Index>(values.size()));
   for (const auto& tensor : tensors) {
     const auto part = detail::part_of(tensor, all.span());

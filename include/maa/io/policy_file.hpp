@@ -6,12 +6,28 @@
 
 MAA_NAMESPACE_BEGIN
 
+namespace detail {
+
+inline constexpr std::string_view policy_format = "maa policy 1";
+inline constexpr std::string_view policy_prefix = "policy.";
+
+// What of a network decides how it acts. Tokens do not: they are how a generator cuts the weights.
+template <class Network>
+MAA_COLD Fields policy_structure() {
+  auto fields = structure_of<Network>(policy_prefix);
+  std::erase_if(fields, [](const Field& field) { return field.name == "policy.tokens"; });
+  return fields;
+}
+
+}  // namespace detail
+
 // Tensors layers.0.weight, layers.0.bias, ..., mean.weight, mean.bias, log_std.*; action_centre and
-// action_half_width [actions] if the action box is not [-1, 1]. Atomic.
+// action_half_width [actions] if the action box is not [-1, 1]. Metadata: the network's structure. Atomic.
 template <class Network, Storage storage>
 void save_policy(const std::filesystem::path& path, const MlpPolicy<Network, storage>& policy) {
   SafetensorsWriter writer;
-  writer.set_metadata("format", "maa policy 1");
+  writer.set_metadata("format", std::string(detail::policy_format));
+  detail::set_metadata(writer, detail::policy_structure<Network>());
   add_parameters(writer, tensors_of<Network>(), policy.weights());
   if (policy.box() != ActionBox<Network::action_size>()) {
     writer.add("action_centre", {Network::action_size}, std::span<const float>(policy.box().centre));
@@ -20,11 +36,27 @@ void save_policy(const std::filesystem::path& path, const MlpPolicy<Network, sto
   writer.write(path);
 }
 
-// Error names file and tensor if one is missing, has another shape, or holds NaN or infinity.
+// Error names file and tensor if one is missing, has another shape, or holds NaN or infinity; if the file's
+// metadata tells of another structure; and, unless they are allowed, if there are other tensors. A log_std
+// head may be left out.
 template <class PolicyT>
-PolicyT load_policy(const std::filesystem::path& path) {
+PolicyT load_policy(const std::filesystem::path& path, Unread unread = Unread::refuse) {
   using Network = typename PolicyT::Network;
   const SafetensorsReader reader(path);
+  reader.require_format(detail::policy_format, true);
+  const auto& metadata = reader.metadata();
+  auto structure = detail::policy_structure<Network>();
+  std::erase_if(structure, [&](Field& field) {
+    const auto found = metadata.find(field.name);
+    if (!Network::has_log_std && field.name == "policy.heads" && found != metadata.end() &&
+        found->second == detail::name_of(Heads::mean_and_log_std)) {
+      field.text = found->second;
+    }
+    return found == metadata.end();
+  });
+  const auto different = differences(structure, metadata, detail::policy_prefix);
+  require(different.empty(), "'", reader.path(),
+          "': expected a policy of this program's type, found another: ", different);
   Buffer<float> weights(PolicyT::parameter_size);
   read_parameters(reader, tensors_of<Network>(), weights.span());
   typename PolicyT::Box box;
@@ -35,6 +67,9 @@ PolicyT load_policy(const std::filesystem::path& path) {
     std::copy(centre.begin(), centre.end(), box.centre.begin());
     std::copy(half_width.begin(), half_width.end(), box.half_width.begin());
     box.check(reader.path());
+  }
+  if (unread == Unread::refuse) {
+    reader.require_all_read(Network::has_log_std ? "" : "log_std");
   }
   return PolicyT(weights.span(), box);
 }

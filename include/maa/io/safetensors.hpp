@@ -3,13 +3,17 @@
 
 #include <maa/core/buffer.hpp>
 #include <maa/core/finite.hpp>
+#include <maa/core/nearest_names.hpp>
 #include <maa/io/atomic_file.hpp>
 #include <maa/io/half.hpp>
 #include <maa/io/input_file.hpp>
+#include <maa/io/known_content.hpp>
 #include <maa/io/npy_format.hpp>
 #include <maa/io/safetensors_header.hpp>
+#include <maa/io/unread.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <memory>
 #include <set>
@@ -55,6 +59,13 @@ class SafetensorsReader {
   // Error if there is no such tensor.
   const TensorEntry& info(const std::string& name) const;
   const std::map<std::string, std::string>& metadata() const noexcept { return header_.metadata; }
+  // Error if the metadata tell of another format of this library's than `format`; or, if it is not
+  // `optional`, of none.
+  void require_format(std::string_view format, bool optional = false) const;
+
+  // Error that lists the tensors that no call has asked for so far, but for those whose names begin with
+  // `but_for`.
+  void require_all_read(std::string_view but_for = {}) const;
 
   // T is float, double, int64, int32, uint64 or uint8. Integers are read from their own dtype (uint8 also
   // from BOOL); float and double from F16, BF16, F32 and F64, rounded to nearest where T is narrower. Errors
@@ -81,6 +92,8 @@ class SafetensorsReader {
   template <class T>
   NpyArray<T> read_any(const std::string& name) const {
     const auto& tensor = info(name);
+    require(dtype_info(tensor.dtype).number, label_, ", tensor ", detail::quote(name),
+            ": expected BOOL, integers, F16, BF16, F32 or F64, found ", dtype_info(tensor.dtype).name);
     if constexpr (std::is_floating_point_v<T>) {
       if (is_float(tensor.dtype)) {
         return {tensor.shape, read<T>(name, tensor.shape)};
@@ -173,6 +186,7 @@ class SafetensorsReader {
   Index data_offset_ = 0;
   detail::SafetensorsHeader header_;
   std::unordered_map<std::string, std::size_t> index_;
+  mutable std::vector<std::atomic<bool>> read_;  // per tensor
 };
 
 // Collects tensors and writes them at once. The same calls give the same bytes: metadata sorted by key,
@@ -201,6 +215,9 @@ class SafetensorsWriter {
   // UTF-8. A later value replaces an earlier one.
   void set_metadata(const std::string& key, const std::string& value);
 
+  // Error if no file can hold what was added, as a header beyond the format's limit.
+  void check() const { static_cast<void>(header_text(ordered())); }
+
   // Replaces `path` atomically; on Error the old file is untouched.
   void write(const std::filesystem::path& path) const;
 
@@ -215,6 +232,7 @@ class SafetensorsWriter {
 
   void add(std::string name, Dtype dtype, std::vector<Index> shape, std::span<const std::byte> bytes,
            std::shared_ptr<void> owner);
+  std::vector<const Tensor*> ordered() const;
   std::string header_text(std::span<const Tensor* const> ordered) const;
 
   std::vector<Tensor> tensors_;
@@ -226,15 +244,19 @@ class SafetensorsWriter {
 
 MAA_COLD MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
     : file_(path), label_("'" + file_.path() + "'") {
-  constexpr Index header_limit = 100'000'000;  // the format's own
+  constexpr auto header_limit = detail::safetensors_header_limit;
   require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
   std::uint64_t length = 0;
   file_.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
-  require(length <= static_cast<std::uint64_t>(header_limit), label_, ": expected a header of at most ",
-          header_limit, " bytes, found ", length);
-  const auto header_size = static_cast<Index>(length);
-  require(header_size <= file_.size() - 8, label_, ": expected a header of ", header_size, " bytes, found ",
-          file_.size() - 8);
+  const auto header_size = static_cast<Index>(std::min(length, static_cast<std::uint64_t>(header_limit) + 1));
+  if (header_size > header_limit || header_size > file_.size() - 8) {
+    const auto content = detail::known_content(file_);
+    require(content.empty() || content == detail::safetensors_content, label_,
+            ": expected a safetensors file, found ", content);
+    require(header_size <= header_limit, label_, ": expected a header of at most ", header_limit,
+            " bytes, found ", length);
+    fail(label_, ": expected a header of ", header_size, " bytes, found ", file_.size() - 8, " (cut short?)");
+  }
   std::string text(length, '\0');
   file_.read_at(8, std::as_writable_bytes(std::span(text)));
   data_offset_ = 8 + header_size;
@@ -242,6 +264,7 @@ MAA_COLD MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::
   for (std::size_t i = 0; i < header_.tensors.size(); ++i) {
     index_.emplace(header_.tensors[i].name, i);
   }
+  read_ = std::vector<std::atomic<bool>>(header_.tensors.size());
 }
 
 MAA_COLD MAA_INLINE std::vector<std::string> SafetensorsReader::names() const {
@@ -254,9 +277,18 @@ MAA_COLD MAA_INLINE std::vector<std::string> SafetensorsReader::names() const {
 
 MAA_COLD MAA_INLINE const TensorEntry& SafetensorsReader::info(const std::string& name) const {
   const auto found = index_.find(name);
-  require(found != index_.end(), label_, ": expected a tensor ", detail::quote(name), ", found none among ",
-          header_.tensors.size(), " tensors");
+  if (found == index_.end()) {
+    fail(label_, ": expected a tensor ", detail::quote(name), ", found ", found_instead(name, names()));
+  }
+  read_[found->second].store(true, std::memory_order_relaxed);
   return header_.tensors[found->second];
+}
+
+MAA_COLD MAA_INLINE void SafetensorsReader::require_format(std::string_view format, bool optional) const {
+  const auto found = metadata().find("format");
+  const bool other = found != metadata().end() && (!optional || found->second.starts_with("maa"));
+  require(other ? found->second == format : optional, label_, ": expected a file of format ",
+          detail::quote(format), ", found ", other ? concatenate(detail::quote(found->second)) : "none");
 }
 
 MAA_COLD MAA_INLINE const TensorEntry& SafetensorsReader::checked(const std::string& name,
@@ -273,6 +305,23 @@ MAA_COLD MAA_INLINE const TensorEntry& SafetensorsReader::checked(const std::str
           label_, ", tensor ", detail::quote(name), ": expected shape ", detail::shape_text(expected_shape),
           ", found ", detail::shape_text(tensor.shape));
   return tensor;
+}
+
+MAA_COLD MAA_INLINE void SafetensorsReader::require_all_read(std::string_view but_for) const {
+  constexpr std::size_t listed = 8;
+  std::string text;
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < header_.tensors.size(); ++i) {
+    const auto& tensor = header_.tensors[i];
+    const bool expected = !but_for.empty() && tensor.name.starts_with(but_for);
+    if (!read_[i].load(std::memory_order_relaxed) && !expected && ++count <= listed) {
+      text += concatenate(count > 1 ? ", " : "", detail::quote(tensor.name), " ",
+                          detail::shape_text(tensor.shape));
+    }
+  }
+  require(count == 0, label_,
+          ": expected no tensors besides those that are read (Unread::allow ignores others), found ", text,
+          count > listed ? concatenate(" and ", count - listed, " more") : "");
 }
 
 MAA_COLD MAA_INLINE void SafetensorsReader::fill(const TensorEntry& tensor, Dtype own,
@@ -295,21 +344,26 @@ MAA_COLD MAA_INLINE void SafetensorsWriter::set_metadata(const std::string& key,
   metadata_[key] = value;
 }
 
-MAA_COLD MAA_INLINE void SafetensorsWriter::write(const std::filesystem::path& path) const {
-  std::vector<const Tensor*> ordered;
+MAA_COLD MAA_INLINE std::vector<const SafetensorsWriter::Tensor*> SafetensorsWriter::ordered() const {
+  std::vector<const Tensor*> result;
   for (const Index bytes : {8, 4, 2, 1}) {
     for (const auto& tensor : tensors_) {
       if (dtype_info(tensor.dtype).bytes == bytes) {
-        ordered.push_back(&tensor);
+        result.push_back(&tensor);
       }
     }
   }
-  const auto text = header_text(ordered);
+  return result;
+}
+
+MAA_COLD MAA_INLINE void SafetensorsWriter::write(const std::filesystem::path& path) const {
+  const auto tensors = ordered();
+  const auto text = header_text(tensors);
   const auto length = static_cast<std::uint64_t>(text.size());
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(std::as_bytes(std::span(text)));
-  for (const auto* tensor : ordered) {
+  for (const auto* tensor : tensors) {
     file.write(tensor->bytes);
   }
   file.commit();
@@ -348,6 +402,9 @@ MAA_COLD MAA_INLINE std::string SafetensorsWriter::header_text(std::span<const T
   }
   text += '}';
   text.resize((text.size() + 7) / 8 * 8, ' ');  // the data begins aligned
+  require(static_cast<Index>(text.size()) <= detail::safetensors_header_limit,
+          "safetensors writer: expected names and metadata of at most ", detail::safetensors_header_limit,
+          " bytes, found ", text.size());
   return text;
 }
 

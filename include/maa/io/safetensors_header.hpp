@@ -27,8 +27,31 @@
 
 MAA_NAMESPACE_BEGIN
 
-// Element types, named as in files.
-enum class Dtype { BOOL, U8, I8, I16, U16, F16, BF16, I32, U32, F32, I64, U64, F64 };
+// Element types, named as in files. Those from F4 on are known by name and size only.
+enum class Dtype {
+  BOOL,
+  U8,
+  I8,
+  I16,
+  U16,
+  F16,
+  BF16,
+  I32,
+  U32,
+  F32,
+  I64,
+  U64,
+  F64,
+  F4,
+  F6_E2M3,
+  F6_E3M2,
+  F8_E5M2,
+  F8_E4M3,
+  F8_E8M0,
+  F8_E4M3FNUZ,
+  F8_E5M2FNUZ,
+  C64
+};
 
 // A tensor in a file. `begin` and `end` are bytes from the start of the data.
 struct TensorEntry {
@@ -41,17 +64,40 @@ struct TensorEntry {
 
 struct DtypeInfo {
   std::string_view name;
-  Index bytes;
+  Index bytes;         // of an element; 0 if several share a byte
+  bool number = true;  // that C++ has a type for, or float takes
+  Index bits = 8 * bytes;
 };
 
 inline DtypeInfo dtype_info(Dtype dtype) {
-  constexpr DtypeInfo table[] = {{"BOOL", 1}, {"U8", 1},   {"I8", 1},  {"I16", 2}, {"U16", 2},
-                                 {"F16", 2},  {"BF16", 2}, {"I32", 4}, {"U32", 4}, {"F32", 4},
-                                 {"I64", 8},  {"U64", 8},  {"F64", 8}};
+  constexpr DtypeInfo table[] = {{"BOOL", 1},
+                                 {"U8", 1},
+                                 {"I8", 1},
+                                 {"I16", 2},
+                                 {"U16", 2},
+                                 {"F16", 2},
+                                 {"BF16", 2},
+                                 {"I32", 4},
+                                 {"U32", 4},
+                                 {"F32", 4},
+                                 {"I64", 8},
+                                 {"U64", 8},
+                                 {"F64", 8},
+                                 {"F4", 0, false, 4},
+                                 {"F6_E2M3", 0, false, 6},
+                                 {"F6_E3M2", 0, false, 6},
+                                 {"F8_E5M2", 1, false},
+                                 {"F8_E4M3", 1, false},
+                                 {"F8_E8M0", 1, false},
+                                 {"F8_E4M3FNUZ", 1, false},
+                                 {"F8_E5M2FNUZ", 1, false},
+                                 {"C64", 8, false}};
   return table[static_cast<int>(dtype)];
 }
 
 namespace detail {
+
+inline constexpr Index safetensors_header_limit = 100'000'000;  // bytes: the format's own
 
 struct SafetensorsHeader {
   std::vector<TensorEntry> tensors;  // in the order of their data
@@ -76,7 +122,12 @@ class SafetensorsHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>
   explicit SafetensorsHandler(std::string file) : file_(std::move(file)) {}
   SafetensorsHeader take() { return std::move(header_); }
 
-  bool Null() { unexpected("null"); }
+  bool Null() {
+    if (depth_ == 1 && name_ == "__metadata__") {
+      return true;  // as good as none
+    }
+    unexpected("null");
+  }
   bool Bool(bool) { unexpected("a boolean"); }
   bool RawNumber(const char* text, Size size, bool) {
     const std::string_view number(text, size);
@@ -164,12 +215,12 @@ class SafetensorsHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>
     fail(where(), ", ", depth_ == 2 ? quote(field_) : "header", ": expected ", expected, ", found ", found);
   }
   Dtype dtype_of_name(std::string_view name) const {
-    for (int i = 0; i <= static_cast<int>(Dtype::F64); ++i) {
+    for (int i = 0; i <= static_cast<int>(Dtype::C64); ++i) {
       if (dtype_info(static_cast<Dtype>(i)).name == name) {
         return static_cast<Dtype>(i);
       }
     }
-    fail(where(), ": expected a known dtype (BOOL, U8 ... F64), found ", quote(name));
+    fail(where(), ": expected a known dtype (BOOL, U8 ... F64, C64), found ", quote(name));
   }
 
   std::string file_;
@@ -188,7 +239,8 @@ class SafetensorsHandler : public rapidjson::BaseReaderHandler<rapidjson::UTF8<>
 MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_size,
                                                                const std::string& file) {
   // The parser would skip a byte order mark and take a zero byte for the end.
-  require(text.starts_with('{') && text.find('\0') == text.npos, file,
+  const auto first = text.find_first_not_of(" \t\r\n");
+  require(first != text.npos && text[first] == '{' && text.find('\0') == text.npos, file,
           ": expected a JSON object without zero bytes as header, found ", quote(text));
   SafetensorsHandler handler(file);
   rapidjson::MemoryStream stream(text.data(), text.size());
@@ -197,15 +249,26 @@ MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view 
   require(!result.IsError(), file, ": expected a JSON header, found invalid JSON at its byte ",
           result.Offset(), ": ", rapidjson::GetParseError_En(result.Code()));
   auto header = handler.take();
+  Index last = 0;
   for (const auto& tensor : header.tensors) {
-    const auto expected = checked_bytes(tensor.shape, dtype_info(tensor.dtype).bytes);
+    last = std::max(last, tensor.end);
+  }
+  require(last <= data_size, file, ": expected ", last, " bytes of data, found ", data_size, " (cut short?)");
+  for (const auto& tensor : header.tensors) {
+    const auto [name, bytes, number, bits] = dtype_info(tensor.dtype);
+    auto expected = checked_bytes(tensor.shape, std::max<Index>(bytes, 1));
+    if (bytes == 0 && expected > 0) {
+      // Several to a byte, whole bytes in all.
+      require(expected % 8 * bits % 8 == 0, file, ", tensor ", quote(tensor.name),
+              ": expected whole bytes, found ", name, " ", shape_text(tensor.shape));
+      expected = expected / 8 * bits + expected % 8 * bits / 8;
+    }
     require(expected >= 0, file, ", tensor ", quote(tensor.name), ": the size of shape ",
             shape_text(tensor.shape), " overflows");
-    require(tensor.begin <= tensor.end && tensor.end <= data_size, file, ", tensor ", quote(tensor.name),
-            ": expected data_offsets from 0 to ", data_size, " in order, found [", tensor.begin, ", ",
-            tensor.end, "]");
+    require(tensor.begin <= tensor.end, file, ", tensor ", quote(tensor.name),
+            ": expected data_offsets in order, found [", tensor.begin, ", ", tensor.end, "]");
     require(tensor.end - tensor.begin == expected, file, ", tensor ", quote(tensor.name), ": expected ",
-            expected, " bytes for ", dtype_info(tensor.dtype).name, " ", shape_text(tensor.shape), ", found ",
+            expected, " bytes for ", name, " ", shape_text(tensor.shape), ", found ",
             tensor.end - tensor.begin);
   }
   std::vector<std::array<Index, 3>> places;  // begin, end, number in the header

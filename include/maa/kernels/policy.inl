@@ -278,22 +278,22 @@ MAA_KERNEL_INLINE void policy_layer_rows(const float* packed, const float* x, In
 }
 
 // The last hidden layer of one row, in y or spare.
-template <class Plan, Index I>
+template <class Plan, Index At>
 MAA_KERNEL_INLINE const float* policy_hidden(const float* packed, const float* x, float* y, float* spare) {
-  policy_layer<typename Plan::template Hidden<I>>(packed + Plan::template offset<I>(), x, y);
-  if constexpr (I + 1 < Plan::hidden_count) {
-    return policy_hidden<Plan, I + 1>(packed, y, spare, y);
+  policy_layer<typename Plan::template Hidden<At>>(packed + Plan::template offset<At>(), x, y);
+  if constexpr (At + 1 < Plan::hidden_count) {
+    return policy_hidden<Plan, At + 1>(packed, y, spare, y);
   } else {
     return y;
   }
 }
-template <class Plan, Index I>
+template <class Plan, Index At>
 MAA_KERNEL_INLINE const float* policy_hidden_rows(const float* packed, const float* x, Index x_row,
                                                   Index rows, float* y, float* spare) {
-  policy_layer_rows<typename Plan::template Hidden<I>>(packed + Plan::template offset<I>(), x, x_row, rows, y,
+  policy_layer_rows<typename Plan::template Hidden<At>>(packed + Plan::template offset<At>(), x, x_row, rows, y,
                                                        Plan::row_size);
-  if constexpr (I + 1 < Plan::hidden_count) {
-    return policy_hidden_rows<Plan, I + 1>(packed, y, Plan::row_size, rows, spare, y);
+  if constexpr (At + 1 < Plan::hidden_count) {
+    return policy_hidden_rows<Plan, At + 1>(packed, y, Plan::row_size, rows, spare, y);
   } else {
     return y;
   }

@@ -119,20 +119,21 @@ struct PolicyPlan {
            units * (observation_size + next) > 10'000 && units / 64 * next <= 16'384;  // kept on the stack
   }();
 
-  template <Index I>
-  using Hidden = PolicyLayer<I == 0 ? observation_size : Network::hidden_sizes[I == 0 ? 0 : I - 1],
-                             Network::hidden_sizes[I], Network::hidden_activations[I], S>;
+  template <Index At>
+  using Hidden = PolicyLayer<At == 0 ? observation_size
+                                     : Network::hidden_sizes[static_cast<std::size_t>(At == 0 ? 0 : At - 1)],
+                             Network::hidden_sizes[At], Network::hidden_activations[At], S>;
   template <Activation A>
   using Head = PolicyLayer<Network::last_hidden, action_size, A, S>;
   using LinearHead = Head<Activation::identity>;
 
-  // Of hidden layer I; hidden_count: the mean head, and behind it the log_std head.
-  template <Index I>
+  // Of hidden layer At; hidden_count: the mean head, and behind it the log_std head.
+  template <Index At>
   static constexpr Index offset() {
-    if constexpr (I == 0) {
+    if constexpr (At == 0) {
       return 0;
     } else {
-      return offset<I - 1>() + Hidden<I - 1>::packed_size;
+      return offset<At - 1>() + Hidden<At - 1>::packed_size;
     }
   }
   static constexpr Index mean_offset = offset<hidden_count>();
@@ -151,12 +152,12 @@ struct PolicyPlan {
   static constexpr Index rows_at_once = row_size <= 128 ? 36 : row_size <= 256 ? 18 : 12;
 
   // `weights` in the network's flat order; `packed` [packed_size] holds zeros before.
-  template <Index I = 0>
+  template <Index At = 0>
   static void pack(const float* weights, float* packed) {
-    if constexpr (I < hidden_count) {
-      using Layer = Hidden<I>;
+    if constexpr (At < hidden_count) {
+      using Layer = Hidden<At>;
       Layer::pack(weights, weights + Layer::in * Layer::out, packed);
-      pack<I + 1>(weights + (Layer::in + 1) * Layer::out, packed + Layer::packed_size);
+      pack<At + 1>(weights + (Layer::in + 1) * Layer::out, packed + Layer::packed_size);
     } else {
       constexpr Index size = LinearHead::in * LinearHead::out;
       LinearHead::pack(weights, weights + size, packed);
@@ -171,11 +172,11 @@ struct PolicyPlan {
 namespace reference {
 
 // The last hidden layer, in y or spare.
-template <class Plan, Index I = 0>
+template <class Plan, Index At = 0>
 const float* policy_hidden(const float* packed, const float* x, float* y, float* spare) {
-  Plan::template Hidden<I>::reference(packed + Plan::template offset<I>(), x, y);
-  if constexpr (I + 1 < Plan::hidden_count) {
-    return policy_hidden<Plan, I + 1>(packed, y, spare, y);
+  Plan::template Hidden<At>::reference(packed + Plan::template offset<At>(), x, y);
+  if constexpr (At + 1 < Plan::hidden_count) {
+    return policy_hidden<Plan, At + 1>(packed, y, spare, y);
   } else {
     return y;
   }

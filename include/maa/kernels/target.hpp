@@ -25,13 +25,17 @@
   }
 #else
 #define MAA_KERNEL_UNROLL _Pragma("GCC unroll 16")
-#define MAA_KERNEL_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")") namespace avx2 {
-#define MAA_KERNEL_BEGIN_AVX512 \
-  _Pragma("GCC push_options")   \
-      _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\")") namespace avx512 {
+// It takes a vector's element number of type int for a conversion of signs.
+#define MAA_KERNEL_NO_SIGNS \
+  _Pragma("GCC diagnostic push") _Pragma("GCC diagnostic ignored \"-Wsign-conversion\"")
+#define MAA_KERNEL_BEGIN_AVX2 \
+  _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma\")") MAA_KERNEL_NO_SIGNS namespace avx2 {
+#define MAA_KERNEL_BEGIN_AVX512                                                                      \
+  _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,fma,avx512f,avx512vl,avx512bw,avx512dq\")") \
+      MAA_KERNEL_NO_SIGNS namespace avx512 {
 #define MAA_KERNEL_END \
   }                    \
-  _Pragma("GCC pop_options")
+  _Pragma("GCC diagnostic pop") _Pragma("GCC pop_options")
 #endif
 
 // Newer clangs replace the processor's builtins with generic ones.

@@ -44,23 +44,23 @@ struct Autoencoder {
  private:
   template <class Indices>
   struct Parts;
-  template <std::size_t... I>
-  struct Parts<std::index_sequence<I...>> {
+  template <std::size_t... At>
+  struct Parts<std::index_sequence<At...>> {
     template <class T>
     struct Weights {
-      std::tuple<typename Encoder<I>::template Weights<T>...> encoders;
-      std::array<WeightAndBias<T>, sizeof...(I)> norms;
-      std::tuple<typename Decoder<I>::template Weights<T>...> decoders;
+      std::tuple<typename Encoder<At>::template Weights<T>...> encoders;
+      std::array<WeightAndBias<T>, sizeof...(At)> norms;
+      std::tuple<typename Decoder<At>::template Weights<T>...> decoders;
     };
     template <class T>
     struct Encoded {
-      std::tuple<typename Encoder<I>::template Saved<T>...> encoders;
-      std::array<MatrixView<T>, sizeof...(I)> statistics;
+      std::tuple<typename Encoder<At>::template Saved<T>...> encoders;
+      std::array<MatrixView<T>, sizeof...(At)> statistics;
       SequenceView<T> latent;  // [batch, tokens, Latent]
     };
     template <class T>
     struct Decoded {
-      std::tuple<typename Decoder<I>::template Saved<T>...> decoders;
+      std::tuple<typename Decoder<At>::template Saved<T>...> decoders;
       MatrixView<T> parameters;  // [batch, parameter_size]
     };
   };
@@ -75,9 +75,9 @@ struct Autoencoder {
 
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (describe_encoder<I>(visit, w...), ...);
-      (describe_norm<I>(visit, w...), ...);
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+      (describe_encoder<At>(visit, w...), ...);
+      (describe_norm<At>(visit, w...), ...);
     }
     (TokenIndices{});
     DecodersOnly::describe(visit, w...);
@@ -96,8 +96,8 @@ struct Autoencoder {
     using Weights = Autoencoder::Weights<T>;
     template <class Visitor, class... W>
     static constexpr void describe(Visitor& visit, W&... w) {
-      [&]<std::size_t... I>(std::index_sequence<I...>) {
-        (describe_decoder<I>(visit, w...), ...);
+      [&]<std::size_t... At>(std::index_sequence<At...>) {
+        (describe_decoder<At>(visit, w...), ...);
       }
       (TokenIndices{});
     }
@@ -110,12 +110,12 @@ struct Autoencoder {
     require_shape(x, x.rows, parameter_size, "autoencoder input");
     Encoded<T> saved;
     saved.latent = workspace.template sequence<T>(x.rows, token_count, Latent);
-    for_tokens([&]<std::size_t I>(Index offset) {
-      auto& encoder = std::get<I>(saved.encoders);
-      encoder = Encoder<I>::forward(backend, std::get<I>(w.encoders),
-                                    x.col_range(offset, Network::token_sizes[I]), workspace);
-      saved.statistics[I] = Norm::forward(backend, w.norms[I], MatrixView<const T>(encoder.output()),
-                                          saved.latent.position(static_cast<Index>(I)), workspace);
+    for_tokens([&]<std::size_t At>(Index offset) {
+      auto& encoder = std::get<At>(saved.encoders);
+      encoder = Encoder<At>::forward(backend, std::get<At>(w.encoders),
+                                     x.col_range(offset, Network::token_sizes[At]), workspace);
+      saved.statistics[At] = Norm::forward(backend, w.norms[At], MatrixView<const T>(encoder.output()),
+                                           saved.latent.position(static_cast<Index>(At)), workspace);
     });
     return saved;
   }
@@ -127,12 +127,12 @@ struct Autoencoder {
                               WorkspaceOf<Backend>& workspace) {
     const auto scope = workspace.scope();
     auto dencoded = workspace.template matrix<T>(dlatent.batch, Latent);
-    for_tokens([&]<std::size_t I>(Index) {
-      const auto& encoder = std::get<I>(saved.encoders);
-      Norm::backward(backend, w.norms[I], saved.statistics[I], MatrixView<const T>(encoder.output()),
-                     dlatent.position(static_cast<Index>(I)), gradients.norms[I], dencoded);
-      Encoder<I>::backward(backend, std::get<I>(w.encoders), encoder, MatrixView<const T>(dencoded),
-                           std::get<I>(gradients.encoders), MatrixView<T>(), workspace);
+    for_tokens([&]<std::size_t At>(Index) {
+      const auto& encoder = std::get<At>(saved.encoders);
+      Norm::backward(backend, w.norms[At], saved.statistics[At], MatrixView<const T>(encoder.output()),
+                     dlatent.position(static_cast<Index>(At)), gradients.norms[At], dencoded);
+      Encoder<At>::backward(backend, std::get<At>(w.encoders), encoder, MatrixView<const T>(dencoded),
+                            std::get<At>(gradients.encoders), MatrixView<T>(), workspace);
     });
   }
 
@@ -143,11 +143,11 @@ struct Autoencoder {
     require_shape(latent, latent.batch, token_count, Latent, "autoencoder latent");
     Decoded<T> saved;
     saved.parameters = workspace.template matrix<T>(latent.batch, parameter_size);
-    for_tokens([&]<std::size_t I>(Index offset) {
-      auto& decoder = std::get<I>(saved.decoders);
-      decoder = Decoder<I>::forward(backend, std::get<I>(w.decoders), latent.position(static_cast<Index>(I)),
-                                    workspace);
-      copy_matrix(backend, decoder.output(), saved.parameters.col_range(offset, Network::token_sizes[I]));
+    for_tokens([&]<std::size_t At>(Index offset) {
+      auto& decoder = std::get<At>(saved.decoders);
+      decoder = Decoder<At>::forward(backend, std::get<At>(w.decoders),
+                                     latent.position(static_cast<Index>(At)), workspace);
+      copy_matrix(backend, decoder.output(), saved.parameters.col_range(offset, Network::token_sizes[At]));
     });
     return saved;
   }
@@ -157,35 +157,35 @@ struct Autoencoder {
   static void decode_backward(const Backend& backend, const Weights<const T>& w, const Decoded<T>& saved,
                               MatrixView<const T> dparameters, const Weights<T>& gradients,
                               SequenceView<T> dlatent, WorkspaceOf<Backend>& workspace) {
-    for_tokens([&]<std::size_t I>(Index offset) {
-      Decoder<I>::backward(backend, std::get<I>(w.decoders), std::get<I>(saved.decoders),
-                           dparameters.col_range(offset, Network::token_sizes[I]),
-                           std::get<I>(gradients.decoders), dlatent.position(static_cast<Index>(I)),
-                           workspace);
+    for_tokens([&]<std::size_t At>(Index offset) {
+      Decoder<At>::backward(backend, std::get<At>(w.decoders), std::get<At>(saved.decoders),
+                            dparameters.col_range(offset, Network::token_sizes[At]),
+                            std::get<At>(gradients.decoders), dlatent.position(static_cast<Index>(At)),
+                            workspace);
     });
   }
 
  private:
-  // Calls body.operator()<I>(offset of token I in the flat vector).
+  // Calls body.operator()<At>(offset of token At in the flat vector).
   template <class Body>
   static void for_tokens(const Body& body) {
     Index offset = 0;
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((body.template operator()<I>(offset), offset += Network::token_sizes[I]), ...);
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+      ((body.template operator()<At>(offset), offset += Network::token_sizes[At]), ...);
     }
     (TokenIndices{});
   }
-  template <std::size_t I, class Visitor, class... W>
+  template <std::size_t At, class Visitor, class... W>
   static constexpr void describe_encoder(Visitor& visit, W&... w) {
-    visit.template child<Encoder<I>>("encoders", static_cast<Index>(I), std::get<I>(w.encoders)...);
+    visit.template child<Encoder<At>>("encoders", static_cast<Index>(At), std::get<At>(w.encoders)...);
   }
-  template <std::size_t I, class Visitor, class... W>
+  template <std::size_t At, class Visitor, class... W>
   static constexpr void describe_norm(Visitor& visit, W&... w) {
-    visit.template child<Norm>("norms", static_cast<Index>(I), std::get<I>(w.norms)...);
+    visit.template child<Norm>("norms", static_cast<Index>(At), std::get<At>(w.norms)...);
   }
-  template <std::size_t I, class Visitor, class... W>
+  template <std::size_t At, class Visitor, class... W>
   static constexpr void describe_decoder(Visitor& visit, W&... w) {
-    visit.template child<Decoder<I>>("decoders", static_cast<Index>(I), std::get<I>(w.decoders)...);
+    visit.template child<Decoder<At>>("decoders", static_cast<Index>(At), std::get<At>(w.decoders)...);
   }
 };
 

@@ -65,8 +65,8 @@ struct MlpNetwork {
 
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (describe_hidden<I>(visit, w...), ...);
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+      (describe_hidden<At>(visit, w...), ...);
     }
     (std::make_index_sequence<static_cast<std::size_t>(hidden_count)>{});
     visit.template child<Linear<last_hidden, Actions>>("mean", w.mean...);
@@ -122,11 +122,11 @@ struct MlpNetwork {
   }
 
  private:
-  template <std::size_t I, class Visitor, class... W>
+  template <std::size_t At, class Visitor, class... W>
   static constexpr void describe_hidden(Visitor& visit, W&... w) {
-    constexpr Index inputs = I == 0 ? Observations : hidden_sizes[I == 0 ? 0 : I - 1];
-    visit.template child<Linear<inputs, hidden_sizes[I]>>("layers", static_cast<Index>(I),
-                                                          std::get<I>(w.layers)...);
+    constexpr Index inputs = At == 0 ? Observations : hidden_sizes[At == 0 ? 0 : At - 1];
+    visit.template child<Linear<inputs, hidden_sizes[At]>>("layers", static_cast<Index>(At),
+                                                           std::get<At>(w.layers)...);
   }
 };
 

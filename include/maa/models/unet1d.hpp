@@ -70,14 +70,14 @@ struct UNet1d {
   static constexpr void describe(Visitor& visit, W&... w) {
     visit.template child<Linear<TimeSize, 4 * TimeSize>>("diffusion_step_encoder", 1, w.time[0]...);
     visit.template child<Linear<4 * TimeSize, TimeSize>>("diffusion_step_encoder", 3, w.time[1]...);
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (describe_down<I>(visit, w...), ...);
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+      (describe_down<At>(visit, w...), ...);
     }
     (std::make_index_sequence<levels>{});
     visit.template child<Block<deepest, deepest>>("mid_modules", 0, w.middle[0]...);
     visit.template child<Block<deepest, deepest>>("mid_modules", 1, w.middle[1]...);
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (describe_up<I>(visit, w...), ...);
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+      (describe_up<At>(visit, w...), ...);
     }
     (std::make_index_sequence<levels - 1>{});
     visit.template child<ConvBlock<channels[0], channels[0], Kernel>>("final_conv", 0, w.last...);
@@ -397,19 +397,19 @@ struct UNet1d {
       visit.template child<Conv>("conv", w...);
     }
   };
-  template <std::size_t I, class Visitor, class... W>
+  template <std::size_t At, class Visitor, class... W>
   static constexpr void describe_down(Visitor& visit, W&... w) {
-    constexpr Index in = I == 0 ? LatentChannels : channels[I == 0 ? 0 : I - 1];
-    constexpr Index out = channels[I];
-    using Resample = std::conditional_t<I + 1 < levels, NamedConv<Conv1d<out, out, 2>>, NoResample>;
-    visit.template child<LevelPart<in, out, Resample>>("down_modules", static_cast<Index>(I), w.down[I]...);
+    constexpr Index in = At == 0 ? LatentChannels : channels[At == 0 ? 0 : At - 1];
+    constexpr Index out = channels[At];
+    using Resample = std::conditional_t<At + 1 < levels, NamedConv<Conv1d<out, out, 2>>, NoResample>;
+    visit.template child<LevelPart<in, out, Resample>>("down_modules", static_cast<Index>(At), w.down[At]...);
   }
-  template <std::size_t I, class Visitor, class... W>
+  template <std::size_t At, class Visitor, class... W>
   static constexpr void describe_up(Visitor& visit, W&... w) {
-    constexpr Index out = channels[levels - 2 - I];
+    constexpr Index out = channels[levels - 2 - At];
     using Resample = NamedConv<ConvTranspose1d<out, out, 2>>;
-    visit.template child<LevelPart<2 * channels[levels - 1 - I], out, Resample>>(
-        "up_modules", static_cast<Index>(I), w.up[I]...);
+    visit.template child<LevelPart<2 * channels[levels - 1 - At], out, Resample>>(
+        "up_modules", static_cast<Index>(At), w.up[At]...);
   }
 };
 

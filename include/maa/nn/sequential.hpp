@@ -35,8 +35,8 @@ struct Sequential {
 
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (describe_one<I, Layers>(visit, w...), ...);
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+      (describe_one<At, Layers>(visit, w...), ...);
     }
     (std::index_sequence_for<Layers...>{});
   }
@@ -48,10 +48,10 @@ struct Sequential {
     require_shape(x, x.rows, in, "sequential input");
     Saved<T> saved;
     saved.input = x;
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((saved.outputs[I] = workspace.template matrix<T>(x.rows, Layers::out),
-        std::get<I>(saved.layers) =
-            Layers::forward(backend, std::get<I>(w.layers), saved.input_of(I), saved.outputs[I], workspace)),
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+      ((saved.outputs[At] = workspace.template matrix<T>(x.rows, Layers::out),
+        std::get<At>(saved.layers) = Layers::forward(backend, std::get<At>(w.layers), saved.input_of(At),
+                                                     saved.outputs[At], workspace)),
        ...);
     }
     (std::index_sequence_for<Layers...>{});
@@ -65,28 +65,28 @@ struct Sequential {
                        WorkspaceOf<Backend>& workspace) {
     const auto scope = workspace.scope();
     auto upstream = dy;
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      (backward_one<depth - 1 - I>(backend, w, saved, upstream, gradients, dx, workspace), ...);
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+      (backward_one<depth - 1 - At>(backend, w, saved, upstream, gradients, dx, workspace), ...);
     }
     (std::index_sequence_for<Layers...>{});
   }
 
  private:
-  template <std::size_t I, class Layer, class Visitor, class... W>
+  template <std::size_t At, class Layer, class Visitor, class... W>
   static constexpr void describe_one(Visitor& visit, W&... w) {
-    visit.template child<Layer>(static_cast<Index>(I), std::get<I>(w.layers)...);
+    visit.template child<Layer>(static_cast<Index>(At), std::get<At>(w.layers)...);
   }
-  template <std::size_t I, class Backend, class T>
+  template <std::size_t At, class Backend, class T>
   static void backward_one(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
                            MatrixView<const T>& upstream, const Weights<T>& gradients, MatrixView<T> dx,
                            WorkspaceOf<Backend>& workspace) {
-    using Layer = std::tuple_element_t<I, std::tuple<Layers...>>;
+    using Layer = std::tuple_element_t<At, std::tuple<Layers...>>;
     auto downstream = dx;
-    if constexpr (I > 0) {
+    if constexpr (At > 0) {
       downstream = workspace.template matrix<T>(upstream.rows, Layer::in);
     }
-    Layer::backward(backend, std::get<I>(w.layers), std::get<I>(saved.layers), saved.input_of(I), upstream,
-                    std::get<I>(gradients.layers), downstream);
+    Layer::backward(backend, std::get<At>(w.layers), std::get<At>(saved.layers), saved.input_of(At), upstream,
+                    std::get<At>(gradients.layers), downstream);
     upstream = downstream;
   }
 };

@@ -26,8 +26,8 @@ struct LearningRate {
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
     visit("kind", self.kind);
-    visit("base", not_negative(), self.base);
-    visit("minimum", not_negative(), self.minimum);
+    visit("base", between(0, 100), self.base);
+    visit("minimum", between(0, 100), self.minimum);
     visit("warmup", at_least(0), self.warmup);
   }
 

@@ -63,7 +63,7 @@ class Trainer {
   using Array = typename Backend::template Array<T>;
   using Real = typename Backend::template Element<T>;
 
-  // `initial` lies on the host.
+  // `initial` lies on the host. Error for options out of range, or if it is not of the tensors' size.
   Trainer(const Backend& backend, std::vector<TensorInfo> tensors, const TrainOptions& options,
           std::span<const T> initial)
       : backend_(&backend),
@@ -74,6 +74,7 @@ class Trainer {
         gradients_(array()),
         first_moment_(array()),
         second_moment_(array()) {
+    check_fields(options, "trainer");
     const Index expected = tensors_.empty() ? 0 : tensors_.back().offset + tensors_.back().size;
     require(weights_.size() == expected, "trainer: expected ", expected, " initial weights, found ",
             weights_.size());

@@ -1,0 +1,26 @@
+# Configures, builds and installs tests/install/parent, with maa installed beside it or (`package`) elsewhere, and builds
+# what uses it. Variables: `folder`, `generator`, `compiler`, `maa_source`, `install`, `package`.
+function(run)
+  execute_process(COMMAND ${ARGN} COMMAND_ERROR_IS_FATAL ANY)
+endfunction()
+file(REMOVE_RECURSE ${folder})
+set(common -G ${generator} -DCMAKE_CXX_COMPILER=${compiler} -DCMAKE_INSTALL_PREFIX=${folder}/prefix)
+run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/parent -B ${folder}/parent ${common} -DMAA_INSTALL=${install}
+  -Dmaa_source=${maa_source})
+run(${CMAKE_COMMAND} --build ${folder}/parent)
+run(${CMAKE_COMMAND} --install ${folder}/parent)
+file(READ ${folder}/prefix/share/doc/robot/LICENSE license)
+if(NOT license STREQUAL "robot's own\n")
+  message(FATAL_ERROR "expected the parent's own LICENSE, found another")
+endif()
+if(install AND NOT EXISTS ${folder}/prefix/share/doc/maa/LICENSE)
+  message(FATAL_ERROR "expected share/doc/maa/LICENSE, found none")
+endif()
+set(ENV{CMAKE_PREFIX_PATH} ${folder}/prefix)
+if(NOT install)
+  set(ENV{CMAKE_PREFIX_PATH} ${folder}/prefix:${package})
+endif()
+run(${CMAKE_COMMAND} -S ${CMAKE_CURRENT_LIST_DIR}/robot_user -B ${folder}/user ${common}
+  -Dparent_source=${CMAKE_CURRENT_LIST_DIR}/parent)
+run(${CMAKE_COMMAND} --build ${folder}/user)
+run(${folder}/user/run)
