@@ -7,15 +7,17 @@
 #include <filesystem>
 
 #if MAA_BODIES
+#include <maa/core/options.hpp>
+
 #include <algorithm>
 #include <charconv>
 #endif
 
 MAA_NAMESPACE_BEGIN
 
-// C99, and C++: `static void NAME_act(const float* observation, float* action)`, which neither allocates nor locks, and
-// the sizes NAME_observation_size and NAME_action_size. Its actions equal MlpPolicy::act's up to rounding (some 1e-7;
-// with gelu 1e-6). `name` must be an identifier. Metadata becomes a comment.
+// C99, and C++: `static void NAME_act(const float* observation, float* action)`, which neither allocates nor
+// locks, and the sizes NAME_observation_size and NAME_action_size. Its actions equal MlpPolicy::act's up to
+// rounding (some 1e-7; with gelu 1e-6). `name` must be an identifier. Metadata becomes a comment.
 std::string c_header_text(const ExportedPolicy& policy, std::string_view name,
                           const PolicyMetadata& metadata = {});
 
@@ -78,7 +80,8 @@ MAA_COLD MAA_INLINE std::string c_header_text(const ExportedPolicy& policy, std:
   for (const auto& [key, value] : metadata) {
     std::string line = key + ": " + value;
     for (auto& c : line) {
-      c = c == '*' || c == '?' || c == '\\' || static_cast<unsigned char>(c) < ' ' ? ' ' : c;  // ends no comment
+      c = c == '*' || c == '?' || c == '\\' || static_cast<unsigned char>(c) < ' ' ? ' '
+                                                                                   : c;  // ends no comment
     }
     text += "/* " + line + " */\n";
   }
@@ -116,7 +119,7 @@ MAA_COLD MAA_INLINE std::string c_header_text(const ExportedPolicy& policy, std:
     array("observation_scale", policy.scale);
   }
   const auto function_of = [&](Activation activation) {
-    return prefix + "_" + std::string(name_of(activation));
+    return prefix + "_" + std::string(detail::name_of(activation));
   };
   for (const auto activation : needed) {
     const auto body = std::string(detail::c_activation(activation));
@@ -152,7 +155,8 @@ MAA_COLD MAA_INLINE std::string c_header_text(const ExportedPolicy& policy, std:
     if (policy.clip < std::numeric_limits<float>::infinity()) {
       std::string clip;
       detail::append_c_float(clip, policy.clip);
-      text += "    x[i] = x[i] < -" + clip + " ? -" + clip + " : x[i] > " + clip + " ? " + clip + " : x[i];\n";
+      text +=
+          "    x[i] = x[i] < -" + clip + " ? -" + clip + " : x[i] > " + clip + " ? " + clip + " : x[i];\n";
     }
   }
   text += "  }\n";
@@ -166,11 +170,12 @@ MAA_COLD MAA_INLINE std::string c_header_text(const ExportedPolicy& policy, std:
     if (!last) {
       text += "    x[i] = " + function_of(layer.activation) + "(y[i]);\n";
     } else {
-      text += policy.squash == Squash::tanh   ? "    y[i] = " + function_of(Activation::tanh) + "(y[i]);\n"
-              : policy.squash == Squash::clip ? "    y[i] = y[i] < -1.0f ? -1.0f : y[i] > 1.0f ? 1.0f : y[i];\n"
-                                              : "";
-      text += "    action[i] = " + prefix + "_action_centre[i] + " + prefix +
-              "_action_half_width[i] * y[i];\n";
+      text += policy.squash == Squash::tanh ? "    y[i] = " + function_of(Activation::tanh) + "(y[i]);\n"
+              : policy.squash == Squash::clip
+                  ? "    y[i] = y[i] < -1.0f ? -1.0f : y[i] > 1.0f ? 1.0f : y[i];\n"
+                  : "";
+      text +=
+          "    action[i] = " + prefix + "_action_centre[i] + " + prefix + "_action_half_width[i] * y[i];\n";
     }
     text += "  }\n";
   }

@@ -2,20 +2,12 @@
 #pragma once
 
 #include <maa/backend/mlp_layout.hpp>
-#include <maa/models/policy.hpp>
-
-#include <map>
-#include <string>
+#include <maa/data/policy_interface.hpp>
 
 MAA_NAMESPACE_BEGIN
 
-// Text that goes along with a policy, by key. Deployed robots read comma-separated lists in the order of the
-// numbers that they describe: observation_names, action_names, joint_names, default_joint_pos, joint_stiffness,
-// joint_damping, action_scale; period is in seconds.
-using PolicyMetadata = std::map<std::string, std::string>;
-
-// action = centre + half_width * squash(network(clamp((x - mean) * scale, -clip, clip))). Views of a policy that must
-// outlive it.
+// action = centre + half_width * squash(network(clamp((x - mean) * scale, -clip, clip))). Views of a policy
+// that must outlive it.
 struct ExportedPolicy {
   MlpLayout layout;
   Squash squash = Squash::none;

@@ -139,9 +139,9 @@ class OnnxGraph {
 
 }  // namespace detail
 
-// The bytes of an ONNX model (IR 8, opset 18): input "obs" [batch, O] of raw observations, output "actions" [batch, A],
-// as MlpPolicy::act gives them up to rounding; scaling, clipping and the action box are inside. `metadata` becomes the
-// model's metadata_props.
+// The bytes of an ONNX model (IR 8, opset 18): input "obs" [batch, O] of raw observations, output "actions"
+// [batch, A], as MlpPolicy::act gives them up to rounding; scaling, clipping and the action box are inside.
+// `metadata` becomes the model's metadata_props.
 MAA_COLD inline std::string onnx_model(const ExportedPolicy& policy, const PolicyMetadata& metadata = {}) {
   using namespace detail;
   std::string graph_bytes;

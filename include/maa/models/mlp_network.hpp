@@ -28,8 +28,9 @@ enum class Heads { mean, mean_and_log_std };
 constexpr std::array<std::string_view, 2> names_of(Heads) {
   return {"mean", "mean_and_log_std"};
 }
-// What is applied to the mean head (and to samples) to give an action, before the action box. clip: to [-1, 1], as
-// actors without a squashing layer are run (Stable-Baselines3's PPO); training sees the numbers before it.
+// What is applied to the mean head (and to samples) to give an action, before the action box. clip: to [-1,
+// 1], as actors without a squashing layer are run (Stable-Baselines3's PPO); training sees the numbers before
+// it.
 enum class Squash { none, tanh, clip };
 constexpr std::array<std::string_view, 3> names_of(Squash) {
   return {"none", "tanh", "clip"};

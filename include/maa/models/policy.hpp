@@ -55,8 +55,8 @@ struct ActionBox {
   }
 };
 
-// What the network reads of an observation x: clamp((x - mean) * scale, -clip, clip), as agents are trained with
-// running statistics (VecNormalize, rsl_rl's and Brax's normalisers). The default is x itself.
+// What the network reads of an observation x: clamp((x - mean) * scale, -clip, clip), as agents are trained
+// with running statistics (VecNormalize, rsl_rl's and Brax's normalisers). The default is x itself.
 template <Index Observations>
 struct ObservationScaling {
   using Row = std::array<float, static_cast<std::size_t>(Observations)>;
@@ -70,13 +70,13 @@ struct ObservationScaling {
   float clip = std::numeric_limits<float>::infinity();
   bool operator==(const ObservationScaling&) const = default;
 
-  // Of statistics [Observations]: scale = 1 / sqrt(variance + epsilon), clip > 0. VecNormalize: epsilon 1e-8 and clip
-  // 10; rsl_rl divides by the deviation + 1e-2: give the square of that and epsilon 0.
+  // Of statistics [Observations]: scale = 1 / sqrt(variance + epsilon), clip > 0. VecNormalize: epsilon 1e-8
+  // and clip 10; rsl_rl divides by the deviation + 1e-2: give the square of that and epsilon 0.
   static ObservationScaling from_statistics(std::span<const double> mean, std::span<const double> variance,
                                             double epsilon, float clip) {
     require(static_cast<Index>(mean.size()) == Observations && mean.size() == variance.size(),
-            "observation scaling: expected ", Observations, " means and variances, found ", mean.size(), " and ",
-            variance.size());
+            "observation scaling: expected ", Observations, " means and variances, found ", mean.size(),
+            " and ", variance.size());
     ObservationScaling result;
     for (std::size_t i = 0; i < mean.size(); ++i) {
       result.mean[i] = static_cast<float>(mean[i]);
