@@ -33,11 +33,11 @@ P policy_of(bool with_interface) {
   typename P::Box box;
   if (with_interface) {
     Rng rng(1);
-    rng.fill_normal(std::span(scaling.mean));
-    rng.fill_uniform(std::span(scaling.scale), 0.3, 3.0);
+    rng.fill_normal(std::span<float>(scaling.mean));
+    rng.fill_uniform(std::span<float>(scaling.scale), 0.3, 3.0);
     scaling.clip = 1.25f;
-    rng.fill_normal(std::span(box.centre));
-    rng.fill_uniform(std::span(box.half_width), 0.25, 1.0);
+    rng.fill_normal(std::span<float>(box.centre));
+    rng.fill_uniform(std::span<float>(box.half_width), 0.25, 1.0);
   }
   return P(std::as_const(weights).span(), box, scaling);
 }
@@ -128,7 +128,7 @@ TEST_CASE("names that are no identifiers are errors, and metadata cannot end its
   }
   const auto text = c_header_text(ExportedPolicy(policy), "policy", {{"note", "*/ int evil; /*\nnext"}});
   CHECK(text.find("*/ int evil") == std::string::npos);
-  CHECK(text.find("note:   int evil;    next") != std::string::npos);
+  CHECK(text.find("note:  / int evil; /  next") != std::string::npos);
 }
 
 }  // namespace

@@ -105,7 +105,6 @@ struct Dataset {
 
 namespace detail {
 inline const std::string provenance_prefix = "provenance.";
-inline const std::string interface_tensors = "interface.";  // before their names in data sets and generators
 }  // namespace detail
 
 MAA_COLD MAA_INLINE Dataset::Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
@@ -259,7 +258,7 @@ MAA_COLD MAA_INLINE void Dataset::save(const std::filesystem::path& path) const 
   for (const auto& [key, text] : provenance) {
     writer.set_metadata(detail::provenance_prefix + key, text);
   }
-  add_interface(writer, interface, detail::interface_tensors);
+  add_interface(writer, interface, detail::interface_prefix);
   writer.add("weights", {policy_count(), parameter_count},
              weights.span().first(static_cast<std::size_t>(policy_count() * parameter_count)));
   const auto add_column = [&](const char* name, Buffer<std::int64_t> column) {
@@ -318,7 +317,7 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unr
   dataset.observation_size = columns_of("observations")[1];
   dataset.action_size = columns_of("actions")[1];
   dataset.interface =
-      read_interface(reader, dataset.observation_size, dataset.action_size, detail::interface_tensors);
+      read_interface(reader, dataset.observation_size, dataset.action_size, detail::interface_prefix);
   for (const auto& [key, text] : reader.metadata()) {
     if (key.starts_with(detail::provenance_prefix)) {
       dataset.provenance[key.substr(detail::provenance_prefix.size())] = text;

@@ -85,8 +85,9 @@ struct PolicyInterface {
 };
 
 namespace detail {
-inline constexpr std::string_view interface_prefix = "interface.";  // of its metadata
-}
+// Before the keys of its metadata; and before the names of its tensors in data sets and generators.
+inline const std::string interface_prefix = "interface.";
+}  // namespace detail
 
 // Tensors observation_mean, observation_scale [O], observation_clip [], action_centre, action_half_width [A],
 // those that there are, and metadata interface.KEY; `prefix` before the tensors' names. `interface` must
@@ -124,6 +125,12 @@ MAA_COLD MAA_INLINE void PolicyInterface::validate(Index observations, Index act
   };
   check(observation_mean, observation_scale, "observation_mean and observation_scale");
   check(action_centre, action_half_width, "action_centre and action_half_width");
+  for (std::size_t i = 0; i < action_centre.size(); ++i) {
+    require(is_finite(action_centre[i] - action_half_width[i]) &&
+                is_finite(action_centre[i] + action_half_width[i]),
+            where, ": expected finite limits of actions, found ", action_centre[i], " +- ", action_half_width[i],
+            " at ", i);
+  }
   require(observation_clip > 0, where, ": expected a positive observation_clip, found ", observation_clip);
 }
 
@@ -177,7 +184,7 @@ MAA_COLD MAA_INLINE void add_interface(SafetensorsWriter& writer, const PolicyIn
   add("action_centre", interface.action_centre);
   add("action_half_width", interface.action_half_width);
   for (const auto& [key, value] : interface.metadata) {
-    writer.set_metadata(std::string(detail::interface_prefix) + key, value);
+    writer.set_metadata(detail::interface_prefix + key, value);
   }
 }
 

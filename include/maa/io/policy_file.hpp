@@ -68,7 +68,8 @@ PolicyT load_policy(const std::filesystem::path& path, Unread unread = Unread::r
 // The metadata that save_policy was given.
 inline PolicyMetadata load_policy_metadata(const std::filesystem::path& path) {
   PolicyMetadata metadata;
-  for (const auto& [key, value] : SafetensorsReader(path).metadata()) {
+  const SafetensorsReader reader(path);
+  for (const auto& [key, value] : reader.metadata()) {
     if (key.starts_with(detail::interface_prefix)) {
       metadata[key.substr(detail::interface_prefix.size())] = value;
     }
