@@ -154,7 +154,7 @@ class MlpPolicy {
   const Box& box() const noexcept { return box_; }
   const Scaling& scaling() const noexcept { return scaling_; }
 
-  // Deterministic action: the squashed mean, scaled to the box.
+  // Deterministic action: the squashed mean, scaled to the box. NaN in an observation makes actions NaN.
   void act(Observation observation, Action action) const noexcept {
     typename Scaling::Row row;
     kernels::policy_act<Plan, squashing>(isa_, packed(), read(observation, row), action.data(), nullptr);
