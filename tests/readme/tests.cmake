@@ -31,6 +31,11 @@ if(TARGET generate)
     WORKING_DIRECTORY ${folder})
   set_tests_properties(readme.generate PROPERTIES FIXTURES_REQUIRED readme_files)
 endif()
+if(TARGET fit)
+  add_test(NAME readme.tools COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/tools.sh $<TARGET_FILE:fit> $<TARGET_FILE:inspect>
+    $<TARGET_FILE:generate> WORKING_DIRECTORY ${folder})
+  set_tests_properties(readme.tools PROPERTIES FIXTURES_REQUIRED readme_files)
+endif()
 execute_process(COMMAND ${Python3_EXECUTABLE} -c "import torch, safetensors" RESULT_VARIABLE no_torch
   OUTPUT_QUIET ERROR_QUIET)
 if(no_torch EQUAL 0)
