@@ -113,9 +113,9 @@ TEST_CASE("columns and numbers that cannot be are errors that name them") {
   check([](auto& p) { p.earlier = -5; }, "corrective.earlier from 0 to 1e+09, found -5");
   check([](auto& p) { p.action = 2; }, "found 3 in all");
   check([](auto& p) { p.axes = 0; }, "corrective.axes from 1 to 1e+09, found 0");
-  check([](auto& p) { p.gain = 0; }, "corrective.gain above 0, found 0");
+  check([](auto& p) { p.gain = 0; }, "corrective.gain from 1e-09 to 1e+06, found 0");
   check([](auto& p) { p.deviation = std::numeric_limits<double>::quiet_NaN(); },
-        "corrective.deviation above 0, found nan");
+        "corrective.deviation from 1e-09 to 1e+06, found nan");
 }
 
 using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::tanh>>>;

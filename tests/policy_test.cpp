@@ -261,6 +261,65 @@ TEST_CASE("actions are scaled to the box") {
   CHECK_THROWS_WITH_AS(MetaWorldPolicy::Box::from_limits(high, low), doctest::Contains("low < high"), Error);
 }
 
+TEST_CASE("observations are scaled and clipped before the network, unsquashed actions clipped after it") {
+  using Clipped = MlpPolicy<
+      MlpNetwork<5, 2, HiddenLayers<Hidden<24, Activation::tanh>>, Heads::mean_and_log_std, Squash::clip>>;
+  auto weights = Buffer<float>(Clipped::untrained(4).weights());
+  for (float& weight : weights) {
+    weight *= 4;
+  }
+  const std::array<double, 5> mean{0.5, -1, 0, 2, 3}, variance{0.25, 4, 1, 0.01, 9};
+  const auto scaling = Clipped::Scaling::from_statistics(mean, variance, 1e-8, 2.0f);
+  const Clipped policy(std::as_const(weights).span(), {}, scaling), plain(std::as_const(weights).span());
+  constexpr Index rows = 37;  // more than one block, and a rest
+  std::array<float, rows * 5> observations, read;
+  std::array<float, rows * 2> batch;
+  Rng rng(1);
+  for (std::size_t i = 0; i < observations.size(); ++i) {
+    const std::size_t j = i % 5;
+    observations[i] = static_cast<float>(mean[j] + 2 * std::sqrt(variance[j]) * rng.normal());
+    read[i] = static_cast<float>(std::clamp(
+        (static_cast<double>(observations[i]) - mean[j]) / std::sqrt(variance[j] + 1e-8), -2.0, 2.0));
+  }
+  policy.act_batch(observations, batch);
+  Index clipped = 0;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(rows); ++i) {
+    const std::span row(observations.data() + i * 5, 5);
+    std::array<float, 2> action, expected, noisy, noisy_expected;
+    policy.act(row, action);
+    plain.act(std::span(read.data() + i * 5, 5), expected);
+    const auto outputs = plain_heads(plain, std::span(read.data() + i * 5, 5), false);
+    Rng one(i), two(i);
+    policy.sample(row, noisy, one);
+    plain.sample(std::span(read.data() + i * 5, 5), noisy_expected, two);
+    for (std::size_t j = 0; j < 2; ++j) {
+      CHECK(action[j] == doctest::Approx(std::clamp(outputs[j], -1.0, 1.0)).epsilon(1e-5));
+      CHECK(action[j] == doctest::Approx(expected[j]).epsilon(1e-5));
+      CHECK(batch[i * 2 + j] == doctest::Approx(action[j]).epsilon(1e-5));
+      CHECK(noisy[j] == doctest::Approx(noisy_expected[j]).epsilon(1e-4));
+      clipped += std::abs(outputs[j]) > 1 ? 1 : 0;
+    }
+  }
+  CHECK(clipped > 5);
+  CHECK(clipped < 2 * rows - 5);
+
+  const test::TemporaryFolder folder;
+  save_policy(folder / "policy.safetensors", policy, {{"period", "0.02"}});
+  const auto loaded = load_policy<Clipped>(folder / "policy.safetensors");
+  CHECK(loaded.scaling() == scaling);
+  CHECK(load_policy_metadata(folder / "policy.safetensors") == PolicyMetadata{{"period", "0.02"}});
+
+  auto bad = scaling;
+  bad.scale[3] = 0;
+  CHECK_THROWS_WITH_AS(Clipped(std::as_const(weights).span(), {}, bad),
+                       doctest::Contains("positive, finite scale, found 2 and 0 for observation 3"), Error);
+  bad = scaling;
+  bad.clip = -1;
+  CHECK_THROWS_WITH_AS(Clipped(std::as_const(weights).span(), {}, bad),
+                       doctest::Contains("positive number, found -1"), Error);
+  CHECK_THROWS_AS(Clipped::Scaling::from_statistics(std::span(mean).first(4), variance, 1e-8, 2.0f), Error);
+}
+
 TEST_CASE("no rounding leads out of the box, and limits that are none are errors") {
   using Box = ActionBox<1>;
   const auto box_of = [](float low, float high) { return Box::from_limits({&low, 1}, {&high, 1}); };

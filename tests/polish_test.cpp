@@ -285,10 +285,10 @@ TEST_CASE("bad options, a stop and numbers that overflow are errors") {
     CHECK(has(error_of([&] { generator.generate(prompt, {.polish = polish}); }), text));
   };
   check({.steps = -1}, "generate: expected polish.steps from 0 to 1e+09, found -1");
-  check({.learning_rate = 0}, "generate: expected polish.learning_rate above 0, found 0");
-  check({.learning_rate = std::nan("")}, "polish.learning_rate above 0, found nan");
+  check({.learning_rate = 0}, "generate: expected polish.learning_rate from 1e-09 to 1e+06, found 0");
+  check({.learning_rate = std::nan("")}, "polish.learning_rate from 1e-09 to 1e+06, found nan");
   check({.held_out = 1}, "generate: expected polish.held_out from 0.01 to 0.99, found 1");
-  check({.steps = 9, .learning_rate = 1e30}, "lower polish.learning_rate");
+  check({.learning_rate = 1e30}, "polish.learning_rate from 1e-09 to 1e+06, found 1e+30");
 
   Index calls = 0, last = 0, all = 0;
   const auto progress = [&](Index finished, Index steps) {

@@ -186,5 +186,5 @@ TEST_CASE("a study refuses models of other policies, and options out of range") 
   CHECK(has(message, "found 39 to 4"));
   options.data.learning_rate = -1;
   CHECK(has(error_of([&] { study::Study(options, simulator, models); }),
-            "data.learning_rate above 0, found -1"));
+            "data.learning_rate from 1e-09 to 1e+06, found -1"));
 }

@@ -5,6 +5,8 @@
 
 #include <CLI/CLI.hpp>
 #include <maa/generator.hpp>
+
+#include "tool_policy.hpp"
 #if MAA_EXAMPLES_CUDA
 #include <maa/cuda.hpp>
 #endif
@@ -17,13 +19,17 @@ struct Demonstration {
   maa::Trajectory trajectory;
 };
 
+struct Generated {
+  std::vector<Policy> policies;
+  maa::PolicyMetadata metadata;
+};
+
 // Policies for all demonstrations together or for each; says how far the prompts lie from those trained on.
 // Of several prompts what is none is told and taken out, so that the others go through.
 template <class Backend>
-std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generator_path,
-                                           std::vector<Demonstration>& demonstrations, bool together,
-                                           const maa::GenerateOptions& options, Backend backend) {
-  using Generator = maa::Generator<maa::MetaWorldPolicy, maa::DefaultConfig, Backend>;
+Generated generate(const std::filesystem::path& generator_path, std::vector<Demonstration>& demonstrations,
+                   bool together, const maa::GenerateOptions& options, Backend backend) {
+  using Generator = maa::Generator<Policy, maa::DefaultConfig, Backend>;
   const auto generator = Generator::load(generator_path, std::move(backend));
   std::vector<maa::Trajectory> prompts;
   std::erase_if(demonstrations, [&](const Demonstration& demonstration) {
@@ -43,7 +49,8 @@ std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generato
     }
   });
   maa::require(!prompts.empty(), "expected at least one prompt, found none");
-  return together ? generator.generate(prompts, options) : generator.generate_each(prompts, options);
+  return {together ? generator.generate(prompts, options) : generator.generate_each(prompts, options),
+          generator.interface().metadata};
 }
 
 // A name for each prompt's policies. Error if two are one: the second's files would replace the first's.
@@ -76,6 +83,7 @@ int main(int argc, char** argv) {
   std::string device = "cpu";
 
   CLI::App app("Generates policies from trajectories, without any training.");
+  app.set_version_flag("--version", std::string(maa::library_version));
   app.add_option("generator", generator_path, "generator file (.safetensors)")
       ->required()
       ->check(CLI::ExistingFile);
@@ -115,21 +123,21 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "error: %s\n", error.what());
       }
     }
-    std::vector<maa::MetaWorldPolicy> policies;
+    Generated made;
     if (device == "cpu") {
-      policies = generate(generator_path, demonstrations, together, options, maa::cpu::Backend(threads));
+      made = generate(generator_path, demonstrations, together, options, maa::cpu::Backend(threads));
     } else {
 #if MAA_EXAMPLES_CUDA
-      policies = generate(generator_path, demonstrations, together, options, maa::cuda::Backend());
+      made = generate(generator_path, demonstrations, together, options, maa::cuda::Backend());
 #else
       maa::fail("this program was built without CUDA: configure with the CUDA toolkit installed");
 #endif
     }
-    for (std::size_t i = 0; i < policies.size(); ++i) {
+    for (std::size_t i = 0; i < made.policies.size(); ++i) {
       const auto count = static_cast<std::size_t>(options.count);
       const auto path =
           out / maa::concatenate(demonstrations[i / count].name, "_", i % count, ".safetensors");
-      maa::save_policy(path, policies[i]);
+      maa::save_policy(path, made.policies[i], made.metadata);
       std::printf("%s\n", path.c_str());
     }
     maa::require(std::fflush(stdout) == 0 && std::ferror(stdout) == 0,

@@ -81,39 +81,23 @@ class Generator {
     check_fields(recipe, "fit");
     require(recipe.checkpoint_every > 0, "fit: expected a positive checkpoint_every, found ",
             recipe.checkpoint_every);
-    auto fields = fields_of(recipe, "recipe.");
-    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_use(), fields,
-                                                      callback);
-    auto& provenance = fitting.state().provenance;
-    provenance = {{"policies", concatenate(dataset.policy_count())},
-                  {"trajectories", concatenate(dataset.trajectories.size())}};
-    for (auto& [name, text] : fields) {
-      provenance[std::move(name)] = std::move(text);
+    if (dataset.interface.transforms()) {
+      return fit_inside(dataset.inside(), dataset.interface, recipe, callback);
     }
-    for (std::size_t i = 0; i < dataset.tasks.size(); ++i) {
-      provenance["task." + concatenate(i)] = dataset.tasks[i];
-    }
-    static_cast<void>(detail::generator_metadata(fitting.state()));  // an Error now rather than in save()
-    fitting.set_makers(checked(dataset, recipe.check));
-    if (!train_stages(fitting, recipe)) {
-      return false;
-    }
-    fitting.run().finish();
-    fitting.state().check("fit");
-    set_state(std::make_unique<State>(std::move(fitting.state())));
-    fitting.run().require_written();
-    return true;
+    return fit_inside(dataset, dataset.interface, recipe, callback);
   }
 
   bool trained() const { return state_ != nullptr; }
   const State& state() const { return trained_state(); }
   const Backend& backend() const { return backend_; }
+  // Of the data set that it was trained on, and of the policies that it makes.
+  const PolicyInterface& interface() const { return trained_state().interface; }
 
   // options.count policies that behave like the demonstration [T, O], [T, A]: any episode in the default
-  // configuration (PromptSteps). They read raw observations, give actions in [-1, 1] where the network
-  // squashes, and have no action box of their own. Equal seeds give equal policies. Error if the
-  // demonstration is too short, of other sizes, or lacks the success that the condition needs, for options
-  // out of range, and if options.progress stopped it.
+  // configuration (PromptSteps). They read raw observations, and have the interface of the data
+  // set: without one they give actions in [-1, 1] where the network squashes. Equal seeds give equal
+  // policies. Error if the demonstration is too short, of other sizes, or lacks the success that the
+  // condition needs, for options out of range, and if options.progress stopped it.
   std::vector<Policy> generate(const Trajectory& demonstration, const GenerateOptions& options = {}) const {
     return generate(std::span<const Trajectory>(&demonstration, 1), options);
   }
@@ -126,16 +110,18 @@ class Generator {
   }
   // options.count policies for every prompt, prompt by prompt, in one batch. A prompt is one demonstration,
   // or options.demonstrations_per_prompt in a row.
-  std::vector<Policy> generate_each(std::span<const Trajectory> demonstrations,
+  std::vector<Policy> generate_each(std::span<const Trajectory> shown,
                                     const GenerateOptions& options = {}) const {
     check_fields(options, "generate");
     if (options.sampling) {
       check_sampling(*options.sampling, trained_state().settings.diffusion, "generate");
     }
     const Index share = options.demonstrations_per_prompt;
-    const auto total = static_cast<Index>(demonstrations.size());
+    const auto total = static_cast<Index>(shown.size());
     require(total % share == 0, "generate: expected demonstrations in groups of ", share, ", found ", total);
     const auto& state = trained_state();
+    const auto seen = inside(shown);
+    const auto demonstrations = seen.all();
     const auto session = backend_.session();
     auto& workspace = session.workspace();
     const auto prompts = embed_in(demonstrations, total / share, workspace);
@@ -164,7 +150,8 @@ class Generator {
   // normalised. Error as in generate().
   Buffer<float> embed(std::span<const Trajectory> prompts) const {
     const auto session = session_of_trained();
-    return downloaded_buffer(embed_in(prompts, static_cast<Index>(prompts.size()), session.workspace()));
+    const auto seen = inside(prompts);
+    return downloaded_buffer(embed_in(seen.all(), std::ssize(prompts), session.workspace()));
   }
 
   // How unlike the prompts of training each prompt is: the distance of its condition to the nearest of
@@ -185,9 +172,11 @@ class Generator {
   // generated ones are (models/bayesian_head.hpp): each to an equal share of the demonstrations, in order.
   // log_std stays as it was. Only for configurations with such a head. Error if the demonstrations cannot be
   // shared equally, or as in generate(); success is not needed.
-  std::vector<Policy> fit_heads(std::span<const Policy> policies,
-                                std::span<const Trajectory> demonstrations) const requires(Model::has_head) {
+  std::vector<Policy> fit_heads(std::span<const Policy> policies, std::span<const Trajectory> shown) const
+      requires(Model::has_head) {
     const auto& state = trained_state();
+    const auto seen = inside(shown);
+    const auto demonstrations = seen.all();
     require_shares(policies, demonstrations, "fit_heads");
     const auto session = session_of_trained();
     auto& workspace = session.workspace();
@@ -207,10 +196,11 @@ class Generator {
   // How sure policies [N] are that were generated for, or whose heads were fitted to, an equal share of the
   // demonstrations each, in order: what those leave open about their heads. Errors as fit_heads().
   std::vector<maa::Uncertainty<Policy, Config::head_rank>> uncertainty(
-      std::span<const Policy> policies, std::span<const Trajectory> demonstrations) const
-      requires(Model::has_head) {
+      std::span<const Policy> policies, std::span<const Trajectory> shown) const requires(Model::has_head) {
     using Head = typename Model::HeadModel;
     const auto& state = trained_state();
+    const auto seen = inside(shown);
+    const auto demonstrations = seen.all();
     require_shares(policies, demonstrations, "uncertainty");
     const Index share = std::ssize(demonstrations) / std::ssize(policies);
     const detail::PromptPath<Network, Config> path(state);
@@ -264,6 +254,35 @@ class Generator {
   using Generation = detail::Generation<Network, Config, Backend>;
   using Real = typename Backend::template Element<float>;
 
+  // With a dataset as networks see it.
+  template <class Recipe>
+  bool fit_inside(const Dataset& dataset, const PolicyInterface& interface, const Recipe& recipe,
+                  const TrainCallback& callback) {
+    auto fields = fields_of(recipe, "recipe.");
+    detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_use(), fields,
+                                                      callback);
+    fitting.state().interface = interface;
+    auto& provenance = fitting.state().provenance;
+    provenance = {{"policies", concatenate(dataset.policy_count())},
+                  {"trajectories", concatenate(dataset.trajectories.size())}};
+    for (auto& [name, text] : fields) {
+      provenance[std::move(name)] = std::move(text);
+    }
+    for (std::size_t i = 0; i < dataset.tasks.size(); ++i) {
+      provenance["task." + concatenate(i)] = dataset.tasks[i];
+    }
+    static_cast<void>(detail::generator_metadata(fitting.state()));  // an Error now rather than in save()
+    fitting.set_makers(checked(dataset, recipe.check));
+    if (!train_stages(fitting, recipe)) {
+      return false;
+    }
+    fitting.run().finish();
+    fitting.state().check("fit");
+    set_state(std::make_unique<State>(std::move(fitting.state())));
+    fitting.run().require_written();
+    return true;
+  }
+
   const State& trained_state() const {
     require(state_ != nullptr, "generator: expected a trained generator; call fit() or load() first");
     return *state_;
@@ -278,7 +297,39 @@ class Generator {
     require(!policies.empty() && !demonstrations.empty() && demonstrations.size() % policies.size() == 0,
             where, ": expected the same number of demonstrations for each of ", policies.size(),
             " policies, found ", demonstrations.size());
+    for (const auto& policy : policies) {
+      require(policy.box() == interface().template box<Policy>() &&
+                  policy.scaling() == interface().template scaling<Policy>(),
+              where,
+              ": expected policies with the action box and observation scaling of this generator's "
+              "interface, found others");
+    }
     require_usable(demonstrations, ConditionParts::h);
+  }
+  // Demonstrations as networks see them: themselves, or copies through the interface.
+  class Inside {
+   public:
+    explicit Inside(std::span<const Trajectory> shown) : all_(shown) {}
+    explicit Inside(std::vector<Trajectory> copies) : copies_(std::move(copies)), all_(copies_) {}
+    std::span<const Trajectory> all() const { return all_; }
+
+   private:
+    std::vector<Trajectory> copies_;
+    std::span<const Trajectory> all_;
+  };
+  MAA_COLD Inside inside(std::span<const Trajectory> shown) const {
+    if (!interface().transforms()) {
+      return Inside(shown);
+    }
+    std::vector<Trajectory> copies;
+    for (std::size_t i = 0; i < shown.size(); ++i) {
+      try {
+        copies.push_back(interface().inside(shown[i]));
+      } catch (const Error& error) {
+        fail(numbered(i, shown.size()), error.what());
+      }
+    }
+    return Inside(std::move(copies));
   }
   // Error, which says which one, unless all demonstrations can be prompts of which `condition` is read.
   MAA_COLD void require_usable(std::span<const Trajectory> demonstrations, ConditionParts condition) const {
@@ -354,9 +405,12 @@ class Generator {
       trained_state().standardizer.fold(values.data() + i * weights.cols);
     }
     require_finite(values, weights.rows, demonstrations);
+    const auto box = interface().template box<Policy>();
+    const auto scaling = interface().template scaling<Policy>();
     for (Index i = 0; i < weights.rows; ++i) {
       policies.emplace_back(std::as_const(values).span().subspan(static_cast<std::size_t>(i * weights.cols),
-                                                                 static_cast<std::size_t>(weights.cols)));
+                                                                 static_cast<std::size_t>(weights.cols)),
+                            box, scaling);
     }
     return policies;
   }

@@ -1,5 +1,5 @@
-// Writes what the README's program reads, into the current folder: a generator trained for a few steps on
-// random data, and a demonstration.
+// Writes what the README's program reads, into the current folder: random data, a generator trained on them for a
+// few steps, and a demonstration.
 #include <maa/generator.hpp>
 #include <maa/io/policy_file.hpp>
 
@@ -23,6 +23,7 @@ int main() {
       dataset.add_trajectory(std::move(trajectory));
     }
   }
+  dataset.save("dataset.safetensors");
   BehaviorRecipe recipe;
   recipe.check = false;  // nothing is learned from random data
   for (auto* train : {&recipe.embedder.train, &recipe.behavior.train}) {

@@ -9,7 +9,9 @@
 #include <maa/data/corrective_augmentation.hpp>
 #include <maa/data/dataset.hpp>
 #include <maa/data/dataset_check.hpp>
+#include <maa/data/policy_interface.hpp>
 #include <maa/data/prompt_features.hpp>
 #include <maa/data/styles.hpp>
+#include <maa/io/c_header.hpp>
 #include <maa/io/npz_archive.hpp>
 #include <maa/io/parameters.hpp>

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #define MAA_VERSION_MAJOR 0
 #define MAA_VERSION_MINOR 1
@@ -101,5 +102,10 @@ MAA_NAMESPACE_BEGIN
 
 // All sizes, counts and strides.
 using Index = std::ptrdiff_t;
+
+#define MAA_DETAIL_TEXT(a, b, c) #a "." #b "." #c
+#define MAA_DETAIL_VERSION(a, b, c) MAA_DETAIL_TEXT(a, b, c)
+inline constexpr std::string_view library_version =
+    MAA_DETAIL_VERSION(MAA_VERSION_MAJOR, MAA_VERSION_MINOR, MAA_VERSION_PATCH);
 
 MAA_NAMESPACE_END

@@ -2,7 +2,7 @@
 // trajectories alone.
 #pragma once
 
-#include <maa/data/trajectory.hpp>
+#include <maa/data/policy_interface.hpp>
 #include <maa/io/unread.hpp>
 
 #include <limits>
@@ -46,6 +46,7 @@ struct Dataset {
   std::vector<PolicyRecord> policies;             // N
   std::vector<Trajectory> trajectories;           // each one's task is one of `tasks`
   std::map<std::string, std::string> provenance;  // free text on where all this comes from
+  PolicyInterface interface;                      // of all its policies
 
   // Every trajectory holds a copy of its task's name.
   static constexpr std::size_t longest_name = 4096;
@@ -83,6 +84,9 @@ struct Dataset {
   void save(const std::filesystem::path& path) const;
   static Dataset load(const std::filesystem::path& path, Unread unread = Unread::refuse);
 
+  // The same as its networks see it: trajectories through the interface, which then changes nothing.
+  Dataset inside() const;
+
   // Changes when any policy, record, task name or trajectory does; provenance does not count.
   std::uint64_t content_hash() const;
 
@@ -101,7 +105,7 @@ struct Dataset {
 
 namespace detail {
 inline const std::string provenance_prefix = "provenance.";
-}
+}  // namespace detail
 
 MAA_COLD MAA_INLINE Dataset::Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
                                      std::vector<std::string> tasks_)
@@ -147,6 +151,18 @@ MAA_COLD MAA_INLINE void Dataset::add_policy(const PolicyRecord& record,
   }
   policies.push_back(record);
   std::copy(policy_weights.begin(), policy_weights.end(), weights.data() + count * parameter_count);
+}
+
+MAA_COLD MAA_INLINE Dataset Dataset::inside() const {
+  Dataset result(observation_size, action_size, parameter_count, tasks);
+  result.weights = weights;
+  result.policies = policies;
+  result.provenance = provenance;
+  result.interface.metadata = interface.metadata;
+  for (const auto& trajectory : trajectories) {
+    result.trajectories.push_back(interface.inside(trajectory));
+  }
+  return result;
 }
 
 MAA_INLINE std::uint64_t Dataset::content_hash() const {
@@ -205,6 +221,7 @@ MAA_INLINE void Dataset::validate() const {
           "dataset: expected sizes of at least 0, found ", observation_size, " observations, ", action_size,
           " actions and ", parameter_count, " parameters");
   require_tasks();
+  interface.validate(observation_size, action_size, "dataset");
   require(parameter_count == 0 || weights.size() / parameter_count >= policy_count(),
           "dataset: expected weights of ", policy_count(), " policies of ", parameter_count, ", found ",
           weights.size(), " numbers");
@@ -241,6 +258,7 @@ MAA_COLD MAA_INLINE void Dataset::save(const std::filesystem::path& path) const 
   for (const auto& [key, text] : provenance) {
     writer.set_metadata(detail::provenance_prefix + key, text);
   }
+  add_interface(writer, interface, detail::interface_prefix);
   writer.add("weights", {policy_count(), parameter_count},
              weights.span().first(static_cast<std::size_t>(policy_count() * parameter_count)));
   const auto add_column = [&](const char* name, Buffer<std::int64_t> column) {
@@ -298,6 +316,8 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unr
   Dataset dataset;
   dataset.observation_size = columns_of("observations")[1];
   dataset.action_size = columns_of("actions")[1];
+  dataset.interface =
+      read_interface(reader, dataset.observation_size, dataset.action_size, detail::interface_prefix);
   for (const auto& [key, text] : reader.metadata()) {
     if (key.starts_with(detail::provenance_prefix)) {
       dataset.provenance[key.substr(detail::provenance_prefix.size())] = text;

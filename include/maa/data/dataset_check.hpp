@@ -92,7 +92,8 @@ DatasetCheck check(const Dataset& dataset, const cpu::Backend& backend = cpu::Ba
           "check: expected a dataset of ", Network::observation_size, " observations, ", Network::action_size,
           " actions and ", parameter_count<Network>, " parameters, found ", dataset.observation_size, ", ",
           dataset.action_size, " and ", dataset.parameter_count);
-  return detail::check_dataset(dataset, Network::layout(), Network::squash, backend);
+  return detail::check_dataset(dataset.interface.transforms() ? dataset.inside() : dataset, Network::layout(),
+                               Network::squash, backend);
 }
 
 #if MAA_BODIES

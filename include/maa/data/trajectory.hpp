@@ -75,7 +75,8 @@ class Trajectory {
   void validate() const;
 
  private:
-  static constexpr Index size_limit = Index{1} << (sizeof(Index) > 4 ? 30 : 15);  // products of two cannot overflow
+  static constexpr Index size_limit = Index{1}
+                                      << (sizeof(Index) > 4 ? 30 : 15);  // products of two cannot overflow
 
   template <class Expression>
   static Index size_of(const xt::xexpression<Expression>& array, Index axis, const char* what) {

@@ -55,6 +55,7 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
              known.conditions().span());
   writer.add_scalar("known.radius", known.radius());
   writer.add_scalar("head.variance_scale", state.variance_scale);
+  add_interface(writer, state.interface, interface_prefix);
   writer.write(path);
 }
 
@@ -108,6 +109,7 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   state.variance_scale = reader.template read<float>("head.variance_scale", {})[0];
   state.known_prompts = KnownPrompts(std::move(known), condition_size, radius);
   state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
+  state.interface = read_interface(reader, Network::observation_size, Network::action_size, interface_prefix);
   state.check(reader.path());
   if (unread == Unread::refuse) {
     reader.require_all_read();

@@ -1,6 +1,7 @@
 // What training produces and generation needs: all parameters and the maps around the models.
 #pragma once
 
+#include <maa/data/policy_interface.hpp>
 #include <maa/generator/config.hpp>
 #include <maa/generator/known_prompts.hpp>
 #include <maa/generator/options.hpp>
@@ -52,11 +53,13 @@ struct GeneratorState {
   Buffer<float> choice_margins;  // of each candidate (Generation::margins), or none
   float variance_scale = 1;      // HeadPosterior's
   std::map<std::string, std::string> provenance;
+  PolicyInterface interface;  // of the policies
 
   // Error, with `where` before it, for numbers that no generator's file may hold. `parameters` are the
   // reader's and the trainer's to check.
   MAA_COLD void check(std::string_view where) const {
     check_fields(settings, where, "settings.");
+    interface.validate(Network::observation_size, Network::action_size, where);
     settings.check(Network::observation_size, Network::action_size, where);
     const auto check_numbers = [&](const std::string& name, const Buffer<float>& values, Index size,
                                    bool may_be_absent) {

@@ -1,8 +1,8 @@
 // Policies as safetensors files, one tensor per layer with PyTorch's names.
 #pragma once
 
+#include <maa/data/policy_interface.hpp>
 #include <maa/io/parameters.hpp>
-#include <maa/models/policy.hpp>
 
 MAA_NAMESPACE_BEGIN
 
@@ -21,18 +21,17 @@ MAA_COLD Fields policy_structure() {
 
 }  // namespace detail
 
-// Tensors layers.0.weight, layers.0.bias, ..., mean.weight, mean.bias, log_std.*; action_centre and
-// action_half_width [actions] if the action box is not [-1, 1]. Metadata: the network's structure. Atomic.
+// Tensors layers.0.weight, layers.0.bias, ..., mean.weight, mean.bias, log_std.*, and those of its interface
+// (add_interface). Metadata: the network's structure. Atomic.
 template <class Network, Storage storage>
-void save_policy(const std::filesystem::path& path, const MlpPolicy<Network, storage>& policy) {
+void save_policy(const std::filesystem::path& path, const MlpPolicy<Network, storage>& policy,
+                 PolicyMetadata metadata = {}) {
   SafetensorsWriter writer;
   writer.set_metadata("format", std::string(detail::policy_format));
   detail::set_metadata(writer, detail::policy_structure<Network>());
   add_parameters(writer, tensors_of<Network>(), policy.weights());
-  if (policy.box() != ActionBox<Network::action_size>()) {
-    writer.add("action_centre", {Network::action_size}, std::span<const float>(policy.box().centre));
-    writer.add("action_half_width", {Network::action_size}, std::span<const float>(policy.box().half_width));
-  }
+  const auto interface = PolicyInterface::of(policy, std::move(metadata));
+  add_interface(writer, interface, "");
   writer.write(path);
 }
 
@@ -59,19 +58,23 @@ PolicyT load_policy(const std::filesystem::path& path, Unread unread = Unread::r
           "': expected a policy of this program's type, found another: ", different);
   Buffer<float> weights(PolicyT::parameter_size);
   read_parameters(reader, tensors_of<Network>(), weights.span());
-  typename PolicyT::Box box;
-  if (reader.contains("action_centre") || reader.contains("action_half_width")) {
-    const std::array<Index, 1> shape{Network::action_size};
-    const auto centre = reader.template read_weights<float>("action_centre", shape);
-    const auto half_width = reader.template read_weights<float>("action_half_width", shape);
-    std::copy(centre.begin(), centre.end(), box.centre.begin());
-    std::copy(half_width.begin(), half_width.end(), box.half_width.begin());
-    box.check(reader.path());
-  }
+  const auto interface = read_interface(reader, Network::observation_size, Network::action_size, "");
   if (unread == Unread::refuse) {
     reader.require_all_read(Network::has_log_std ? "" : "log_std");
   }
-  return PolicyT(weights.span(), box);
+  return PolicyT(weights.span(), interface.template box<PolicyT>(), interface.template scaling<PolicyT>());
+}
+
+// The metadata that save_policy was given.
+inline PolicyMetadata load_policy_metadata(const std::filesystem::path& path) {
+  PolicyMetadata metadata;
+  const SafetensorsReader reader(path);
+  for (const auto& [key, value] : reader.metadata()) {
+    if (key.starts_with(detail::interface_prefix)) {
+      metadata[key.substr(detail::interface_prefix.size())] = value;
+    }
+  }
+  return metadata;
 }
 
 MAA_NAMESPACE_END

@@ -99,12 +99,18 @@ class Uncertainty {
   // around the policy's. It is of the size of the errors in training's tasks; at states unlike the prompt's
   // it is larger. Error if the size does not fit.
   std::vector<double> deviation(std::span<const float> observations) const {
-    auto result = posterior_.variance(features_of(policy_, observations).span());
+    Buffer<float> read(observations);
+    const auto rows = std::ssize(observations) / Network::observation_size;
+    for (Index i = 0; i < rows; ++i) {
+      policy_.scaling().apply(read.data() + i * Network::observation_size,
+                              read.data() + i * Network::observation_size);
+    }
+    auto result = posterior_.variance(features_of(policy_, read.span()).span());
     std::ranges::transform(result, result.begin(), [](double variance) { return std::sqrt(variance); });
     return result;
   }
 
-  // What the policy's heads read, [rows, units], for observations [rows, O].
+  // What the policy's heads read, [rows, units], for observations [rows, O] as its network reads them.
   static Buffer<float> features_of(const Policy& policy, std::span<const float> observations) {
     const Index rows = std::ssize(observations) / Network::observation_size;
     require(std::ssize(observations) == rows * Network::observation_size,

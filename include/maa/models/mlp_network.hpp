@@ -28,10 +28,12 @@ enum class Heads { mean, mean_and_log_std };
 constexpr std::array<std::string_view, 2> names_of(Heads) {
   return {"mean", "mean_and_log_std"};
 }
-// What is applied to the mean head (and to samples) to give an action.
-enum class Squash { none, tanh };
-constexpr std::array<std::string_view, 2> names_of(Squash) {
-  return {"none", "tanh"};
+// What is applied to the mean head (and to samples) to give an action, before the action box. clip: to [-1,
+// 1], as actors without a squashing layer are run (Stable-Baselines3's PPO); training sees the numbers before
+// it.
+enum class Squash { none, tanh, clip };
+constexpr std::array<std::string_view, 3> names_of(Squash) {
+  return {"none", "tanh", "clip"};
 }
 // How the flat vector is cut for the parameter autoencoder. heads_with_last_hidden: one token per hidden
 // layer, the heads joined to the last. by_layer: the heads are a token of their own.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 MAA_NAMESPACE_BEGIN
 
@@ -54,6 +55,54 @@ struct ActionBox {
   }
 };
 
+// What the network reads of an observation x: clamp((x - mean) * scale, -clip, clip), as agents are trained
+// with running statistics (VecNormalize, rsl_rl's and Brax's normalisers). The default is x itself.
+template <Index Observations>
+struct ObservationScaling {
+  using Row = std::array<float, static_cast<std::size_t>(Observations)>;
+
+  Row mean{};
+  Row scale = [] {
+    Row ones{};
+    ones.fill(1.0f);
+    return ones;
+  }();
+  float clip = std::numeric_limits<float>::infinity();
+  bool operator==(const ObservationScaling&) const = default;
+
+  // Of statistics [Observations]: scale = 1 / sqrt(variance + epsilon), clip > 0. VecNormalize: epsilon 1e-8
+  // and clip 10; rsl_rl divides by the deviation + 1e-2: give the square of that and epsilon 0.
+  static ObservationScaling from_statistics(std::span<const double> mean, std::span<const double> variance,
+                                            double epsilon, float clip) {
+    require(static_cast<Index>(mean.size()) == Observations && mean.size() == variance.size(),
+            "observation scaling: expected ", Observations, " means and variances, found ", mean.size(),
+            " and ", variance.size());
+    ObservationScaling result;
+    for (std::size_t i = 0; i < mean.size(); ++i) {
+      result.mean[i] = static_cast<float>(mean[i]);
+      result.scale[i] = static_cast<float>(1 / std::sqrt(variance[i] + epsilon));
+    }
+    result.clip = clip;
+    result.check("observation scaling");
+    return result;
+  }
+  // Error, with `where` before it, unless means are finite, scales finite and positive, and clip positive.
+  void check(std::string_view where) const {
+    for (std::size_t i = 0; i < mean.size(); ++i) {
+      require(is_finite(mean[i]) && is_finite(scale[i]) && scale[i] > 0, where,
+              ": expected a finite mean and a positive, finite scale, found ", mean[i], " and ", scale[i],
+              " for observation ", i);
+    }
+    require(clip > 0, where, ": expected observations clipped at a positive number, found ", clip);
+  }
+  void apply(const float* from, float* to) const noexcept {
+    for (std::size_t i = 0; i < mean.size(); ++i) {
+      const float x = (from[i] - mean[i]) * scale[i];
+      to[i] = x < -clip ? -clip : x > clip ? clip : x;  // keeps NaN
+    }
+  }
+};
+
 // A value: copying copies the weights, which are held twice, as given and packed for the kernels. Const
 // members may be called from several threads at once.
 //
@@ -72,21 +121,26 @@ class MlpPolicy {
   using Observation = std::span<const float, static_cast<std::size_t>(observation_size)>;
   using Action = std::span<float, static_cast<std::size_t>(action_size)>;
   using Box = ActionBox<action_size>;
+  using Scaling = ObservationScaling<observation_size>;
 
   // All weights zero. The instruction set is chosen here (kernels::select_isa), so that a bad MAA_ISA is an
   // Error now and act() can be noexcept.
   MlpPolicy() : memory_(packed_offset + Plan::packed_size), isa_(kernels::select_isa()) {}
   // weights [parameter_size] in the network's flat order; Error if the size is wrong, a number is not finite,
-  // or the box is none (ActionBox::check).
-  explicit MlpPolicy(std::span<const float> weights, const Box& box = {}) : MlpPolicy() {
+  // or the box or scaling is none (their check()).
+  explicit MlpPolicy(std::span<const float> weights, const Box& box = {}, const Scaling& scaling = {})
+      : MlpPolicy() {
     require(static_cast<Index>(weights.size()) == parameter_size, "policy: expected ", parameter_size,
             " weights, found ", weights.size());
     const auto bad = first_nonfinite(weights);
     require(bad < 0, "policy: expected finite weights, found NaN or infinity at ", bad);
     box.check("policy");
+    scaling.check("policy");
     std::copy(weights.begin(), weights.end(), memory_.begin());
     pack();
     box_ = box;
+    scaling_ = scaling;
+    scaled_ = scaling != Scaling();
   }
   // Freshly initialised, as an untrained network.
   static MlpPolicy untrained(std::uint64_t seed) {
@@ -98,10 +152,12 @@ class MlpPolicy {
 
   std::span<const float> weights() const noexcept { return memory_.span().first(parameter_size); }
   const Box& box() const noexcept { return box_; }
+  const Scaling& scaling() const noexcept { return scaling_; }
 
-  // Deterministic action: the squashed mean, scaled to the box.
+  // Deterministic action: the squashed mean, scaled to the box. NaN in an observation makes actions NaN.
   void act(Observation observation, Action action) const noexcept {
-    kernels::policy_act<Plan, squashing>(isa_, packed(), observation.data(), action.data(), nullptr);
+    typename Scaling::Row row;
+    kernels::policy_act<Plan, squashing>(isa_, packed(), read(observation, row), action.data(), nullptr);
     scale(action);
   }
   // The same for containers of run-time size; Error if a size is wrong.
@@ -122,7 +178,11 @@ class MlpPolicy {
                 static_cast<Index>(observations.size()) == rows * observation_size,
             "policy: expected observations [rows, ", observation_size, "] and actions [rows, ", action_size,
             "], found ", observations.size(), " and ", actions.size(), " numbers");
-    kernels::policy_act_rows<Plan, squashing>(isa_, packed(), observations.data(), rows, actions.data());
+    if (scaled_) {
+      act_scaled_rows(observations.data(), rows, actions.data());
+    } else {
+      kernels::policy_act_rows<Plan, squashing>(isa_, packed(), observations.data(), rows, actions.data());
+    }
     for (Index i = 0; i < rows; ++i) {
       scale(Action(actions.data() + i * action_size, Action::extent));
     }
@@ -133,7 +193,8 @@ class MlpPolicy {
   void sample(Observation observation, Action action, Rng& rng) const noexcept
       requires(Network::has_log_std) {
     std::array<float, static_cast<std::size_t>(action_size)> log_std;
-    kernels::policy_act<Plan, Activation::identity>(isa_, packed(), observation.data(), action.data(),
+    typename Scaling::Row row;
+    kernels::policy_act<Plan, Activation::identity>(isa_, packed(), read(observation, row), action.data(),
                                                     log_std.data());
     for (std::size_t i = 0; i < action.size(); ++i) {
       action[i] += std::exp(std::clamp(log_std[i], -20.0f, 2.0f)) * static_cast<float>(rng.normal());
@@ -169,8 +230,33 @@ class MlpPolicy {
     return {Observation(from), Action(to)};
   }
 
+  // What the network reads: the observation itself, or scaled into `row`.
+  const float* read(Observation observation, typename Scaling::Row& row) const noexcept {
+    if (!scaled_) {
+      return observation.data();
+    }
+    scaling_.apply(observation.data(), row.data());
+    return row.data();
+  }
+  // Blocks of rows through the stack; as kernels::policy_act_rows, a row's bits do not depend on its block.
+  void act_scaled_rows(const float* observations, Index rows, float* actions) const noexcept {
+    constexpr Index block = 16;
+    std::array<float, static_cast<std::size_t>(block * observation_size)> read;
+    for (Index first = 0; first < rows; first += block) {
+      const Index count = std::min(block, rows - first);
+      for (Index i = 0; i < count; ++i) {
+        scaling_.apply(observations + (first + i) * observation_size, read.data() + i * observation_size);
+      }
+      kernels::policy_act_rows<Plan, squashing>(isa_, packed(), read.data(), count,
+                                                actions + first * action_size);
+    }
+  }
+
   void scale(Action action) const noexcept {
     for (std::size_t i = 0; i < action.size(); ++i) {
+      if constexpr (Network::squash == Squash::clip) {
+        action[i] = action[i] < -1.0f ? -1.0f : action[i] > 1.0f ? 1.0f : action[i];  // keeps NaN
+      }
       action[i] = box_.centre[i] + box_.half_width[i] * action[i];
     }
   }
@@ -178,6 +264,8 @@ class MlpPolicy {
   Buffer<float> memory_;  // the weights in flat order, then packed for the kernels
   kernels::Isa isa_;
   Box box_;
+  Scaling scaling_;
+  bool scaled_ = false;
 };
 
 using MetaWorldPolicy = MlpPolicy<MetaWorldNetwork>;

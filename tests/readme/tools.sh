@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# The programs fit ($1) and inspect ($2) in a folder with dataset.safetensors and demonstration.npz: what they print, that
+# a stopped fit goes on to the same generator, and what they refuse.
+set -euo pipefail
+fit=$1 inspect=$2
+folder=$(mktemp -d "$PWD/tools_XXXXXX")
+trap 'rm -rf "$folder"' EXIT
+data=$PWD/dataset.safetensors demonstration=$PWD/demonstration.npz
+cd "$folder"
+
+# expect TEXT COMMAND...: succeeds, and its output has TEXT.
+expect() {
+  local text=$1 out
+  shift
+  out=$("$@" 2>&1) || { echo "failed: $*: $out"; exit 1; }
+  [[ $out == *"$text"* ]] || { echo "expected '$text', found: $out"; exit 1; }
+}
+# refused TEXT COMMAND...: fails with TEXT.
+refused() {
+  local text=$1 out
+  shift
+  if out=$("$@" 2>&1) || [[ $out != *"$text"* ]]; then
+    echo "expected an error with '$text', found: $out"
+    exit 1
+  fi
+}
+expect "data set: 4 policies" "$inspect" "$data"
+expect "second: 2 policies, 4 trajectories, 4 with success, 70 to 70 steps" "$inspect" "$data"
+expect "trajectory: 70 steps, 39 observations, 4 actions" "$inspect" "$demonstration"
+refused "expected policies that do what the trajectories show" "$fit" "$data" --out refused.safetensors
+options=(--steps 6 --batch 2 --no-check)
+expect whole.safetensors "$fit" "$data" --out whole.safetensors --log loss.csv "${options[@]}"
+grep -q '^behavior,6,' loss.csv
+[[ ! -e whole.safetensors.checkpoint ]]
+"$fit" "$data" --out stopped.safetensors "${options[@]}" & running=$!
+while [[ ! -e stopped.safetensors.checkpoint ]] && kill -0 "$running" 2> /dev/null; do
+  sleep 0.05
+  kill -INT "$running" 2> /dev/null || true
+done
+wait "$running" || true
+expect stopped.safetensors "$fit" "$data" --out stopped.safetensors "${options[@]}"
+cmp whole.safetensors stopped.safetensors
+expect "maa generator 1" "$inspect" whole.safetensors
+expect "recipe.behavior.train.steps = 6" "$inspect" --all whole.safetensors
+expect "demonstration_0.safetensors" "$3" whole.safetensors "$demonstration" --out .
+expect "maa policy 1: 8 tensors" "$inspect" demonstration_0.safetensors
+echo text > text.safetensors
+refused "text.safetensors" "$inspect" text.safetensors
+refused "cannot write" "$fit" "$data" --out nowhere/generator.safetensors "${options[@]}"
