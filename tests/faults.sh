@@ -4,7 +4,8 @@
 # is an error that says so, the old file or the new one, and the same bits as without. Prints counts; exit 1 on a finding.
 # Usage: bash tests/faults.sh [--short]
 set -euo pipefail
-cd -- "$(dirname "${BASH_SOURCE[0]}")/.." > /dev/null
+unset CDPATH  # with it, cd may lead into another folder
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/packages.sh
 
 kills=200 calls=20 allocations=100 disk=50

@@ -155,9 +155,16 @@ void seeds(Add add) {
   Dataset alone(3, 2, 0, {"even", "odd"});
   alone.add_trajectory(demonstration(4));
   add("dataset", "trajectories", saved(alone));
+  add("dataset", "interface", saved(with_interface(data)));
 
   add("policy", "plain", policy);
   add("policy", "boxed", saved(boxed_policy()));
+  const auto scaled = with_interface(data).interface;
+  add("policy", "scaled", bytes_of("a.safetensors", [&](const auto& path) {
+        save_policy(path,
+                    Policy(Policy::untrained(3).weights(), scaled.box<Policy>(), scaled.scaling<Policy>()),
+                    scaled.metadata);
+      }));
 
   add("generator", "plain", saved(trained(false)));
   add("generator", "all", saved(trained(true)));

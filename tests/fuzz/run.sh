@@ -5,7 +5,8 @@
 # belongs into tests/fuzz/regressions/TARGET once it is mended. What was learned is kept in build/fuzz/corpus.
 # Usage: bash tests/fuzz/run.sh SECONDS [TARGET...]
 set -euo pipefail
-cd -- "$(dirname "${BASH_SOURCE[0]}")/../.." > /dev/null
+unset CDPATH  # with it, cd may lead into another folder
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source cmake/packages.sh
 
 seconds=${1:?Usage: bash tests/fuzz/run.sh SECONDS [TARGET...]}

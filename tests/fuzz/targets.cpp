@@ -4,6 +4,7 @@
 #include "../temporary_folder.hpp"
 #include "parts.hpp"
 
+#include <maa/io/c_header.hpp>
 #include <maa/io/npz_archive.hpp>
 
 namespace fuzz {
@@ -30,6 +31,16 @@ Dataset small_dataset() {
   return data;
 }
 
+Dataset with_interface(Dataset data) {
+  data.interface.observation_mean = {0.5f, -1, 0};
+  data.interface.observation_scale = {1, 2, 0.1f};
+  data.interface.observation_clip = 5;
+  data.interface.action_centre = {0.5f, 0};
+  data.interface.action_half_width = {2, 3};
+  data.interface.metadata = {{"period", "0.02"}, {"joint_names", "a,b"}};
+  return data;
+}
+
 TinyGenerator trained(bool all) {
   auto recipe = test::shortened(BehaviorRecipe(), 2, 2);
   recipe.behavior.queries = 4;
@@ -40,7 +51,7 @@ TinyGenerator trained(bool all) {
     recipe.behavior.corrective = {.effector = {0}, .objects = {1}, .earlier = 1, .axes = 1};
   }
   TinyGenerator generator{cpu::Backend(1)};
-  generator.fit(small_dataset(), recipe);
+  generator.fit(all ? with_interface(small_dataset()) : small_dataset(), recipe);
   return generator;
 }
 
@@ -197,16 +208,23 @@ bool policy(std::string_view input) {
   std::array<float, 3> observation{0.5f, -1, 2};
   std::array<float, 2> action{};
   loaded.act(observation, action);
-  const bool moderate = std::ranges::all_of(loaded.weights(), [](float w) { return std::abs(w) < 1e6f; });
+  const auto small = [](float number) { return std::abs(number) < 1e6f; };
+  const auto& scaling = loaded.scaling();
+  const bool moderate = std::ranges::all_of(loaded.weights(), small) &&
+                        std::ranges::all_of(scaling.mean, small) && std::ranges::all_of(scaling.scale, small);
   for (std::size_t i = 0; i < action.size(); ++i) {
     const auto centre = loaded.box().centre[i], half_width = loaded.box().half_width[i];
     demand(!moderate || (action[i] >= centre - half_width && action[i] <= centre + half_width),
            "actions are inside their box");
   }
   const auto again_path = in_folder("again.safetensors");
-  save_policy(again_path, loaded);
+  const auto metadata = load_policy_metadata(path);
+  save_policy(again_path, loaded, metadata);
+  demand(load_policy_metadata(again_path) == metadata, "metadata stay");
+  accepts([&] { save_c_header(in_folder("policy.h"), loaded, "policy", metadata); });
   const auto again = load_policy<Policy>(again_path);
-  demand(same_bits(again.weights(), loaded.weights()) && again.box() == loaded.box(),
+  demand(same_bits(again.weights(), loaded.weights()) && again.box() == loaded.box() &&
+             again.scaling() == loaded.scaling(),
          "a policy that was saved and loaded is the same");
   accepts([&] { load_policy<Policy>(path, Unread::allow); });
   return true;

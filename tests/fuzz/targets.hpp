@@ -15,7 +15,8 @@ using TinyGenerator = maa::Generator<Policy, test::TinyConfig>;
 // Of noise; the same seed gives the same one.
 maa::Trajectory demonstration(std::uint64_t seed);
 maa::Dataset small_dataset();
-// A few steps of training; with a fallback, its choice and a corrective augmentation if `all`.
+maa::Dataset with_interface(maa::Dataset data);
+// A few steps of training; with a fallback, its choice, a corrective augmentation and an interface if `all`.
 TinyGenerator trained(bool all);
 
 struct Target {
