@@ -309,7 +309,7 @@ class Generator {
                             WorkspaceOf<Backend>& workspace) const {
     const auto& state = trained_state();
     require(!demonstrations.empty(), "prompt: expected at least one demonstration, found none");
-    require_usable(demonstrations, Config::condition);
+    require_usable(demonstrations, state.condition_parts());
     const detail::PromptPath<Network, Config> path(state);
     Workspace host;
     const auto features = path.allocate_features(static_cast<Index>(demonstrations.size()), host);
