@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include <CLI/CLI.hpp>
-#include <maa/generator.hpp>
+#include <maa/generator/official.hpp>
 #if MAA_EXAMPLES_CUDA
 #include <maa/cuda.hpp>
 #endif
@@ -17,12 +17,10 @@ struct Demonstration {
 
 // Policies for all demonstrations together or for each; says how far the prompts lie from those trained on.
 // Of several prompts what is none is told and taken out, so that the others go through.
-template <class Backend>
-std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generator_path,
+template <class Generator>
+std::vector<maa::MetaWorldPolicy> generate(const Generator& generator,
                                            std::vector<Demonstration>& demonstrations, bool together,
-                                           const maa::GenerateOptions& options, Backend backend) {
-  using Generator = maa::Generator<maa::MetaWorldPolicy, maa::DefaultConfig, Backend>;
-  const auto generator = Generator::load(generator_path, std::move(backend));
+                                           const maa::GenerateOptions& options) {
   std::vector<maa::Trajectory> prompts;
   std::erase_if(demonstrations, [&](const Demonstration& demonstration) {
     try {
@@ -42,6 +40,19 @@ std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& generato
   });
   maa::require(!prompts.empty(), "expected at least one prompt, found none");
   return together ? generator.generate(prompts, options) : generator.generate_each(prompts, options);
+}
+
+// By a generator of the default configuration, or one that import_official.py made.
+template <class Backend>
+std::vector<maa::MetaWorldPolicy> generate(const std::filesystem::path& path,
+                                           std::vector<Demonstration>& demonstrations, bool together,
+                                           const maa::GenerateOptions& options, Backend backend) {
+  using Official = maa::Generator<maa::MetaWorldPolicy, maa::ReferenceConfig, Backend>;
+  using Default = maa::Generator<maa::MetaWorldPolicy, maa::DefaultConfig, Backend>;
+  return maa::is_official(path)
+             ? generate(maa::load_official<Official>(path, std::move(backend)), demonstrations, together,
+                        options)
+             : generate(Default::load(path, std::move(backend)), demonstrations, together, options);
 }
 
 }  // namespace

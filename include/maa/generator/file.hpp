@@ -50,16 +50,39 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
   writer.write(path);
 }
 
+MAA_COLD inline std::string format_of(const SafetensorsReader& reader) {
+  const auto found = reader.metadata().find("format");
+  return found == reader.metadata().end() ? std::string("none") : found->second;
+}
+
+// A tensor of `size` numbers, or of none if it may be absent.
+MAA_COLD inline Buffer<float> read_numbers(const SafetensorsReader& reader, const std::string& name,
+                                           Index size, bool may_be_absent) {
+  const auto& shape = reader.info(name).shape;
+  const bool absent = may_be_absent && shape.size() == 1 && shape[0] == 0;
+  const std::array<Index, 1> expected{absent ? 0 : size};
+  return reader.template read_weights<float>(name, expected);
+}
+
+MAA_COLD inline Normalizer read_normalizer(const SafetensorsReader& reader, const std::string& name,
+                                           Index size, bool may_be_absent) {
+  Normalizer normalizer;
+  normalizer.offset = read_numbers(reader, name + ".offset", size, may_be_absent);
+  normalizer.scale = read_numbers(reader, name + ".scale", normalizer.offset.size(), false);
+  for (const float scale : normalizer.scale) {
+    // A condition may be restricted to some of its embeddings.
+    require(scale > 0 || (scale == 0 && name == "normalizer.condition"), reader.path(),
+            ": expected positive numbers in ", name, ".scale, found ", scale);
+  }
+  return normalizer;
+}
+
 template <class Network, class Config>
 MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path) {
   using State = GeneratorState<Network, Config>;
   const SafetensorsReader reader(path);
-  const auto metadata = [&](const char* key) {
-    const auto found = reader.metadata().find(key);
-    return found == reader.metadata().end() ? std::string("none") : found->second;
-  };
-  require(metadata("format") == "maa generator 1", reader.path(),
-          ": expected a file of format 'maa generator 1', found '", metadata("format"), "'");
+  require(format_of(reader) == "maa generator 1", reader.path(),
+          ": expected a file of format 'maa generator 1', found '", format_of(reader), "'");
   const auto different = differences(structure_of<GeneratorModel<Network, Config>>(model_prefix),
                                      reader.metadata(), model_prefix);
   require(different.empty(), reader.path(),
@@ -69,34 +92,22 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   state.settings.check(Network::observation_size, Network::action_size, reader.path());
   read_parameters(reader, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
   const auto read = [&](const std::string& name, Index size, bool may_be_absent) {
-    const auto& shape = reader.info(name).shape;
-    const bool absent = may_be_absent && shape.size() == 1 && shape[0] == 0;
-    const std::array<Index, 1> expected{absent ? 0 : size};
-    return reader.template read_weights<float>(name, expected);
+    return read_numbers(reader, name, size, may_be_absent);
   };
-  const auto read_normalizer = [&](const std::string& name, Index size, bool may_be_absent) {
-    Normalizer normalizer;
-    normalizer.offset = read(name + ".offset", size, may_be_absent);
-    normalizer.scale = read(name + ".scale", normalizer.offset.size(), false);
-    for (const float scale : normalizer.scale) {
-      // A condition may be restricted to some of its embeddings.
-      require(scale > 0 || (scale == 0 && name == "normalizer.condition"), reader.path(),
-              ": expected positive numbers in ", name, ".scale, found ", scale);
-    }
-    return normalizer;
+  const auto normalizer = [&](const std::string& name, Index size, bool may_be_absent) {
+    return read_normalizer(reader, "normalizer." + name, size, may_be_absent);
   };
   state.prompt_encoder = PromptEncoder(
-      Config::prompt, read_normalizer("normalizer.observation", Network::observation_size, false),
-      read_normalizer("normalizer.action", Network::action_size, false),
-      static_cast<float>(state.settings.prompt_limit));
+      Config::prompt, normalizer("observation", Network::observation_size, false),
+      normalizer("action", Network::action_size, false), static_cast<float>(state.settings.prompt_limit));
   constexpr Index parameters = parameter_count<Network>;
   state.standardizer = WeightStandardizer<Network>(
-      read_normalizer("normalizer.policy_observation", Network::observation_size, true),
+      normalizer("policy_observation", Network::observation_size, true),
       read("standardizer.mean", parameters, false), read("standardizer.deviation", parameters, false));
   for (const float deviation : state.standardizer.deviation()) {
     require(deviation >= 0, reader.path(), ": expected standardizer.deviation from 0 on, found ", deviation);
   }
-  state.latent = read_normalizer("normalizer.latent", State::Model::latent_numbers, false);
+  state.latent = normalizer("latent", State::Model::latent_numbers, false);
   state.fallback_policy = read("fallback.policy", parameters, true);
   state.fallback_head =
       read("fallback.head",
@@ -114,7 +125,7 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   require(state.variance_scale > 0 && std::isfinite(state.variance_scale), reader.path(),
           ": expected a positive head.variance_scale, found ", state.variance_scale);
   state.known_prompts = KnownPrompts(std::move(known), condition_size, radius);
-  state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
+  state.condition = normalizer("condition", State::Model::condition_size, true);
   const std::string prefix = "provenance.";
   for (const auto& [key, value] : reader.metadata()) {
     if (key.starts_with(prefix)) {
