@@ -38,6 +38,7 @@ struct DataUse {
   Scaling scaling = Scaling::standard;
   bool needs_policies = false;
   bool paper_prompts = false;  // PromptShape::paper_needs() whatever the shape
+  bool raw_prompts = false;    // models see prompts as they are
   Styles styles = Styles::task;
 };
 
