@@ -14,7 +14,7 @@ add_test(NAME readme.text COMMAND ${check_page} --python ${folder}/snippet.py
   README.md ${programs}/main.cpp ${programs}/train.cpp WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 set_tests_properties(readme.text PROPERTIES FIXTURES_SETUP readme_snippet)
 file(GLOB pages RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/*.md)
-foreach(page IN LISTS pages ITEMS HACKING.md)
+foreach(page IN LISTS pages ITEMS HACKING.md examples/python/README.md)
   cmake_path(GET page STEM name)
   set(sources)
   if(name STREQUAL "cuda")
