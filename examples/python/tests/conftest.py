@@ -69,6 +69,7 @@ def sb3_data(algorithm, activation=None, low="[-2.]", high="[2.]", **others):
         "policy_kwargs": kwargs,
         "use_sde": False,
         "_last_original_obs": None,
+        "observation_space": {":type:": "<class 'gymnasium.spaces.box.Box'>"},
         "action_space": {":type:": "<class 'gymnasium.spaces.box.Box'>", "low": low, "high": high},
         **others,
     }

@@ -217,6 +217,9 @@ def test_fit_calls_back(data, tmp_path):
         stopped.fit(data, options={"behavior.train.steps": -1})
     with pytest.raises(maa.Error, match="none.safetensors"):
         stopped.fit(tmp_path / "none.safetensors")
+    other = maa.PolicyType(KIND.observations, KIND.actions, KIND.hidden, KIND.activations, "mean", "none")
+    with pytest.raises(maa.Error, match=f"fit: expected a data set with squash {KIND.squash}, found none"):
+        stopped.fit(maa.Dataset(other))
     assert not stopped.trained
     data.save(tmp_path / "data.safetensors")
     assert stopped.fit(tmp_path / "data.safetensors", options=SHORT, checkpoint=tmp_path / "checkpoint.safetensors")

@@ -93,7 +93,10 @@ def test_what_is_no_mlp_actor(tmp_path):
     sde.save(tmp_path / "sde.zip")
     dqn = sb3.DQN("MlpPolicy", "CartPole-v1")
     dqn.save(tmp_path / "dqn.zip")
+    discrete = sb3.PPO("MlpPolicy", gymnasium.make("FrozenLake-v1"), n_steps=64)
+    discrete.save(tmp_path / "discrete.zip")
     for name, model, message in [
+        ("discrete", discrete, "'observation_space': expected a Box"),
         ("sde", sde, "'use_sde'"),
         ("dqn", dqn, "expected the key 'actor.latent_pi.0.weight'"),
     ]:

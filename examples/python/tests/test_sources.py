@@ -222,9 +222,9 @@ def test_log_std_head_is_kept_where_the_type_has_one():
 # What is refused, each with the key that it is about.
 
 
-def refused(message, dataset=None, **changes):
+def refused(message, **changes):
     changes = {"algorithm": "SAC", "state": None, "data": {}, "how": {}, **changes}
-    return message, dataset, changes
+    return message, changes
 
 
 def without(state, key):
@@ -283,6 +283,15 @@ REFUSED = [
         data={"policy_kwargs": {"activation_fn": "<class 'x.ELU'>"}},
     ),
     refused("squash: expected tanh, found clip", algorithm="PPO", how={"activation": "relu"}),
+    refused(
+        "'features_extractor_class': expected FlattenExtractor",
+        data={"policy_kwargs": {"features_extractor_class": "<class 'mine.Extractor'>"}},
+    ),
+    refused(
+        "'observation_space': expected a Box",
+        data={"observation_space": {":type:": "<class 'gymnasium.spaces.dict.Dict'>"}},
+    ),
+    refused("expected names of tensors as keys, found 3", state={3: np.zeros(1)}),
     refused("'squash_output': expected false", algorithm="PPO", data={"policy_kwargs": {"squash_output": True}}),
     refused(
         "expected hidden layers of \\(64, 64\\) units, found \\(64,\\)",
@@ -299,10 +308,11 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("message, dataset, changes", REFUSED)
-def test_refused(message, dataset, changes, tmp_path, read_numpy):
+@pytest.mark.parametrize("message, changes", REFUSED)
+def test_refused(message, changes, tmp_path, monkeypatch):
     state = changes["state"] or sb3_state(changes["algorithm"], 0)
-    write_zip(tmp_path / "model.zip", {**sb3_data(changes["algorithm"]), **changes["data"]}, state)
+    write_zip(tmp_path / "model.zip", {**sb3_data(changes["algorithm"]), **changes["data"]}, {})
+    monkeypatch.setattr(maa.sources, "_load_torch", lambda file, what: state)
     dataset = maa.Dataset(kind())
     with pytest.raises(maa.Error, match=message):
         dataset.add_sb3(tmp_path / "model.zip", task="up", run=0, **changes["how"])

@@ -8,6 +8,7 @@ from pathlib import Path
 from . import _native
 from .dataset import Dataset
 from .errors import require
+from .policy_type import PolicyType
 from .trajectory import Trajectory
 
 
@@ -61,6 +62,10 @@ class Generator:
         arguments = (_texts(options), callback, checkpoint or "", checkpoint_every)
         if not isinstance(dataset, Dataset):
             return self._native.fit(dataset, *arguments)
+        built = PolicyType.built()
+        for name in PolicyType.__dataclass_fields__:
+            expected, found = getattr(built, name), getattr(dataset.type, name)
+            require(found == expected, "fit: expected a data set with ", name, " ", expected, ", found ", found)
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "dataset.safetensors")
             dataset.save(path)

@@ -132,6 +132,8 @@ class State:
             ": expected a state_dict, found ",
             "an empty one" if hasattr(found, "items") else type(found).__name__,
         )
+        odd = next((key for key in found if not isinstance(key, str)), None)
+        require(odd is None, what, ": expected names of tensors as keys, found ", odd)
         self.what = what
         self.left = dict(found)
 
@@ -282,7 +284,7 @@ def _read_sb3_zip(path):
 def _normalised(data, found, path):
     """What tells that a zip's model was trained on observations of a VecNormalize, or None. Its actor does not, and models
     with a replay buffer keep the last original observation in any case: for these its file beside the zip is all."""
-    if data.get("_last_original_obs") is not None and "action_net.weight" in found:
+    if data.get("_last_original_obs") is not None and "action_net.weight" in State(found, f"'{path}'"):
         return "'_last_original_obs'"
     beside = sorted(path.parent.glob("*vec*normalize*.pkl"))
     return f"'{beside[0]}'" if beside else None
@@ -293,15 +295,19 @@ def sb3(model, action_box=None, statistics=None, activation=None):
     that keep their actors the same way) with an MlpPolicy."""
     if isinstance(model, (str, Path)):
         data, found, what = _read_sb3_zip(model)
-        owner = data.get("policy_class") or {}
-        module = owner.get("__module__", "") if isinstance(owner, dict) else ""
-        kwargs = data.get("policy_kwargs") or {}
-        found_activation = kwargs.get("activation_fn") if isinstance(kwargs, dict) else None
+        owner, kwargs = (
+            data[key] if isinstance(data.get(key), dict) else {} for key in ("policy_class", "policy_kwargs")
+        )
+        module = str(owner.get("__module__", "none"))
+        found_activation = kwargs.get("activation_fn")
         if found_activation is not None:
             match = re.search(r"([A-Za-z0-9_]+)'>", str(found_activation))
             found_activation = match.group(1) if match else str(found_activation)
-        squashes = bool(isinstance(kwargs, dict) and kwargs.get("squash_output"))
+        extractor = str(kwargs.get("features_extractor_class", "FlattenExtractor"))
+        squashes = bool(kwargs.get("squash_output"))
         use_sde = bool(data.get("use_sde"))
+        space = data.get("observation_space")
+        space = str(space.get(":type:")) if isinstance(space, dict) else "none"
         normalised = _normalised(data, found, Path(model))
     else:
         policy = getattr(model, "policy", None)
@@ -316,6 +322,9 @@ def sb3(model, action_box=None, statistics=None, activation=None):
         if found_activation is None and hasattr(getattr(policy, "actor", None), "activation_fn"):
             found_activation = policy.actor.activation_fn.__name__
         squashes, use_sde = bool(getattr(policy, "squash_output", False)), bool(getattr(model, "use_sde", False))
+        extractor = getattr(policy, "features_extractor_class", None)
+        extractor = getattr(extractor, "__name__", "FlattenExtractor")
+        space = str(type(model.observation_space))
         env = model.get_vec_normalize_env()
         normalised = env is not None and env.norm_obs
         if statistics is None and normalised:
@@ -328,6 +337,13 @@ def sb3(model, action_box=None, statistics=None, activation=None):
         ", 'policy_class': expected a policy of Stable-Baselines3, found one of '",
         module,
         "': use add_policy with its layers",
+    )
+    require("Box" in space, what, ", 'observation_space': expected a Box, found ", space)
+    require(
+        "FlattenExtractor" in extractor,
+        what,
+        ", 'features_extractor_class': expected FlattenExtractor, found ",
+        extractor,
     )
     require(
         statistics is not None or not normalised,
