@@ -5,6 +5,7 @@
 #include <maa/generator.hpp>
 
 #include "short_recipe.hpp"
+#include "small_config.hpp"
 #include "temporary_folder.hpp"
 
 namespace {
@@ -13,16 +14,7 @@ using namespace maa;
 
 using Policy = MlpPolicy<MlpNetwork<3, 2, HiddenLayers<Hidden<4, Activation::elu>>>>;
 
-struct TinyConfig : DefaultConfig {
-  static constexpr Index latent_size = 8;
-  static constexpr Index autoencoder_hidden = 8;
-  static constexpr Index embedding_size = 4;
-  static constexpr Index embedder_hidden = 8;
-  static constexpr PromptShape prompt{.steps = 6, .sequence = 2, .success_states = 2};
-  template <Index Latent, Index Condition>
-  using Denoiser = UNet1d<Latent, Condition, Levels<4, 8>, 3, 2, 8>;
-};
-using TinyGenerator = Generator<Policy, TinyConfig>;
+using TinyGenerator = Generator<Policy, test::TinyConfig>;
 
 Trajectory demonstration(std::uint64_t seed) {
   Trajectory trajectory(10, 3, 2);

@@ -26,7 +26,7 @@ inline bool has(const std::string& text, const std::string& part) {
 
 // call() throws maa::Error whose text contains `text`.
 template <class Call>
-void check_error(const std::string& text, const Call& call) {
+void check_error([[maybe_unused]] const std::string& text, const Call& call) {
   const auto message = error_of(call);
   CAPTURE(message);
   CHECK(has(message, text));

@@ -22,6 +22,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
+#include <new>
 #include <set>
 #endif
 
@@ -112,6 +114,20 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, Index data_siz
 std::string json_text(const std::string& text);
 
 #if MAA_BODIES
+
+// RapidJSON's own allocators do not notice that there is no memory: it would write to a null pointer.
+struct JsonMemory {
+  static constexpr bool kNeedFree = true;
+  void* Malloc(std::size_t size) { return Realloc(nullptr, 0, size); }
+  void* Realloc(void* memory, std::size_t, std::size_t size) {
+    void* const result = std::realloc(memory, std::max<std::size_t>(size, 1));
+    if (result == nullptr) {
+      throw std::bad_alloc();
+    }
+    return result;
+  }
+  static void Free(void* memory) noexcept { std::free(memory); }
+};
 
 // Receives the JSON events of a header. The parser's depth is bounded by refusing everything unexpected at
 // once.
@@ -244,8 +260,9 @@ MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view 
           ": expected a JSON object without zero bytes as header, found ", quote(text));
   SafetensorsHandler handler(file);
   rapidjson::MemoryStream stream(text.data(), text.size());
+  using JsonReader = rapidjson::GenericReader<rapidjson::UTF8<>, rapidjson::UTF8<>, JsonMemory>;
   constexpr auto flags = rapidjson::kParseValidateEncodingFlag | rapidjson::kParseNumbersAsStringsFlag;
-  const rapidjson::ParseResult result = rapidjson::Reader().Parse<flags>(stream, handler);
+  const rapidjson::ParseResult result = JsonReader().Parse<flags>(stream, handler);
   require(!result.IsError(), file, ": expected a JSON header, found invalid JSON at its byte ",
           result.Offset(), ": ", rapidjson::GetParseError_En(result.Code()));
   auto header = handler.take();
@@ -294,8 +311,9 @@ MAA_COLD MAA_INLINE SafetensorsHeader parse_safetensors_header(std::string_view 
 }
 
 MAA_COLD MAA_INLINE std::string json_text(const std::string& text) {
-  rapidjson::StringBuffer buffer;
-  rapidjson::Writer<rapidjson::StringBuffer, rapidjson::UTF8<>, rapidjson::UTF8<>, rapidjson::CrtAllocator,
+  using JsonText = rapidjson::GenericStringBuffer<rapidjson::UTF8<>, JsonMemory>;
+  JsonText buffer;
+  rapidjson::Writer<JsonText, rapidjson::UTF8<>, rapidjson::UTF8<>, JsonMemory,
                     rapidjson::kWriteValidateEncodingFlag>
       writer(buffer);
   require(writer.String(text.data(), static_cast<rapidjson::SizeType>(text.size())),
