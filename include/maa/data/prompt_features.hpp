@@ -24,9 +24,10 @@ constexpr std::array<std::string_view, 2> names_of(PromptKind) {
 }
 
 // Which steps of a window count. first: its first `steps` (the paper); a prompt has as many, and reaches
-// success. whole: as many, in sequences spread evenly from its first step to its last, so that a deed that
-// takes longer is in the prompt too; any episode is a prompt. One with fewer steps has some of them more than
-// once, and one without success, or that does not tell, its last states in place of those after success.
+// success unless the condition is h alone. whole: as many, in sequences spread evenly from its first step to
+// its last, so that a deed that takes longer is in the prompt too; any episode is a prompt. One with fewer
+// steps has some of them more than once, and one without success, or that does not tell, its last states in
+// place of those after success.
 enum class PromptSteps { first, whole };
 constexpr std::array<std::string_view, 2> names_of(PromptSteps) {
   return {"first", "whole"};

@@ -2,6 +2,7 @@
 // after all else, for a loss on actions says nothing about it, and changes nothing else.
 #pragma once
 
+#include <maa/backend/cpu.hpp>
 #include <maa/generator/behavior_recipe.hpp>
 #include <maa/generator/fitting.hpp>
 #include <maa/generator/generation.hpp>
