@@ -2,10 +2,13 @@
 // actions or the policy that made the prompt say.
 #include <doctest/doctest.h>
 
+#include <maa/generator/paper_training.hpp>
+
 #include "small_generator.hpp"
 
 #include <map>
 #include <optional>
+#include <set>
 
 namespace {
 
@@ -238,6 +241,45 @@ TEST_CASE("makers teach what their runs never recorded") {
   CAPTURE(with);
   CAPTURE(without);
   CHECK(with < 0.2 * without);
+}
+
+TEST_CASE(
+    "the paper's recipe pairs policies with the trajectories that they made, and else with their run's") {
+  Dataset data(6, 2, Policy::parameter_size, {"one", "other"});
+  const float signs[] = {1, 0.5f, -1};
+  std::uint64_t seed = 1;
+  for (const std::int64_t run : {0, 1}) {
+    for (std::int64_t step = 0; step < 3; ++step) {
+      const auto policy = answering(signs[step] * (run == 0 ? 1 : 0.8f));
+      data.add_policy({0, run, step}, policy.weights());
+      for (Index i = 0; i < 4 && step < 2; ++i) {  // the last of a run made none
+        data.add_trajectory(episode(policy, "one", run, -0.5f, 1, seed++));
+      }
+    }
+  }
+  data.add_policy({1, 0, 0}, answering(0.3f).weights());
+  data.add_trajectory(episode(answering(-0.7f), "other", 5, -0.5f, 1, seed++));  // of another run
+  auto chosen = PaperRecipe::paper(7, 17);
+  chosen.validation_fraction = 0;
+  GeneratorState<Network, SmallConfig> state;
+  const std::function<bool(const TrainProgress&)> no_callback;
+  detail::Fitting<Network, SmallConfig, cpu::Backend> fitting(cpu::Backend(1), data, chosen,
+                                                              chosen.data_use(), {}, no_callback);
+  fitting.set_makers(check<Policy>(data));
+  Rng rng(4);
+  std::vector<std::set<Index>> drawn(7);
+  for (Index policy = 0; policy < 7; ++policy) {
+    for (int i = 0; i < 100; ++i) {
+      drawn[static_cast<std::size_t>(policy)].insert(
+          fitting.data().prompts[static_cast<std::size_t>(fitting.data().draw_prompt(policy, rng))]);
+    }
+  }
+  CHECK(drawn[0] == std::set<Index>{0, 1, 2, 3});
+  CHECK(drawn[1] == std::set<Index>{4, 5, 6, 7});
+  CHECK(drawn[2] == std::set<Index>{0, 1, 2, 3, 4, 5, 6, 7});
+  CHECK(drawn[3] == std::set<Index>{8, 9, 10, 11});
+  CHECK(drawn[4] == std::set<Index>{12, 13, 14, 15});
+  CHECK(drawn[6] == std::set<Index>{16});
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 // a stop, files round-trip, and bad input leaves it as it was.
 #include <doctest/doctest.h>
 
+#include <maa/generator/paper_training.hpp>
+
 #include "small_generator.hpp"
 #include "temporary_folder.hpp"
 
@@ -398,6 +400,141 @@ TEST_CASE("any policy's head can be refitted to demonstrations") {
   }
   CHECK_THROWS_WITH_AS(generator.fit_heads(before, std::span(prompts).first(3)), doctest::Contains("found 3"),
                        Error);
+}
+
+// Two tasks of one trunk whose policies answer to either side and differ in their noise: log_std is about -1
+// in the first and -2.4 in the second, by `state_weight` more or less as the state is.
+Policy noisy_policy(Index task, Rng& rng, float state_weight) {
+  Buffer<float> weights{Policy::untrained(1).weights()};
+  const auto layout = Network::layout();
+  const auto& [mean, log_std] = std::pair(layout.mean, *layout.log_std);
+  for (Index i = 0; i < mean.in * mean.out; ++i) {
+    weights[mean.weight_offset + i] *= task == 0 ? 1.5f : -1.5f;
+    weights[log_std.weight_offset + i] = state_weight * static_cast<float>(1 + 0.2 * rng.normal());
+  }
+  for (Index j = 0; j < mean.out; ++j) {
+    weights[log_std.bias_offset + j] = (task == 0 ? -1.0f : -2.4f) + static_cast<float>(0.05 * rng.normal());
+  }
+  return Policy(weights.span());
+}
+// At a trajectory's states [T, 2].
+Buffer<float> log_std_of(const Policy& policy, const Trajectory& trajectory) {
+  Workspace workspace;
+  Buffer<float> log_std(2 * trajectory.length());
+  policy_batch_infer(cpu::Backend(1), Network::layout(),
+                     MatrixView<const float>(policy.weights().data(), 1, Policy::parameter_size),
+                     SequenceView<const float>(trajectory.observations().data, 1, trajectory.length(), 6),
+                     workspace.sequence<float>(1, trajectory.length(), 2),
+                     SequenceView<float>(log_std.data(), 1, trajectory.length(), 2));
+  return log_std;
+}
+
+enum class Told { by_makers, by_runs, by_targets, by_actions };
+
+// Trajectories with or without noise, of two tasks.
+Dataset noisy_tasks(Told told, float state_weight) {
+  const bool alone = told == Told::by_targets || told == Told::by_actions;
+  Dataset data(6, 2, alone ? 0 : Policy::parameter_size, {"loud", "calm"});
+  Rng rng(8);
+  for (Index task = 0; task < 2; ++task) {
+    for (std::int64_t run = 0; run < 3; ++run) {
+      const auto policy = noisy_policy(task, rng, state_weight);
+      if (!alone) {
+        data.add_policy({task, run, 0}, policy.weights());
+      }
+      for (Index i = 0; i < 8; ++i) {
+        Trajectory trajectory(30, 6, 2);
+        rng.fill_normal(trajectory.observations().span());
+        Buffer<float> targets(60);
+        policy.act_batch(trajectory.observations().span(), targets.span());
+        for (Index step = 0; step < 30; ++step) {
+          std::array<float, 2> action;
+          policy.sample(trajectory.observations().row_span(step).first<6>(), action, rng);
+          for (Index j = 0; j < 2; ++j) {
+            // What cannot be told from other policies' says nothing of makers.
+            trajectory.actions()(step, j) = alone                   ? action[static_cast<std::size_t>(j)]
+                                            : told == Told::by_runs ? 0.5f * targets[2 * step + j]
+                                                                    : targets[2 * step + j];
+          }
+        }
+        if (told == Told::by_targets) {
+          trajectory.set_target_actions(MatrixView<const float>(targets.data(), 30, 2));
+        }
+        trajectory.success_step = 20;
+        trajectory.task = data.tasks[static_cast<std::size_t>(task)];
+        trajectory.run = run;
+        data.add_trajectory(std::move(trajectory));
+      }
+    }
+  }
+  return data;
+}
+
+TEST_CASE("generated policies are as noisy as those of their task, whoever tells") {
+  for (const auto told : {Told::by_makers, Told::by_runs, Told::by_targets, Told::by_actions}) {
+    CAPTURE(static_cast<int>(told));
+    const bool by_policies = told == Told::by_makers || told == Told::by_runs;
+    const float state_weight = 0.3f;
+    const auto data = noisy_tasks(told, state_weight);
+    SmallGenerator generator{cpu::Backend(2)};
+    REQUIRE(generator.fit(data, recipe(by_policies ? 150 : 400)));
+    const auto policies = generator.generate_each(data.trajectories);
+    for (Index task = 0; task < 2; ++task) {
+      Rng rng(1);
+      const auto typical = noisy_policy(task, rng, state_weight);
+      double difference = 0, squares = 0, count = 0;
+      for (std::size_t i = 0; i < policies.size(); ++i) {
+        const auto& prompt = data.trajectories[i];
+        if (prompt.task != data.tasks[static_cast<std::size_t>(task)]) {
+          continue;
+        }
+        const auto expected = log_std_of(typical, prompt), found = log_std_of(policies[i], prompt);
+        for (Index k = 0; k < found.size(); ++k) {
+          const auto error = static_cast<double>(found[k]) - static_cast<double>(expected[k]);
+          difference += error;
+          squares += error * error;
+          count += 1;
+        }
+      }
+      CHECK(std::abs(difference / count) < (by_policies ? 0.1 : 0.2));
+      CHECK(std::sqrt(squares / count) < (by_policies ? 0.15 : 0.5));
+    }
+  }
+}
+
+TEST_CASE("the paper's recipe generates log_std through its autoencoder") {
+  const auto data = noisy_tasks(Told::by_makers, 0.3f);
+  for (auto chosen : {PaperRecipe::paper(6, 48, PredictionType::sample), PaperRecipe::reference(6, 48)}) {
+    chosen.validation_fraction = 0;
+    chosen.autoencoder.train.steps = 310;  // a restart's end
+    chosen.embedder.train.steps = 310;
+    chosen.denoiser.train.steps = 630;
+    SmallGenerator generator{cpu::Backend(2)};
+    REQUIRE(generator.fit(data, chosen));
+    const auto policies = generator.generate_each(data.trajectories);
+    const auto mean_of = [&](std::size_t first) {
+      double sum = 0;
+      for (std::size_t i = first; i < first + 24; ++i) {
+        for (const float x : log_std_of(policies[i], data.trajectories[i])) {
+          sum += static_cast<double>(x) / (24 * 60);
+        }
+      }
+      return sum;
+    };
+    CHECK(mean_of(0) > mean_of(24) + 0.4);  // of 1.4, by so short a training
+  }
+}
+
+TEST_CASE("where the zoo's policies are equally noisy, generated ones are, too") {
+  auto data = noisy_tasks(Told::by_makers, 0);
+  for (Index i = 0; i < data.policy_count(); ++i) {
+    std::fill_n(data.weight_matrix().row(i) + Network::layout().log_std->weight_offset, 26, -1.5f);
+  }
+  SmallGenerator generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(data, recipe(10)));
+  for (const auto& policy : generator.generate_each(data.trajectories)) {
+    CHECK(std::ranges::all_of(policy.weights().last(26), [](float x) { return x == -1.5f; }));
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <maa/backend/cpu.hpp>
+#include <maa/generator/config.hpp>
 #include <maa/models/autoencoder.hpp>
 #include <maa/models/behavior_embedder.hpp>
 #include <maa/models/mlp_network.hpp>
@@ -12,6 +13,7 @@
 #include "supported_isas.hpp"
 
 #include <functional>
+#include <numeric>
 #include <set>
 
 namespace {
@@ -27,6 +29,10 @@ static_assert(QuadrupedNetwork::token_sizes == std::array<Index, 3>{32'896, 16'5
 static_assert(parameter_count<UNet1d<1024, 256>> == 163'048'576 && tensor_count<UNet1d<1024, 256>> == 148);
 static_assert(parameter_count<UNet1d<1024, 128>> == 159'378'560);
 static_assert(parameter_count<Autoencoder<MetaWorldNetwork>> == 2 * 22'664 * 1024 + 4 * 1024);
+template <class Config>
+using AutoencoderOf = typename GeneratorModel<MetaWorldNetwork, Config>::AutoencoderModel;
+static_assert(parameter_count<AutoencoderOf<ReferenceConfig>> == 46'417'920);
+static_assert(parameter_count<AutoencoderOf<PaperConfig>> == 46'417'920 + 2 * 1024);
 
 const cpu::Backend backend(2);
 
@@ -104,6 +110,9 @@ TEST_CASE("autoencoder gradients") {
   }
   SUBCASE("deep") {
     check_autoencoder<Autoencoder<SmallNetwork, 6, 7, 3, 2>>();
+  }
+  SUBCASE("one LayerNorm for all tokens") {
+    check_autoencoder<Autoencoder<SmallNetwork, 6, 7, 1, 1, Start::random, LatentNorm::shared>>();
   }
 }
 
@@ -251,6 +260,114 @@ TEST_CASE("unet gradients at any latent length") {
   SUBCASE("one level") {
     check_unet<UNet1d<3, 5, Levels<4>, 1, 2, 8>>(2);
   }
+}
+
+TEST_CASE("the contrastive metric starts as the public code's where the configuration says so") {
+  const auto metric = []<class Config>(Config) {
+    using Model = typename GeneratorModel<MetaWorldNetwork, Config>::EmbedderModel;
+    static Buffer<float> values(parameter_count<Model>);
+    initialize<Model>(values.span(), Rng(1));
+    return values.span().last(128 * 128);  // the last of the description
+  };
+  const auto least_largest_mean = [](std::span<const float> values) {
+    double sum = 0;
+    for (const float value : values) {
+      sum += static_cast<double>(value);
+    }
+    const auto [least, largest] = std::ranges::minmax(values);
+    return std::array<double, 3>{static_cast<double>(least), static_cast<double>(largest),
+                                 sum / static_cast<double>(values.size())};
+  };
+  const auto unit = least_largest_mean(metric(ReferenceConfig()));
+  CHECK(unit[0] >= 0);
+  CHECK(unit[0] < 0.001);
+  CHECK(unit[1] > 0.999);
+  CHECK(unit[1] <= 1);
+  CHECK(unit[2] == doctest::Approx(0.5).epsilon(0.02));
+  const auto usual = least_largest_mean(metric(PaperConfig()));
+  CHECK(usual[0] < -0.08);
+  CHECK(usual[1] < 0.09);
+}
+
+// The share of rows' [.., features] variance that is outside of the space of an output layer's columns,
+// weight [features, channels], after its bias is taken off.
+double share_outside(std::span<const float> weight, std::span<const float> bias, Index channels,
+                     std::span<const double> rows) {
+  const Index features = std::ssize(bias);
+  std::vector<std::vector<double>> directions;  // orthonormal
+  const auto remove = [&](std::vector<double>& row) {
+    for (int again = 0; again < 2; ++again) {  // the second time what rounding left
+      for (const auto& direction : directions) {
+        const double part = std::inner_product(row.begin(), row.end(), direction.begin(), 0.0);
+        std::ranges::transform(row, direction, row.begin(), [&](double x, double d) { return x - part * d; });
+      }
+    }
+    return std::inner_product(row.begin(), row.end(), row.begin(), 0.0);
+  };
+  for (Index c = 0; c < channels; ++c) {
+    std::vector<double> column;
+    for (Index j = 0; j < features; ++j) {
+      column.push_back(static_cast<double>(weight[static_cast<std::size_t>(j * channels + c)]));
+    }
+    const double length = std::sqrt(remove(column));
+    std::ranges::transform(column, column.begin(), [&](double x) { return x / length; });
+    directions.push_back(std::move(column));
+  }
+  double all = 0, outside = 0;
+  for (std::size_t first = 0; first < rows.size(); first += static_cast<std::size_t>(features)) {
+    std::vector<double> row;
+    for (std::size_t j = 0; j < static_cast<std::size_t>(features); ++j) {
+      row.push_back(rows[first + j] - static_cast<double>(bias[j]));
+    }
+    all += std::inner_product(row.begin(), row.end(), row.begin(), 0.0);
+    outside += remove(row);
+  }
+  return outside / all;
+}
+
+TEST_CASE("no network predicts more of the noise than its last layer has channels for, at any timestep") {
+  using Paper = UNet1d<1024, 256>;
+  const auto tensors = tensors_of<Paper>();
+  const auto& layer = *(tensors.end() - 2);  // a convolution of one tap, so each position by itself
+  REQUIRE(layer.name == "final_conv.1.weight");
+  REQUIRE(layer.shape == std::vector<Index>{1024, 512, 1});
+  std::vector<float> weight(1024 * 512), bias(1024);
+  Rng(1).fill_uniform(std::span(weight), -1 / std::sqrt(512.0), 1 / std::sqrt(512.0));
+  Rng(2).fill_uniform(std::span(bias), -1 / std::sqrt(512.0), 1 / std::sqrt(512.0));
+  // The best that any input of the layer gives is a projection: half of the variance is left.
+  const auto epsilon = random_values(2 * 32 * 1024, 3);
+  CHECK(share_outside(weight, bias, 512, epsilon.span()) == doctest::Approx(0.5).epsilon(0.01));
+  // Clean latents of up to as many policies as channels, or few directions, have no such bound.
+  std::vector<double> latents;
+  const auto coordinates = random_values(20 * 512, 4);
+  for (Index i = 0; i < 20; ++i) {
+    for (Index j = 0; j < 1024; ++j) {
+      double sum = static_cast<double>(bias[static_cast<std::size_t>(j)]);
+      for (Index c = 0; c < 512; ++c) {
+        sum += static_cast<double>(weight[static_cast<std::size_t>(j * 512 + c)]) * coordinates[i * 512 + c];
+      }
+      latents.push_back(sum);
+    }
+  }
+  CHECK(share_outside(weight, bias, 512, latents) < 1e-20);
+
+  // What a network gives is in that space, whatever goes in.
+  using Model = UNet1d<24, 5, Levels<8, 16>, 3, 4, 8>;
+  Buffer<float> parameters(parameter_count<Model>), x(6 * 2 * 24), condition(6 * 5);
+  initialize<Model>(parameters.span(), Rng(5));
+  Rng(6).fill_normal(x.span());
+  Rng(7).fill_normal(condition.span());
+  const std::array<Index, 6> timesteps{0, 10, 30, 50, 80, 99};
+  Workspace workspace;
+  const auto w = bind<Model>(std::as_const(parameters));
+  const auto output = Model::forward(backend, w, SequenceView<const float>(x.data(), 6, 2, 24), timesteps,
+                                     MatrixView<const float>(condition.data(), 6, 5), workspace)
+                          .output;
+  const std::span<const float> found = output.span();
+  const std::vector<double> rows(found.begin(), found.end());
+  CHECK(share_outside({w.output.weight, 24 * 8}, {w.output.bias, 24}, 8, rows) < 1e-10);
+  CHECK(share_outside({w.output.weight, 24 * 8}, {w.output.bias, 24}, 8, random_values(2400, 8).span()) ==
+        doctest::Approx(2.0 / 3).epsilon(0.1));
 }
 
 TEST_CASE("every tensor has its own name, and binding covers the flat array without gaps") {

@@ -99,6 +99,11 @@ TEST_CASE_TEMPLATE("autoencoder, two layers each way", T, float, double) {
   check_autoencoder<maa::Autoencoder<Network, 12, 10, 2, 2>, T>("depth2.");
 }
 
+TEST_CASE_TEMPLATE("autoencoder of the public code, one LayerNorm for all tokens", T, float, double) {
+  check_autoencoder<maa::Autoencoder<Network, 12, 10, 1, 1, maa::Start::random, maa::LatentNorm::shared>, T>(
+      "shared.");
+}
+
 TEST_CASE_TEMPLATE("behaviour embedder of the paper, through InfoNCE", T, float, double) {
   check_embedder<maa::BehaviorEmbedder<15, 9, 6, 12>, T>("paper.");
 }

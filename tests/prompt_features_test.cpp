@@ -21,7 +21,7 @@ Trajectory counting(Index length) {
   return trajectory;
 }
 PromptEncoder encoder(const PromptShape& shape) {
-  return {shape, Normalizer(1), Normalizer(1), 1e6f};
+  return {shape, Normalizer(1), Normalizer(1), 0};
 }
 std::vector<float> success_of(const PromptShape& shape, const Trajectory& trajectory) {
   std::vector<float> features(static_cast<std::size_t>(shape.segments * shape.success_features(1)));
@@ -72,7 +72,7 @@ TEST_CASE("prompts: without success the last states stand for those after it") {
   using States = std::vector<float>;
   auto trajectory = counting(20);
   CHECK(success_of(whole, trajectory) == States{17, 18, 19});
-  CHECK(success_of(first, trajectory) == States{0, 0, 0});
+  CHECK(success_of(first, trajectory) == States{17, 18, 19});
   trajectory.success_step = 9;
   CHECK(success_of(whole, trajectory) == States{10, 11, 12});
   CHECK(success_of(first, trajectory) == States{10, 11, 12});
@@ -88,11 +88,21 @@ TEST_CASE("prompts: without success the last states stand for those after it") {
   CHECK(success_of(segments, counting(10)) == States{3, 4, 8, 9});
 }
 
+TEST_CASE("prompts: features are clamped to a limit, if there is one") {
+  const auto trajectory = counting(20);
+  for (const float limit : {0.0f, 4.0f, 1000.0f}) {
+    std::vector<float> features(3);
+    PromptEncoder(whole, Normalizer(1), Normalizer(1), limit)
+        .write_success(trajectory, {features.data(), 1, 3});
+    CHECK(features == (limit == 4 ? std::vector<float>{4, 4, 4} : std::vector<float>{17, 18, 19}));
+  }
+}
+
 TEST_CASE("prompts: what is missing is named with its number") {
   constexpr auto any = whole.needs(ConditionParts::both), strict = first.needs(ConditionParts::both);
   static_assert(any.steps == 3 && !any.success);
   static_assert(strict.steps == 12 && strict.success);
-  static_assert(!first.needs(ConditionParts::h).success);
+  static_assert(!first.needs(ConditionParts::h).success && !first.paper_needs(ConditionParts::h).success);
   static_assert(whole.paper_needs().steps == 12 && whole.paper_needs().success);
   const auto error = [](const PromptNeeds& needs, const Trajectory& trajectory) {
     return error_of([&] { encoder(whole).require_usable(trajectory, needs); });

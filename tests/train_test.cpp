@@ -64,6 +64,23 @@ TEST_CASE(
   CHECK_THROWS_AS(BatchOrder(0, 4, 3), Error);
 }
 
+TEST_CASE("an epoch of whole batches leaves out the samples that fill none, others each time") {
+  BatchOrder order(10, 4, 3, true);
+  std::set<Index> seen;
+  for (Index epoch = 0; epoch < 12; ++epoch) {
+    std::set<Index> of_epoch;
+    for (Index step = 2 * epoch; step < 2 * epoch + 2; ++step) {
+      const auto batch = order.batch(step);
+      of_epoch.insert(batch.begin(), batch.end());
+    }
+    CHECK(of_epoch.size() == 8);
+    seen.insert(of_epoch.begin(), of_epoch.end());
+  }
+  CHECK(seen.size() == 10);
+  BatchOrder few(3, 4, 3, true), usual(3, 4, 3);  // a batch of more than there are
+  CHECK(std::ranges::equal(few.batch(2), usual.batch(2)));
+}
+
 using Model = Linear<3, 2>;  // 6 weights that decay, 2 biases that do not
 const cpu::Backend backend(1);
 
@@ -103,7 +120,7 @@ TEST_CASE("gradients above the norm are scaled down before the moments see them"
   CHECK(weight_after(limit, limit / 2) == doctest::Approx(0.9 - 0.1 * m / std::sqrt(v)));
 }
 
-TEST_CASE("weights decay, biases do not") {
+TEST_CASE("weights decay; biases do not, unless all do") {
   auto chosen = options();
   chosen.weight_decay = 0.5;
   const std::vector<double> start(8, 1.0);
@@ -111,6 +128,12 @@ TEST_CASE("weights decay, biases do not") {
   trainer.step(pulling(0));
   CHECK(trainer.weights()[5] == doctest::Approx(1 - 0.1 * 0.5));
   CHECK(trainer.weights()[6] == 1);
+  chosen.decay_all = true;
+  Trainer<double, cpu::Backend> all(backend, tensors_of<Model>(), chosen, start);
+  all.step(pulling(0));
+  for (const double weight : all.weights()) {
+    CHECK(weight == doctest::Approx(1 - 0.1 * 0.5));
+  }
 }
 
 TEST_CASE("a loss that is not finite is an error and changes nothing") {

@@ -4,7 +4,7 @@
 #include <map>
 
 #include <CLI/CLI.hpp>
-#include <maa/generator.hpp>
+#include <maa/generator/official.hpp>
 
 #include "tool_policy.hpp"
 #if MAA_EXAMPLES_CUDA
@@ -26,11 +26,9 @@ struct Generated {
 
 // Policies for all demonstrations together or for each; says how far the prompts lie from those trained on.
 // Of several prompts what is none is told and taken out, so that the others go through.
-template <class Backend>
-Generated generate(const std::filesystem::path& generator_path, std::vector<Demonstration>& demonstrations,
-                   bool together, const maa::GenerateOptions& options, Backend backend) {
-  using Generator = maa::Generator<Policy, maa::DefaultConfig, Backend>;
-  const auto generator = Generator::load(generator_path, std::move(backend));
+template <class Generator>
+Generated generate(const Generator& generator, std::vector<Demonstration>& demonstrations, bool together,
+                   const maa::GenerateOptions& options) {
   std::vector<maa::Trajectory> prompts;
   std::erase_if(demonstrations, [&](const Demonstration& demonstration) {
     try {
@@ -69,6 +67,18 @@ std::vector<std::string> names_of_prompts(const std::vector<std::filesystem::pat
         at->second.string(), "' and '", path.string(), "'");
   }
   return names;
+}
+
+// By a generator of the default configuration, or one that import_official.py made.
+template <class Backend>
+Generated generate(const std::filesystem::path& path, std::vector<Demonstration>& demonstrations,
+                   bool together, const maa::GenerateOptions& options, Backend backend) {
+  using Official = maa::Generator<Policy, maa::ReferenceConfig, Backend>;
+  using Default = maa::Generator<Policy, maa::DefaultConfig, Backend>;
+  return maa::is_official(path)
+             ? generate(maa::load_official<Official>(path, std::move(backend)), demonstrations, together,
+                        options)
+             : generate(Default::load(path, std::move(backend)), demonstrations, together, options);
 }
 
 }  // namespace

@@ -23,6 +23,9 @@ const study::Flag flags[] = {
      "both"},
     {"--epoch-share", "training.epoch_share",
      "with presets paper and reference: train this share of the epochs; all take two days"},
+    {"--prediction", "training.prediction",
+     "with preset paper: what the denoiser predicts, epsilon, sample (which has no bound: docs/method.md) or "
+     "v_prediction"},
     {"--no-baseline", "methods.baseline",
      "leave out the baseline that takes a training of its own: one network"},
     {"--methods", "methods.only", "measure only these methods [all]"},
@@ -103,6 +106,8 @@ Arguments parse(int argc, char** argv) {
     require(
         options.training.epoch_share == 1 || arguments.preset == "paper" || arguments.preset == "reference",
         "--epoch-share is for the presets paper and reference, found ", arguments.preset);
+    require(options.training.prediction == PredictionType::epsilon || arguments.preset == "paper",
+            "--prediction is for the preset paper, found ", arguments.preset);
     remove_ingredients(options);
     if (!arguments.hold_out.empty()) {
       options.tasks.hold_out(arguments.hold_out);

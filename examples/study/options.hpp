@@ -99,11 +99,12 @@ struct TrainingOptions {
   Index behavior_steps = 800;
   std::vector<Index> demonstrations = {1};  // per prompt in the last stage, one of these in each step
   ConditionParts condition = ConditionParts::both;
-  bool reflections = true;           // of demonstrations, by the simulator's symmetry
-  bool translations = true;          // the same
-  bool corrective = false;           // heads are fitted to the simulator's corrective augmentation too
-  double huber_width = 0;            // of the last stage's loss; 0: squared error
-  double epoch_share = 1;            // how much of the paper's epochs its presets train
+  bool reflections = true;   // of demonstrations, by the simulator's symmetry
+  bool translations = true;  // the same
+  bool corrective = false;   // heads are fitted to the simulator's corrective augmentation too
+  double huber_width = 0;    // of the last stage's loss; 0: squared error
+  double epoch_share = 1;    // how much of the paper's epochs its presets train
+  PredictionType prediction = PredictionType::epsilon;  // of the preset paper's denoiser
   bool zoo_weights = true;           // otherwise networks that were never trained take the policies' place
   std::vector<std::string> without;  // ingredients that were taken away
 
@@ -118,6 +119,7 @@ struct TrainingOptions {
     visit("corrective", self.corrective);
     visit("huber_width", not_negative(), self.huber_width);
     visit("epoch_share", between(1e-6, 1), self.epoch_share);
+    visit("prediction", self.prediction);
     visit("zoo_weights", self.zoo_weights);
     visit("without", self.without);
   }

@@ -19,11 +19,12 @@ void set_shared(const TrainingRun& run, FitOptions& recipe) {
   recipe.check = !run.options.smoke && run.options.training.zoo_weights;  // else none has learned anything
 }
 
-PaperRecipe of_paper(const TrainingRun& run, PaperRecipe (*recipe_for)(Index policies, Index prompts)) {
-  const auto& trajectories = run.dataset.trajectories;
-  const auto prompts = std::ranges::count_if(
-      trajectories, [](const Trajectory& trajectory) { return trajectory.success_step.has_value(); });
-  auto recipe = recipe_for(run.dataset.policy_count(), prompts);
+template <class RecipeFor>
+PaperRecipe of_paper(const TrainingRun& run, const RecipeFor& recipe_for) {
+  PaperRecipe shared;
+  set_shared(run, shared);
+  const auto counts = training_counts(run.dataset, shared);
+  auto recipe = recipe_for(counts.policies, counts.prompts);
   set_shared(run, recipe);
   for (auto* train : {&recipe.autoencoder.train, &recipe.embedder.train, &recipe.denoiser.train}) {
     const double steps = run.options.training.epoch_share * static_cast<double>(train->steps);
@@ -80,7 +81,9 @@ PaperRecipe weights_recipe(const TrainingRun& run) {
 }
 
 PaperRecipe paper_recipe(const TrainingRun& run) {
-  return of_paper(run, &PaperRecipe::paper);
+  return of_paper(run, [&](Index policies, Index prompts) {
+    return PaperRecipe::paper(policies, prompts, run.options.training.prediction);
+  });
 }
 PaperRecipe reference_recipe(const TrainingRun& run) {
   return of_paper(run, &PaperRecipe::reference);

@@ -29,10 +29,12 @@ MAA_NAMESPACE_BEGIN
 // A movable value. Const members may be called from several threads at once. A member that throws an Error,
 // and a fit that is stopped, leave the generator as it was. Observations and actions are in the caller's
 // units: training fits the maps to the range that networks see.
-template <class PolicyT, class Config = DefaultConfig, class Backend = cpu::Backend>
+template <class PolicyT, class ConfigT = DefaultConfig, class BackendT = cpu::Backend>
 class Generator {
  public:
   using Policy = PolicyT;
+  using Config = ConfigT;
+  using Backend = BackendT;
   using Network = typename PolicyT::Network;
   using State = GeneratorState<Network, Config>;
   using Model = typename State::Model;
@@ -41,6 +43,13 @@ class Generator {
 
   // Untrained; generate() is an Error until fit() or load().
   explicit Generator(Backend backend = Backend()) : backend_(std::move(backend)) {}
+
+  // One of a state that is whole.
+  explicit Generator(std::unique_ptr<const State> state, Backend backend = Backend())
+      : Generator(std::move(backend)) {
+    require(state != nullptr, "generator: expected a state, found none");
+    set_state(std::move(state));
+  }
 
   // A copy of one on another backend: to go on with the CPU where a device fails, say.
   template <class Other>
@@ -366,7 +375,7 @@ class Generator {
                             WorkspaceOf<Backend>& workspace) const {
     const auto& state = trained_state();
     require(!demonstrations.empty(), "prompt: expected at least one demonstration, found none");
-    require_usable(demonstrations, Config::condition);
+    require_usable(demonstrations, state.condition_parts());
     const detail::PromptPath<Network, Config> path(state);
     Workspace host;
     const auto features = path.allocate_features(static_cast<Index>(demonstrations.size()), host);

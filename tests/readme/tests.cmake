@@ -12,7 +12,7 @@ set(check_page ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/readme/check.py
 set(programs ${PROJECT_SOURCE_DIR}/examples/ten_lines)
 add_test(NAME readme.text COMMAND ${check_page} README.md ${programs}/main.cpp ${programs}/train.cpp WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 file(GLOB pages RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/*.md)
-foreach(page IN LISTS pages ITEMS HACKING.md)
+foreach(page IN LISTS pages ITEMS HACKING.md examples/python/README.md)
   cmake_path(GET page STEM name)
   set(sources)
   set(snippet)

@@ -26,22 +26,27 @@
 
 MAA_NAMESPACE_BEGIN
 
-// Weight decay applies to Role::weight only.
+// Weight decay applies to Role::weight only, unless TrainOptions::decay_all.
 enum class Role { weight, bias, gain };
 
 // How a tensor is initialised.
 struct Init {
-  enum class Kind { zeros, ones, uniform_fan_in, normal } kind = Kind::zeros;
-  double parameter = 0;  // uniform_fan_in: the fan-in; normal: the standard deviation
+  enum class Kind { zeros, ones, uniform_fan_in, uniform, normal } kind = Kind::zeros;
+  double parameter = 0;  // uniform_fan_in: the fan-in; uniform: the end; normal: the standard deviation
 
   // Standard deviation of what is drawn.
   double deviation() const {
-    return kind == Kind::normal ? parameter : kind == Kind::uniform_fan_in ? 1 / std::sqrt(3 * parameter) : 0;
+    return kind == Kind::normal           ? parameter
+           : kind == Kind::uniform_fan_in ? 1 / std::sqrt(3 * parameter)
+           : kind == Kind::uniform        ? parameter / std::sqrt(12)
+                                          : 0;
   }
 
   static constexpr Init zeros() { return {Kind::zeros, 0}; }
   static constexpr Init ones() { return {Kind::ones, 0}; }
   static constexpr Init normal(double deviation) { return {Kind::normal, deviation}; }
+  // U(0, end).
+  static constexpr Init uniform(double end) { return {Kind::uniform, end}; }
   // U(-1/sqrt(fan_in), 1/sqrt(fan_in)): PyTorch's default for linear and convolution weights and biases.
   static constexpr Init uniform_fan_in(Index fan_in) {
     return {Kind::uniform_fan_in, static_cast<double>(fan_in)};
@@ -210,6 +215,9 @@ void initialize(const std::vector<TensorInfo>& tensors, std::span<T> values, con
         draw.fill_uniform(part, -bound, bound);
         break;
       }
+      case Init::Kind::uniform:
+        draw.fill_uniform(part, 0, tensor.init.parameter);
+        break;
     }
   }
 }

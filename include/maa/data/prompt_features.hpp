@@ -24,18 +24,28 @@ constexpr std::array<std::string_view, 2> names_of(PromptKind) {
 }
 
 // Which steps of a window count. first: its first `steps` (the paper); a prompt has as many, and reaches
-// success. whole: as many, in sequences spread evenly from its first step to its last, so that a deed that
-// takes longer is in the prompt too; any episode is a prompt. One with fewer steps has some of them more than
-// once, and one without success, or that does not tell, its last states in place of those after success.
+// success unless the condition is h alone. whole: as many, in sequences spread evenly from its first step to
+// its last, so that a deed that takes longer is in the prompt too; any episode is a prompt. One with fewer
+// steps has some of them more than once, and one without success, or that does not tell, its last states in
+// place of those after success.
 enum class PromptSteps { first, whole };
 constexpr std::array<std::string_view, 2> names_of(PromptSteps) {
   return {"first", "whole"};
+}
+
+// The embeddings that are seen of a configuration's, if a recipe chooses some of them.
+constexpr ConditionParts seen_parts(ConditionParts configured, ConditionParts chosen) {
+  return configured == ConditionParts::both ? chosen : configured;
 }
 
 // What a trajectory must have to be a prompt.
 struct PromptNeeds {
   Index steps = 1;
   bool success = false;
+
+  bool met_by(const Trajectory& trajectory) const {
+    return trajectory.length() >= steps && (trajectory.success_step.has_value() || !success);
+  }
 };
 
 // The numbers of eq. 6 and 7: `steps` = n pairs, cut in sequences of `sequence` steps of which the first
@@ -60,14 +70,12 @@ struct PromptShape {
 
   // Of a prompt of which `condition` is read.
   constexpr PromptNeeds needs(ConditionParts condition) const {
-    auto result = from == PromptSteps::first
-                      ? paper_needs()
-                      : PromptNeeds{segments * std::max(sequence, success_states), false};
-    result.success = result.success && condition != ConditionParts::h;
-    return result;
+    return from == PromptSteps::first ? paper_needs(condition)
+                                      : PromptNeeds{segments * std::max(sequence, success_states), false};
   }
-  constexpr PromptNeeds paper_needs() const {
-    return {segments * std::max(steps, success_states), kind == PromptKind::success};
+  constexpr PromptNeeds paper_needs(ConditionParts condition = ConditionParts::both) const {
+    return {segments * std::max(steps, success_states),
+            kind == PromptKind::success && condition != ConditionParts::h};
   }
 
   // Observation-action pairs of one prompt.
@@ -79,7 +87,7 @@ struct PromptShape {
 };
 
 // Writes the features of prompts, with observations and actions normalised by `observations` and `actions`,
-// and clamped to [-limit, limit].
+// and clamped to [-limit, limit], or not at all (0).
 class PromptEncoder {
  public:
   PromptEncoder() = default;
@@ -112,8 +120,7 @@ class PromptEncoder {
 
   // features [segments, success_features]: the observations after the first successful step (that step's
   // action led to success, so its result is the next observation), or the segment's last; the trajectory's
-  // last state repeats where it ends too early. For a trajectory without success its last, as PromptSteps
-  // says, or zeros.
+  // last state repeats where it ends too early. For a trajectory without success its last.
   void write_success(const Trajectory& trajectory, MatrixView<float> features) const;
 
  private:
@@ -214,10 +221,6 @@ MAA_INLINE void PromptEncoder::write_success(const Trajectory& trajectory, Matri
   for (Index segment = 0; segment < shape_.segments; ++segment) {
     float* out = features.row(segment);
     const bool shows_success = shape_.kind == PromptKind::success && trajectory.success_step;
-    if (shape_.kind == PromptKind::success && shape_.from == PromptSteps::first && !shows_success) {
-      std::fill_n(out, features.cols, 0.0f);
-      continue;
-    }
     const Index first = shows_success ? *trajectory.success_step + 1
                                       : segment_start(trajectory, segment + 1) - shape_.success_states;
     for (Index i = 0; i < shape_.success_states; ++i) {
@@ -240,7 +243,8 @@ MAA_INLINE Index PromptEncoder::sequence_start(const Trajectory& trajectory, Ind
 
 MAA_INLINE float* PromptEncoder::write(const float* values, const Normalizer& normalizer, float* out) const {
   for (Index j = 0; j < normalizer.features(); ++j) {
-    out[j] = std::clamp((values[j] - normalizer.offset[j]) * normalizer.scale[j], -limit_, limit_);
+    const float value = (values[j] - normalizer.offset[j]) * normalizer.scale[j];
+    out[j] = limit_ > 0 ? std::clamp(value, -limit_, limit_) : value;
   }
   return out + normalizer.features();
 }

@@ -22,7 +22,8 @@ class AutoencoderStage {
       : backend_(backend),
         data_(data),
         options_(options),
-        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch, options.train.seed),
+        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch, options.train.seed,
+               options.train.drop_last),
         zoo_(backend, data),
         workspace_(backend.make_workspace()) {}
 

@@ -5,6 +5,7 @@
 #include <maa/generator/behavior_stage.hpp>
 #include <maa/generator/embedder_stage.hpp>
 #include <maa/generator/fitting.hpp>
+#include <maa/generator/log_std.hpp>
 #include <maa/generator/zoo.hpp>
 #include <maa/models/head_posterior.hpp>
 
@@ -153,6 +154,9 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   }
   if constexpr (Model::has_head) {
     state.variance_scale = variance_scale(fitting, recipe.behavior);
+  }
+  if constexpr (Network::has_log_std) {
+    LogStdFit<Network, Config, Backend>(fitting).run();
   }
   return true;
 }

@@ -18,12 +18,14 @@ struct PaperConfig {
   static constexpr Index encoder_depth = 1;
   static constexpr Index decoder_depth = 1;
   static constexpr Start decoder_start = Start::random;
+  static constexpr LatentNorm latent_norm = LatentNorm::per_token;
   static constexpr PromptShape prompt{};
   static constexpr ConditionParts condition = ConditionParts::both;
   static constexpr Index embedding_size = 128;
   static constexpr Index embedder_hidden = 1024;
   static constexpr EmbedderForm phi_form = EmbedderForm::mlp;
   static constexpr EmbedderForm psi_form = EmbedderForm::mlp;
+  static constexpr MetricStart metric_start = MetricStart::fan_in;
   template <Index Latent, Index Condition>
   using Denoiser = UNet1d<Latent, Condition>;
   // Directions of the prior by which generated policies' last layers are fitted to their prompt in closed
@@ -33,7 +35,9 @@ struct PaperConfig {
 
 // Structure as in the public code, where it differs.
 struct ReferenceConfig : PaperConfig {
+  static constexpr LatentNorm latent_norm = LatentNorm::shared;
   static constexpr EmbedderForm psi_form = EmbedderForm::tanh_normed;
+  static constexpr MetricStart metric_start = MetricStart::unit;
 };
 
 // The default: small enough to train in about a minute on two cores (docs/method.md), with embeddings bounded
@@ -58,12 +62,13 @@ struct GeneratorModel {
   static constexpr Index condition_parts = Config::condition == ConditionParts::both ? 2 : 1;
   static constexpr Index condition_size = condition_parts * Config::embedding_size * Config::prompt.segments;
 
-  using AutoencoderModel = Autoencoder<Network, Config::latent_size, Config::autoencoder_hidden,
-                                       Config::encoder_depth, Config::decoder_depth, Config::decoder_start>;
+  using AutoencoderModel =
+      Autoencoder<Network, Config::latent_size, Config::autoencoder_hidden, Config::encoder_depth,
+                  Config::decoder_depth, Config::decoder_start, Config::latent_norm>;
   using EmbedderModel =
       BehaviorEmbedder<Config::prompt.trajectory_features(Network::observation_size, Network::action_size),
                        Config::prompt.success_features(Network::observation_size), Config::embedding_size,
-                       Config::embedder_hidden, Config::phi_form, Config::psi_form>;
+                       Config::embedder_hidden, Config::phi_form, Config::psi_form, Config::metric_start>;
   using DenoiserModel = typename Config::template Denoiser<Config::latent_size, condition_size>;
 
   using HeadModel = BayesianHead<Network, Config::head_rank>;

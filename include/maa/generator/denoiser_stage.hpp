@@ -29,13 +29,14 @@ class DenoiserStage {
         conditions_on_host_(std::move(conditions)),
         latents_(backend, std::as_const(latents_on_host_).span()),
         conditions_(backend, std::as_const(conditions_on_host_).span()),
-        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch, options.train.seed),
+        order_(static_cast<Index>(data.split.train.policies.size()), options.train.batch, options.train.seed,
+               options.train.drop_last),
         workspace_(backend.make_workspace()) {}
 
   const TrainOptions& options() const { return options_.train; }
 
-  // Mean squared error of the prediction at random timesteps; every policy is paired with a random prompt of
-  // its task.
+  // Mean squared error of the prediction at random timesteps; every policy is paired with a prompt of its own
+  // (TrainingData::draw_prompt).
   auto loss(std::span<const Real> weights, std::span<Real> gradients, Rng rng, Index step) {
     workspace_.reset();
     const auto batch = order_.batch(step);
@@ -56,7 +57,7 @@ class DenoiserStage {
     fill_normal(backend_, rng, condition_noise, options_.condition_noise);
     for (std::size_t i = 0; i < batch.size(); ++i) {
       const auto policy = data_.split.train.policies[static_cast<std::size_t>(batch[i])];
-      prompts[i] = data_.draw_prompt(data_.dataset.policies[static_cast<std::size_t>(policy)], rng);
+      prompts[i] = data_.draw_prompt(policy, rng);
       kept[i] = rng.uniform() < options_.condition_dropout ? 0.0 : 1.0;
       timesteps[i] = rng.below(schedule_.steps());
     }

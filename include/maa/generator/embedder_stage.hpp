@@ -17,15 +17,24 @@ class EmbedderStage {
   static constexpr const char* name = "embedder";
   static constexpr Index segments = Data::segments;
 
-  EmbedderStage(const Backend& backend, const Data& data, const EmbedderOptions& options)
+  // own_limits: trained on features that are mapped to [-1, 1] by each one's limits over all prompts;
+  // conditions are of the features as they are.
+  EmbedderStage(const Backend& backend, const Data& data, const EmbedderOptions& options,
+                bool own_limits = false)
       : backend_(backend),
         data_(data),
         options_(options),
-        order_(static_cast<Index>(data.prompts.size()),
-               std::min(options.train.batch, static_cast<Index>(data.prompts.size())), options.train.seed),
-        trajectory_features_(backend, data.trajectory_features.span()),
-        success_features_(backend, data.success_features.span()),
-        workspace_(backend.make_workspace()) {}
+        order_(std::ssize(data.contrasted), std::min(options.train.batch, std::ssize(data.contrasted)),
+               options.train.seed, options.train.drop_last),
+        shown_{{backend, data.trajectory_features.span()}, {backend, data.success_features.span()}},
+        workspace_(backend.make_workspace()) {
+    if (own_limits) {
+      within_limits_[0] = within_limits(data.trajectory_features, Data::h_size);
+      within_limits_[1] = within_limits(data.success_features, Data::v_size);
+      trained_on_.emplace(Inputs{{backend, std::as_const(within_limits_[0]).span()},
+                                 {backend, std::as_const(within_limits_[1]).span()}});
+    }
+  }
 
   const TrainOptions& options() const { return options_.train; }
 
@@ -33,10 +42,14 @@ class EmbedderStage {
   // of i's style; symmetric adds the same with rows and columns exchanged.
   auto loss(std::span<const Real> weights, std::span<Real> gradients, Rng rng, Index step) {
     workspace_.reset();
-    const auto batch = order_.batch(step);
+    const Workspace::Scope batch_scope(thread_scratch());
+    const auto batch = thread_scratch().span<Index>(order_.batch_size());
+    std::ranges::transform(order_.batch(step), batch.begin(),
+                           [&](Index drawn) { return data_.contrasted[static_cast<std::size_t>(drawn)]; });
     const Index rows = static_cast<Index>(batch.size()) * segments;
-    const auto h_in = gather(trajectory_features_, Data::h_size, batch, rng);
-    const auto v_in = gather(success_features_, Data::v_size, batch, rng);
+    const auto& inputs = trained_on_ ? *trained_on_ : shown_;
+    const auto h_in = gather(inputs.trajectory, Data::h_size, batch, rng);
+    const auto v_in = gather(inputs.success, Data::v_size, batch, rng);
     const auto w = bind<Part>(weights);
     const auto g = bind<Part>(gradients);
     const auto saved =
@@ -89,8 +102,8 @@ class EmbedderStage {
         return MatrixView<const Real>(features.span().data() + first * segments * numbers, here * segments,
                                       numbers);
       };
-      const PromptFeatures<const Real> features{part(trajectory_features_, Data::h_size),
-                                                part(success_features_, Data::v_size)};
+      const PromptFeatures<const Real> features{part(shown_.trajectory, Data::h_size),
+                                                part(shown_.success, Data::v_size)};
       const auto saved = PromptPath<Network, Config>(state).forward(backend_, bind<Part>(weights), features,
                                                                     here, workspace_);
       download(backend_, std::span<const Real>(saved.condition.span()),
@@ -102,6 +115,16 @@ class EmbedderStage {
 
  private:
   using Features = typename Backend::template Constants<float>;
+  struct Inputs {  // of all prompts
+    Features trajectory;
+    Features success;
+  };
+
+  static Buffer<float> within_limits(Buffer<float> features, Index size) {
+    const MatrixView<float> rows(features.data(), features.size() / size, size);
+    Normalizer::limits(rows).apply(rows);
+    return features;
+  }
 
   MatrixView<Real> gather(const Features& features, Index size, std::span<const Index> batch, Rng& rng) {
     const Index count = static_cast<Index>(batch.size()) * segments;
@@ -147,8 +170,9 @@ class EmbedderStage {
   const Data& data_;
   EmbedderOptions options_;
   BatchOrder order_;
-  Features trajectory_features_;  // of all prompts
-  Features success_features_;
+  Inputs shown_;
+  std::array<Buffer<float>, 2> within_limits_;  // where Constants may lie
+  std::optional<Inputs> trained_on_;            // if that is not what is shown
   Workspace host_;
   WorkspaceOf<Backend> workspace_;
 };

@@ -59,6 +59,28 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
   writer.write(path);
 }
 
+MAA_COLD inline std::string format_of(const SafetensorsReader& reader) {
+  const auto found = reader.metadata().find("format");
+  return found == reader.metadata().end() ? std::string("none") : found->second;
+}
+
+// A tensor of `size` numbers, or of none if it may be absent.
+MAA_COLD inline Buffer<float> read_numbers(const SafetensorsReader& reader, const std::string& name,
+                                           Index size, bool may_be_absent) {
+  const auto& shape = reader.info(name).shape;
+  const bool absent = may_be_absent && shape.size() == 1 && shape[0] == 0;
+  const std::array<Index, 1> expected{absent ? 0 : size};
+  return reader.template read_weights<float>(name, expected);
+}
+
+MAA_COLD inline Normalizer read_normalizer(const SafetensorsReader& reader, const std::string& name,
+                                           Index size, bool may_be_absent) {
+  Normalizer normalizer;
+  normalizer.offset = read_numbers(reader, name + ".offset", size, may_be_absent);
+  normalizer.scale = read_numbers(reader, name + ".scale", normalizer.offset.size(), false);
+  return normalizer;
+}
+
 template <class Network, class Config>
 MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::path& path, Unread unread) {
   using State = GeneratorState<Network, Config>;
@@ -72,29 +94,22 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   state.settings = read_fields<GenerationSettings>(reader.metadata(), reader.path(), settings_prefix);
   read_parameters(reader, tensors_of<GeneratorModel<Network, Config>>(), state.parameters.span());
   const auto read = [&](const std::string& name, Index size, bool may_be_absent) {
-    const auto& shape = reader.info(name).shape;
-    const bool absent = may_be_absent && shape.size() == 1 && shape[0] == 0;
-    const std::array<Index, 1> expected{absent ? 0 : size};
-    return reader.template read_weights<float>(name, expected);
+    return read_numbers(reader, name, size, may_be_absent);
   };
-  const auto read_normalizer = [&](const std::string& name, Index size, bool may_be_absent) {
-    Normalizer normalizer;
-    normalizer.offset = read(name + ".offset", size, may_be_absent);
-    normalizer.scale = read(name + ".scale", normalizer.offset.size(), false);
-    return normalizer;
+  const auto normalizer = [&](const std::string& name, Index size, bool may_be_absent) {
+    return read_normalizer(reader, "normalizer." + name, size, may_be_absent);
   };
   state.prompt_encoder = PromptEncoder(
-      Config::prompt, read_normalizer("normalizer.observation", Network::observation_size, false),
-      read_normalizer("normalizer.action", Network::action_size, false),
-      static_cast<float>(state.settings.prompt_limit));
+      Config::prompt, normalizer("observation", Network::observation_size, false),
+      normalizer("action", Network::action_size, false), static_cast<float>(state.settings.prompt_limit));
   constexpr Index parameters = parameter_count<Network>;
   state.standardizer = WeightStandardizer<Network>(
-      read_normalizer("normalizer.policy_observation", Network::observation_size, true),
+      normalizer("policy_observation", Network::observation_size, true),
       read("standardizer.mean", parameters, false), read("standardizer.deviation", parameters, false));
   for (const float deviation : state.standardizer.deviation()) {
     require(deviation >= 0, reader.path(), ": expected standardizer.deviation from 0 on, found ", deviation);
   }
-  state.latent = read_normalizer("normalizer.latent", State::Model::latent_numbers, false);
+  state.latent = normalizer("latent", State::Model::latent_numbers, false);
   state.fallback_policy = read("fallback.policy", parameters, true);
   state.fallback_head =
       read("fallback.head",
@@ -108,7 +123,7 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   const float radius = reader.template read<float>("known.radius", {})[0];
   state.variance_scale = reader.template read<float>("head.variance_scale", {})[0];
   state.known_prompts = KnownPrompts(std::move(known), condition_size, radius);
-  state.condition = read_normalizer("normalizer.condition", State::Model::condition_size, true);
+  state.condition = normalizer("condition", State::Model::condition_size, true);
   state.interface = read_interface(reader, Network::observation_size, Network::action_size, interface_prefix);
   state.check(reader.path());
   if (unread == Unread::refuse) {

@@ -78,14 +78,18 @@ class Generation {
   // Policies without fitted heads; guidance 0: without the condition.
   MatrixView<Real> sample(MatrixView<const Real> condition, double guidance, std::span<Rng> streams,
                           const SamplingOptions& sampling, const SamplingProgress& progress) {
+    return decode(condition, guidance, streams, sampling, progress).policies();
+  }
+  // The same with what they were decoded from.
+  auto decode(MatrixView<const Real> condition, double guidance, std::span<Rng> streams,
+              const SamplingOptions& sampling, const SamplingProgress& progress) {
     const auto latent =
         workspace_.template sequence<Real>(condition.rows, Network::token_count, Config::latent_size);
     require(sample_latents<Network, Config>(backend_, w_.denoiser, state_.settings.diffusion, sampling,
                                             guidance, condition, streams, latent, workspace_, progress),
             "generate: stopped by the progress callback");
     return LatentPath<Network, Config, Real>::forward(backend_, state_, w_.autoencoder, latent.per_sample(),
-                                                      workspace_)
-        .policies();
+                                                      workspace_);
   }
 
   // The support sets of prompts, an equal share of the demonstrations each, in order; each prompt stands for

@@ -38,6 +38,7 @@ struct DataUse {
   Scaling scaling = Scaling::standard;
   bool needs_policies = false;
   bool paper_prompts = false;  // PromptShape::paper_needs() whatever the shape
+  bool raw_prompts = false;    // models see prompts as they are
   Styles styles = Styles::task;
 };
 
@@ -46,6 +47,7 @@ struct DataUse {
 struct FitOptions {
   std::uint64_t seed = 0;
   // Of the embeddings that Config::condition has, those that the denoiser sees; the others are zeros to it.
+  // With h alone prompts need no success, in training and at run time.
   ConditionParts condition = ConditionParts::both;
   DiffusionOptions diffusion;
   // The defaults of generate().

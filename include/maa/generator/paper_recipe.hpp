@@ -2,6 +2,7 @@
 // each frozen for the next.
 #pragma once
 
+#include <maa/data/dataset.hpp>
 #include <maa/generator/options.hpp>
 
 MAA_NAMESPACE_BEGIN
@@ -46,23 +47,59 @@ struct DenoiserOptions {
   }
 };
 
+// How many policies and prompts of a data set PaperRecipe trains on.
+struct TrainingCounts {
+  Index policies = 0;
+  Index prompts = 0;
+};
+// Held-out runs and validation tasks are left out, and trajectories that are no prompts of this shape for
+// conditions on `seen`. Error for a validation task that the dataset lacks.
+MAA_COLD inline TrainingCounts training_counts(const Dataset& dataset, const FitOptions& options,
+                                               const PromptShape& shape = {},
+                                               ConditionParts seen = ConditionParts::both) {
+  std::vector<bool> held_out(dataset.tasks.size());
+  for (const auto& name : options.validation_tasks) {
+    held_out[static_cast<std::size_t>(dataset.task_index(name))] = true;
+  }
+  const auto train = dataset.split_by_run(options.validation_fraction, options.seed).train;
+  const auto needs = shape.paper_needs(seen_parts(seen, options.condition));
+  return {std::ranges::count_if(train.policies,
+                                [&](Index i) {
+                                  const auto& policy = dataset.policies[static_cast<std::size_t>(i)];
+                                  return !held_out[static_cast<std::size_t>(policy.task)];
+                                }),
+          std::ranges::count_if(train.trajectories, [&](Index i) {
+            const auto& trajectory = dataset.trajectories[static_cast<std::size_t>(i)];
+            return needs.met_by(trajectory) &&
+                   !held_out[static_cast<std::size_t>(dataset.task_index(trajectory.task))];
+          })};
+}
+
 struct PaperRecipe : FitOptions {
   // limits: prompts to [-1, 1], raw weights (the paper). standard: prompts by mean and deviation, and weights
   // in the space of normalised observations, minus their mean over the zoo, over each tensor's deviation.
   Scaling scaling = Scaling::limits;
+  // Prompts are embedded as they are, by an embedder that was trained on features mapped to [-1, 1] by each
+  // one's limits over the prompts (the public code).
+  bool raw_conditions = false;
   AutoencoderOptions autoencoder;
   EmbedderOptions embedder;
   DenoiserOptions denoiser;
 
-  // Sections 3 - 5's tables, for a dataset of so many training policies and prompts: the paper fixes epochs;
-  // `steps` are what they give. Error for negative numbers.
-  static PaperRecipe paper(Index policies, Index prompts) {
+  // Sections 3 - 5's tables, for so many policies and prompts to train on, those of held-out runs and tasks
+  // left out (training_counts()): the paper fixes epochs, of as many steps as there are whole batches;
+  // `steps` are what they give. `prediction`: the paper's epsilon, of which the network cannot match more
+  // than half of the variance where its last layer maps fewer channels to a latent's features
+  // (docs/method.md); or the clean sample, which has no such bound. Error for negative numbers.
+  static PaperRecipe paper(Index policies, Index prompts,
+                           PredictionType prediction = PredictionType::epsilon) {
     PaperRecipe recipe;
+    recipe.diffusion.prediction_type = prediction;
     const auto steps = [](Index epochs, Index count, Index batch) {
       require(at_least(0).allows(static_cast<double>(count)),
               "paper recipe: expected numbers of policies and prompts ", at_least(0).text(), ", found ",
               count);
-      return epochs * std::max<Index>(1, (count + batch - 1) / batch);
+      return epochs * std::max<Index>(1, count / batch);
     };
     recipe.autoencoder.train = {.steps = steps(3000, policies, 32),
                                 .batch = 32,
@@ -78,24 +115,36 @@ struct PaperRecipe : FitOptions {
                              .beta1 = 0.95,
                              .weight_decay = 5e-4,
                              .ema = 0.9999};
+    for (auto* train : {&recipe.autoencoder.train, &recipe.embedder.train, &recipe.denoiser.train}) {
+      train->decay_all = true;  // as the public code, where the paper does not say
+      train->drop_last = true;
+    }
     return recipe;
   }
 
   // The public code's choices where they differ from the paper's.
   static PaperRecipe reference(Index policies, Index prompts) {
-    auto recipe = paper(policies, prompts);
+    auto recipe = paper(policies, prompts, PredictionType::sample);
+    recipe.raw_conditions = true;
     recipe.autoencoder.noise_form = NoiseForm::mix;
+    recipe.autoencoder.input_noise = 1e-3;
+    recipe.autoencoder.latent_noise = 1e-2;
     recipe.autoencoder.clamp_latent = true;
-    recipe.embedder.train.steps = recipe.embedder.train.steps * 4 / 3;
-    recipe.diffusion.prediction_type = PredictionType::sample;
+    recipe.embedder.train.steps = recipe.embedder.train.steps * 4 / 3;  // 400 epochs
+    auto& denoiser = recipe.denoiser.train;
+    denoiser.learning_rate = {.kind = LearningRateKind::warm_restarts, .base = 2e-4, .minimum = 1e-9};
+    denoiser.ema = 0;  // it has one, and samples from the raw weights
     return recipe;
   }
 
-  DataUse data_use() const { return {.scaling = scaling, .needs_policies = true, .paper_prompts = true}; }
+  DataUse data_use() const {
+    return {.scaling = scaling, .needs_policies = true, .paper_prompts = true, .raw_prompts = raw_conditions};
+  }
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
     FitOptions::describe(visit, self);
     visit("scaling", self.scaling);
+    visit("raw_conditions", self.raw_conditions);
     visit("autoencoder", self.autoencoder);
     visit("embedder", self.embedder);
     visit("denoiser", self.denoiser);

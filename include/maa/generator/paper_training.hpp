@@ -22,7 +22,7 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const PaperRecipe&
     return false;
   }
   EmbedderStage<Network, Config, Backend> embedder(backend, fitting.data(),
-                                                   fitting.seeded(recipe.embedder, 1));
+                                                   fitting.seeded(recipe.embedder, 1), recipe.raw_conditions);
   if (!fitting.run().train(embedder, embedder_offset)) {
     return false;
   }

@@ -17,7 +17,7 @@ struct GenerationSettings {
   SamplingOptions sampling;
   std::vector<double> guidance = {1};
   CorrectiveAugmentation corrective;
-  double prompt_limit = 1;  // normalised features of prompts are clamped to [-limit, limit]
+  double prompt_limit = 0;  // normalised features of prompts are clamped to [-limit, limit]; 0: not at all
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -25,7 +25,7 @@ struct GenerationSettings {
     visit("sampling", self.sampling);
     visit("guidance", guidance_limits, self.guidance);
     visit("corrective", self.corrective);
-    visit("prompt_limit", positive(), self.prompt_limit);
+    visit("prompt_limit", not_negative(), self.prompt_limit);
   }
   // Error, with `where` before it, for what the description's limits do not tell.
   void check(Index observation_size, Index action_size, std::string_view where) const {
@@ -103,6 +103,17 @@ struct GeneratorState {
             ": expected a positive head.variance_scale, found ", variance_scale);
   }
 
+  // The embeddings that conditions show.
+  ConditionParts condition_parts() const {
+    const auto hidden = [&](Index block) {  // of segment, h or v
+      const auto* first = condition.scale.data() + block * Config::embedding_size;
+      return std::all_of(first, first + Config::embedding_size, [](float scale) { return scale == 0; });
+    };
+    if (Config::condition != ConditionParts::both || condition.features() == 0) {
+      return Config::condition;
+    }
+    return hidden(1) ? ConditionParts::h : hidden(0) ? ConditionParts::v : ConditionParts::both;
+  }
   // From now on conditions have zeros in place of the embeddings that are not in `parts`. Error if none is
   // left.
   void restrict_condition(ConditionParts parts) {

@@ -18,6 +18,8 @@ struct TrainingData {
   const Dataset& dataset;
   RunSplit split;              // of the tasks not held out
   std::vector<Index> prompts;  // trajectories usable as prompts in training
+  std::vector<Index>
+      contrasted;  // positions in `prompts` of those whose states after success embedders learn from
   std::vector<Index> task_of_trajectory;
   std::vector<Index> style_of_trajectory;           // equal for those that act alike
   std::vector<TaskTrajectories> styles;             // by their numbers, as the lists of tasks below
@@ -35,7 +37,8 @@ struct TrainingData {
   static constexpr Index v_size = Config::prompt.success_features(Network::observation_size);
 
   // Fits the normalisers of `state`, as `use` says. Error if the dataset does not suit the network or holds
-  // too little. Where a task has prompts that reach success, those that do not are none.
+  // too little. Where a task has prompts that reach success, those that do not are none, unless conditions
+  // show h alone; embedders learn from the former then, too.
   MAA_COLD TrainingData(const Dataset& data, const FitOptions& options, const DataUse& use,
                         GeneratorState<Network, Config>& state)
       : dataset(data), split(checked(data, use).split_by_run(options.validation_fraction, options.seed)) {
@@ -48,13 +51,13 @@ struct TrainingData {
       task_of_trajectory.push_back(data.task_index(trajectory(i).task));
     }
     remove_tasks(held_out);
-    fit_normalizers(use.scaling, options.seed, state);
+    fit_normalizers(use, options.seed, state);
     makers.assign(data.trajectories.size(), -1);
     style_of_trajectory =
         find_styles(data, use.styles, task_of_trajectory, state.standardizer.observations());
-    find_prompts(
-        use.paper_prompts ? Config::prompt.paper_needs() : Config::prompt.needs(ConditionParts::both),
-        held_out);
+    const auto seen = seen_parts(Config::condition, options.condition);
+    find_prompts(use.paper_prompts ? Config::prompt.paper_needs(seen) : Config::prompt.needs(seen),
+                 seen == ConditionParts::h, held_out);
     standardized = Buffer<float>(data.policy_count() * Network_size);
     for (Index i = 0; i < data.policy_count(); ++i) {
       state.standardizer.standardize(data.weight_matrix().row(i), standardized.data() + i * Network_size);
@@ -67,20 +70,26 @@ struct TrainingData {
     return {standardized.data() + i * Network_size, 1, Network_size};
   }
 
-  // A random prompt (position in `prompts`) for a policy: of its task, and of its run if there are some.
-  Index draw_prompt(const PolicyRecord& record, Rng& rng) const {
+  // A random prompt (position in `prompts`) for policy number `policy`: one that it made; if none is known,
+  // of its run or no run; if there is none, of its task.
+  Index draw_prompt(Index policy, Rng& rng) const {
+    const auto& record = dataset.policies[static_cast<std::size_t>(policy)];
     const auto& candidates = prompts_of_task[static_cast<std::size_t>(record.task)];
-    Index own = 0;
-    for (const Index position : candidates) {
-      own += belongs(position, record) ? 1 : 0;
+    const auto draw = [&](const auto& suits) -> Index {
+      const Index count = std::ranges::count_if(candidates, suits);
+      Index pick = count > 0 ? rng.below(count) : 0;
+      const auto found =
+          std::ranges::find_if(candidates, [&](Index position) { return suits(position) && pick-- == 0; });
+      return found == candidates.end() ? -1 : *found;
+    };
+    Index found = draw([&](Index position) {
+      const auto trajectory = static_cast<std::size_t>(prompts[static_cast<std::size_t>(position)]);
+      return makers[trajectory] == policy;
+    });
+    if (found < 0) {
+      found = draw([&](Index position) { return belongs(position, record); });
     }
-    Index pick = rng.below(own > 0 ? own : static_cast<Index>(candidates.size()));
-    for (const Index position : candidates) {
-      if ((own == 0 || belongs(position, record)) && pick-- == 0) {
-        return position;
-      }
-    }
-    return candidates.front();
+    return found < 0 ? draw([](Index) { return true; }) : found;
   }
 
  private:
@@ -101,13 +110,11 @@ struct TrainingData {
             data.trajectories.size(), " trajectories (BehaviorRecipe does without)");
     return data;
   }
-  MAA_COLD void find_prompts(const PromptNeeds& needs, const std::vector<bool>& held_out) {
+  MAA_COLD void find_prompts(const PromptNeeds& needs, bool failures, const std::vector<bool>& held_out) {
     prompts_of_task.resize(dataset.tasks.size());
     std::vector<TaskTrajectories> tasks(dataset.tasks.size());
     std::vector<bool> reached(dataset.tasks.size());
-    const auto suits = [&](Index i) {
-      return trajectory(i).length() >= needs.steps && (reaches(i) || !needs.success);
-    };
+    const auto suits = [&](Index i) { return needs.met_by(trajectory(i)); };
     const auto task_of = [&](Index i) {
       return static_cast<std::size_t>(task_of_trajectory[static_cast<std::size_t>(i)]);
     };
@@ -128,11 +135,15 @@ struct TrainingData {
     }
     for (const Index i : given) {
       const auto task = task_of(i);
-      if (suits(i) && (reaches(i) || !reached[task] || Config::prompt.kind == PromptKind::segments)) {
+      const bool shows_success = reaches(i) || !reached[task] || Config::prompt.kind == PromptKind::segments;
+      if (suits(i) && (shows_success || failures)) {
         tasks[task].prompts.push_back(i);
         style_of(i).prompts.push_back(i);
         if (!held_out[task]) {
           prompts_of_task[task].push_back(static_cast<Index>(prompts.size()));
+          if (shows_success) {
+            contrasted.push_back(static_cast<Index>(prompts.size()));
+          }
           prompts.push_back(i);
         }
       }
@@ -182,7 +193,8 @@ struct TrainingData {
     return run < 0 || run == record.run;
   }
 
-  MAA_COLD void fit_normalizers(Scaling scaling, std::uint64_t seed, GeneratorState<Network, Config>& state) {
+  MAA_COLD void fit_normalizers(const DataUse& use, std::uint64_t seed,
+                                GeneratorState<Network, Config>& state) {
     Index steps = 0;
     for (const Index i : split.train.trajectories) {
       steps += trajectory(i).length();
@@ -199,13 +211,19 @@ struct TrainingData {
     }
     const MatrixView<const float> observation_rows(observations.data(), steps, Network::observation_size);
     const MatrixView<const float> action_rows(actions.data(), steps, Network::action_size);
-    const bool standardize = scaling == Scaling::standard;
-    state.settings.prompt_limit = standardize ? 4 : 1;
-    const auto limit = static_cast<float>(state.settings.prompt_limit);
+    const bool standardize = use.scaling == Scaling::standard;
+    state.settings.prompt_limit = standardize && !use.raw_prompts ? 4 : 0;
+    const auto set_encoder = [&](Normalizer of_observations, Normalizer of_actions) {
+      if (use.raw_prompts) {
+        of_observations = Normalizer(Network::observation_size);
+        of_actions = Normalizer(Network::action_size);
+      }
+      state.prompt_encoder = PromptEncoder(Config::prompt, std::move(of_observations), std::move(of_actions),
+                                           static_cast<float>(state.settings.prompt_limit));
+    };
     if (standardize) {
       const auto normalizer = Normalizer::standard(observation_rows, 1e-3, 0.03);
-      state.prompt_encoder =
-          PromptEncoder(Config::prompt, normalizer, Normalizer(Network::action_size), limit);
+      set_encoder(normalizer, Normalizer(Network::action_size));
       if (dataset.policies.empty()) {
         state.standardizer = WeightStandardizer<Network>::untrained(normalizer, Rng(seed).fork(0x62617365u));
         return;
@@ -219,8 +237,7 @@ struct TrainingData {
           normalizer, MatrixView<const float>(rows.data(), static_cast<Index>(split.train.policies.size()),
                                               Network_size));
     } else {
-      state.prompt_encoder = PromptEncoder(Config::prompt, Normalizer::limits(observation_rows),
-                                           Normalizer::limits(action_rows), limit);
+      set_encoder(Normalizer::limits(observation_rows), Normalizer::limits(action_rows));
       state.standardizer = WeightStandardizer<Network>();
     }
   }

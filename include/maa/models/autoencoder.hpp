@@ -22,11 +22,19 @@ struct LinearStack<1, In, Middle, Out, start, Done...> {
 
 }  // namespace detail
 
-// One encoder, LayerNorm and decoder per token of the policy network. Depth 1 is one linear map (the paper's
-// Table 1 and the public code). A decoder that starts at zero gives every latent the same policy at first; it
-// is for decoders that learn from behaviour (the encoders would get no gradient in their first step).
+// Whose LayerNorm a token's latent passes: its own, or one that all tokens share (the public code).
+enum class LatentNorm { per_token, shared };
+constexpr std::array<std::string_view, 2> names_of(LatentNorm) {
+  return {"per_token", "shared"};
+}
+
+// One encoder, LayerNorm (LatentNorm) and decoder per token of the policy network. Depth 1 is one linear map
+// (the paper's Table 1 and the public code). A decoder that starts at zero gives every latent the same policy
+// at first; it is for decoders that learn from behaviour (the encoders would get no gradient in their first
+// step).
 template <class Network, Index Latent = 1024, Index HiddenSize = 1024, Index EncoderDepth = 1,
-          Index DecoderDepth = 1, Start decoder_start = Start::random>
+          Index DecoderDepth = 1, Start decoder_start = Start::random,
+          LatentNorm latent_norm = LatentNorm::per_token>
 struct Autoencoder {
   static constexpr Index token_count = Network::token_count;
   static constexpr Index latent_size = Latent;
@@ -39,6 +47,7 @@ struct Autoencoder {
   using Decoder = typename detail::LinearStack<DecoderDepth, Latent, HiddenSize, Network::token_sizes[Token],
                                                decoder_start>::type;
   using Norm = LayerNorm<Latent>;
+  static constexpr Index norm_count = latent_norm == LatentNorm::shared ? 1 : token_count;
   using TokenIndices = std::make_index_sequence<static_cast<std::size_t>(token_count)>;
 
  private:
@@ -49,7 +58,7 @@ struct Autoencoder {
     template <class T>
     struct Weights {
       std::tuple<typename Encoder<At>::template Weights<T>...> encoders;
-      std::array<WeightAndBias<T>, sizeof...(At)> norms;
+      std::array<WeightAndBias<T>, static_cast<std::size_t>(norm_count)> norms;
       std::tuple<typename Decoder<At>::template Weights<T>...> decoders;
     };
     template <class T>
@@ -77,9 +86,16 @@ struct Autoencoder {
   static constexpr void describe(Visitor& visit, W&... w) {
     [&]<std::size_t... At>(std::index_sequence<At...>) {
       (describe_encoder<At>(visit, w...), ...);
-      (describe_norm<At>(visit, w...), ...);
     }
     (TokenIndices{});
+    if constexpr (latent_norm == LatentNorm::shared) {
+      visit.template child<Norm>("norm", w.norms[0]...);
+    } else {
+      [&]<std::size_t... At>(std::index_sequence<At...>) {
+        (describe_norm<At>(visit, w...), ...);
+      }
+      (TokenIndices{});
+    }
     DecodersOnly::describe(visit, w...);
   }
   template <class Visitor>
@@ -89,6 +105,7 @@ struct Autoencoder {
     visit("encoder_depth", EncoderDepth);
     visit("decoder_depth", DecoderDepth);
     visit("decoder_start", decoder_start);
+    visit("latent_norm", latent_norm);
   }
   // The decoders, the last part of the description, for training them alone.
   struct DecodersOnly {
@@ -114,8 +131,9 @@ struct Autoencoder {
       auto& encoder = std::get<At>(saved.encoders);
       encoder = Encoder<At>::forward(backend, std::get<At>(w.encoders),
                                      x.col_range(offset, Network::token_sizes[At]), workspace);
-      saved.statistics[At] = Norm::forward(backend, w.norms[At], MatrixView<const T>(encoder.output()),
-                                           saved.latent.position(static_cast<Index>(At)), workspace);
+      saved.statistics[At] =
+          Norm::forward(backend, w.norms[norm_of(At)], MatrixView<const T>(encoder.output()),
+                        saved.latent.position(static_cast<Index>(At)), workspace);
     });
     return saved;
   }
@@ -129,8 +147,9 @@ struct Autoencoder {
     auto dencoded = workspace.template matrix<T>(dlatent.batch, Latent);
     for_tokens([&]<std::size_t At>(Index) {
       const auto& encoder = std::get<At>(saved.encoders);
-      Norm::backward(backend, w.norms[At], saved.statistics[At], MatrixView<const T>(encoder.output()),
-                     dlatent.position(static_cast<Index>(At)), gradients.norms[At], dencoded);
+      Norm::backward(backend, w.norms[norm_of(At)], saved.statistics[At],
+                     MatrixView<const T>(encoder.output()), dlatent.position(static_cast<Index>(At)),
+                     gradients.norms[norm_of(At)], dencoded);
       Encoder<At>::backward(backend, std::get<At>(w.encoders), encoder, MatrixView<const T>(dencoded),
                             std::get<At>(gradients.encoders), MatrixView<T>(), workspace);
     });
@@ -166,6 +185,9 @@ struct Autoencoder {
   }
 
  private:
+  static constexpr std::size_t norm_of(std::size_t token) {
+    return latent_norm == LatentNorm::shared ? 0 : token;
+  }
   // Calls body.operator()<At>(offset of token At in the flat vector).
   template <class Body>
   static void for_tokens(const Body& body) {

@@ -14,6 +14,12 @@ constexpr std::array<std::string_view, 3> names_of(EmbedderForm) {
   return {"mlp", "mlp_normed", "tanh_normed"};
 }
 
+// How W of the contrastive logits is initialised. fan_in: as a linear layer; unit: U(0, 1) (the public code).
+enum class MetricStart { fan_in, unit };
+constexpr std::array<std::string_view, 2> names_of(MetricStart) {
+  return {"fan_in", "unit"};
+}
+
 namespace detail {
 
 template <EmbedderForm form, Index In, Index HiddenSize, Index Out>
@@ -38,7 +44,8 @@ struct EmbedderNetwork<EmbedderForm::tanh_normed, In, HiddenSize, Out> {
 }  // namespace detail
 
 template <Index TrajectoryFeatures, Index SuccessFeatures, Index Embedding = 128, Index HiddenSize = 1024,
-          EmbedderForm phi_form = EmbedderForm::mlp, EmbedderForm psi_form = EmbedderForm::mlp>
+          EmbedderForm phi_form = EmbedderForm::mlp, EmbedderForm psi_form = EmbedderForm::mlp,
+          MetricStart metric_start = MetricStart::fan_in>
 struct BehaviorEmbedder {
   using Phi = typename detail::EmbedderNetwork<phi_form, TrajectoryFeatures, HiddenSize, Embedding>::type;
   using Psi = typename detail::EmbedderNetwork<psi_form, SuccessFeatures, HiddenSize, Embedding>::type;
@@ -55,8 +62,9 @@ struct BehaviorEmbedder {
   static constexpr void describe(Visitor& visit, W&... w) {
     visit.template child<Phi>("phi", w.phi...);
     visit.template child<Psi>("psi", w.psi...);
-    visit.template tensor<Embedding, Embedding>("metric", Init::uniform_fan_in(Embedding), Role::weight,
-                                                w.metric...);
+    visit.template tensor<Embedding, Embedding>(
+        "metric", metric_start == MetricStart::unit ? Init::uniform(1) : Init::uniform_fan_in(Embedding),
+        Role::weight, w.metric...);
   }
 
   template <class Visitor>
@@ -65,6 +73,7 @@ struct BehaviorEmbedder {
     visit("hidden", HiddenSize);
     visit("phi", phi_form);
     visit("psi", psi_form);
+    visit("metric_start", metric_start);
   }
 
   template <class T>

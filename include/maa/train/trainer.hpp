@@ -22,10 +22,14 @@ struct TrainOptions {
   LearningRate learning_rate = {};
   double beta1 = 0.9;
   double weight_decay = 0;
-  double clip_norm = 0;  // global gradient norm above which gradients are scaled down; 0: no clipping
+  bool decay_all = false;  // biases and gains decay, too (PyTorch's AdamW without groups)
+  double clip_norm = 0;    // global gradient norm above which gradients are scaled down; 0: no clipping
   // The largest decay of an exponential moving average of the weights (ema_decay()), which then is what the
   // trained model uses; 0: none.
   double ema = 0;
+  // An epoch's last samples, which fill no batch, are left out (PyTorch's drop_last), where batches run
+  // through epochs.
+  bool drop_last = false;
   std::uint64_t seed = 0;  // no option of a recipe's: fit() derives it from FitOptions::seed
 
   template <class Visitor, class Self>
@@ -35,8 +39,10 @@ struct TrainOptions {
     visit("learning_rate", self.learning_rate);
     visit("beta1", between(0, 0.9999), self.beta1);
     visit("weight_decay", not_negative(), self.weight_decay);
+    visit("decay_all", self.decay_all);
     visit("clip_norm", not_negative(), self.clip_norm);
     visit("ema", between(0, 0.999999), self.ema);
+    visit("drop_last", self.drop_last);
   }
 };
 
@@ -68,7 +74,7 @@ class Trainer {
           std::span<const T> initial)
       : backend_(&backend),
         tensors_(std::move(tensors)),
-        groups_(groups_of(tensors_)),
+        groups_(options.decay_all ? DecayGroups() : groups_of(tensors_)),
         options_(options),
         weights_(array(initial)),
         gradients_(array()),
