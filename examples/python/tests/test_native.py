@@ -107,6 +107,12 @@ def test_weights_and_files(policy, data, tmp_path):
     policy.save(tmp_path / "policy.safetensors")
     loaded = maa.Policy.load(tmp_path / "policy.safetensors")
     assert np.array_equal(loaded.act(ROWS), policy.act(ROWS)) and loaded.metadata == {"joint_names": "hip"}
+    from safetensors.numpy import load_file
+
+    again = maa.Dataset()  # with its interface
+    found = again.add_policy(load_file(tmp_path / "policy.safetensors"), task="up", run=0)
+    assert np.abs(found.act(ROWS) - policy.act(ROWS)).max() <= 1e-6
+    assert np.array_equal(maa.Policy(again.weights(found), **again.interface()).act(ROWS), policy.act(ROWS))
     assert loaded.interface.keys() == policy.interface.keys() and loaded.interface["observation_clip"] == 1.5
     with pytest.raises(maa.Error, match="none.safetensors"):
         maa.Policy.load(tmp_path / "none.safetensors")

@@ -203,7 +203,8 @@ def _source(layers, mean, activation, squash, **others):
 
 def plain(found, policy_type, layers=None, action_box=None, world=False, statistics=None, what="state_dict"):
     """A state_dict of the policy type; its hidden layers are named layers.0, layers.1, ..., its heads mean and log_std,
-    or as `layers` tells: the prefixes of all linear layers in order, the last one the mean head."""
+    or as `layers` tells: the prefixes of all linear layers in order, the last one the mean head. It may hold its interface
+    as policy files do: observation_mean, observation_scale, observation_clip, action_centre, action_half_width."""
     state = State(found, what)
     if layers is None:
         layers = [f"layers.{i}" for i in range(len(policy_type.hidden))] + ["mean"]
@@ -211,6 +212,14 @@ def plain(found, policy_type, layers=None, action_box=None, world=False, statist
     log_std = None
     if "log_std.weight" in state:
         log_std = state.linear("log_std")
+    if "observation_mean" in state:
+        mean, scale = state.take("observation_mean", 1), state.take("observation_scale", 1)
+        clip = float(state.take("observation_clip", 0)) if "observation_clip" in state else np.inf
+        statistics = Statistics(mean, scale, clip) if statistics is None else statistics
+    if "action_centre" in state:
+        centre, half_width = state.take("action_centre", 1), state.take("action_half_width", 1)
+        require((half_width > 0).all(), what, ", 'action_half_width': expected positive numbers")
+        action_box = ActionBox(centre, half_width) if action_box is None else action_box
     state.require_all_used()
     return Source(
         linear[:-1],
