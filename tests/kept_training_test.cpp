@@ -248,7 +248,8 @@ TEST_CASE("options are checked when given: whatever is no number, negative or hu
   refused("temperature from 1e-09", [](auto& r) { r.embedder.temperature = 1e-300; });
   refused("at least one guidance", [](auto& r) { r.guidance.clear(); });
   refused("columns of 6", [](auto& r) { r.behavior.corrective = {.effector = {5}, .axes = 2}; });
-  for (const auto make : {PaperRecipe::paper, PaperRecipe::reference}) {
+  constexpr auto paper = [](Index policies, Index prompts) { return PaperRecipe::paper(policies, prompts); };
+  for (PaperRecipe (*make)(Index, Index) : {+paper, &PaperRecipe::reference}) {
     for (const auto& [policies, prompts] : std::vector<std::pair<Index, Index>>{
              {-5, -5}, {-1, 5}, {5, -1}, {Index{1} << 62, 5}, {5, std::numeric_limits<Index>::max()}}) {
       CHECK(has(error_of([&] { make(policies, prompts); }), "numbers of policies and prompts from 0"));

@@ -13,7 +13,7 @@ failed() {
 }
 
 # Each script up to its first cd, at its place in another tree; of that tree CDPATH has a decoy.
-mapfile -t scripts < <(cd "$checkout" && find .ci benchmarks cmake examples tests -type f \( -name '*.sh' -o -path .ci/run \) |
+mapfile -t scripts < <(cd "$checkout" && find .ci benchmarks cmake examples tests -type f ! -path 'tests/readme/*' \( -name '*.sh' -o -path .ci/run \) |
   xargs grep -lE '\bcd "' | grep -v scripts_test)
 for script in "${scripts[@]}"; do
   mkdir -p "$work/tree/$(dirname "$script")" "$work/decoy/$(dirname "$script")"
