@@ -124,7 +124,7 @@ TEST_CASE("an allocation that fails on a worker's thread is the caller's excepti
       test::others_left = 1 + attempt % 3;
       try {
         action();
-      } catch (const std::bad_alloc&) {
+      } catch (const Error&) {  // as a Buffer says it
         ++failed;
       }
       test::others_left = 1 << 30;
@@ -140,7 +140,7 @@ TEST_CASE("an allocation that fails on a worker's thread is the caller's excepti
       REQUIRE(std::ranges::equal(found[i].weights(), expected[i].weights()));
     }
   }
-  MESSAGE(failed << " of 24 calls failed");
+  WARN(failed > 0);  // where other threads take part
 }
 
 }  // namespace

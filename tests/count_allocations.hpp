@@ -1,5 +1,5 @@
-// Counts this thread's allocations, and fails those of other threads, by replacing operator new and delete:
-// include it in one file of a program.
+// Counts this thread's allocations, and fails aligned ones (a Buffer's) of other threads, by replacing
+// operator new and delete: include it in one file of a program.
 #pragma once
 
 #include <atomic>
@@ -21,15 +21,16 @@ inline bool fails() {
 
 // Not inlined: compilers would take the pair for a mismatch. The array forms call these.
 [[gnu::noinline]] void* operator new(std::size_t size) {
-  void* const memory = test::fails() ? nullptr : std::malloc(size == 0 ? 1 : size);
-  if (memory != nullptr) {
+  ++test::allocations;
+  if (void* const memory = std::malloc(size == 0 ? 1 : size)) {
     return memory;
   }
   throw std::bad_alloc();
 }
 // Replaced too, since a sanitizer's own would not match the operator delete below.
 [[gnu::noinline]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  return test::fails() ? nullptr : std::malloc(size == 0 ? 1 : size);
+  ++test::allocations;
+  return std::malloc(size == 0 ? 1 : size);
 }
 [[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t align,
                                      const std::nothrow_t&) noexcept {

@@ -56,6 +56,9 @@ int main(int count, char** arguments) {
       replay(target, name, bytes);
     });
     for (int i = 1; i < count; ++i) {
+      if (!std::filesystem::exists(arguments[i])) {
+        continue;  // no finding was kept as a file yet
+      }
       for (const auto& entry : std::filesystem::recursive_directory_iterator(arguments[i])) {
         if (entry.is_regular_file()) {
           replay(entry.path().parent_path().filename().string(), entry.path().filename().string(),

@@ -351,7 +351,7 @@ NB_MODULE(_native, module) {
             };
             add("observation_mean", interface.observation_mean);
             add("observation_scale", interface.observation_scale);
-            if (interface.scales_observations() && std::isfinite(interface.observation_clip)) {
+            if (interface.scales_observations() && interface.observation_clip < maa::no_clip) {
               result["observation_clip"] = interface.observation_clip;
             }
             add("action_centre", interface.action_centre);

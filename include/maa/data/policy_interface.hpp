@@ -27,7 +27,7 @@ using PolicyMetadata = std::map<std::string, std::string>;
 // trained with statistics of their own are brought to common ones by their first layer.
 struct PolicyInterface {
   std::vector<float> observation_mean, observation_scale;  // [O], or none
-  float observation_clip = std::numeric_limits<float>::infinity();
+  float observation_clip = no_clip;
   std::vector<float> action_centre, action_half_width;  // [A], or none
   PolicyMetadata metadata;
 
@@ -128,8 +128,8 @@ MAA_COLD MAA_INLINE void PolicyInterface::validate(Index observations, Index act
   for (std::size_t i = 0; i < action_centre.size(); ++i) {
     require(is_finite(action_centre[i] - action_half_width[i]) &&
                 is_finite(action_centre[i] + action_half_width[i]),
-            where, ": expected finite limits of actions, found ", action_centre[i], " +- ", action_half_width[i],
-            " at ", i);
+            where, ": expected finite limits of actions, found ", action_centre[i], " +- ",
+            action_half_width[i], " at ", i);
   }
   require(observation_clip > 0, where, ": expected a positive observation_clip, found ", observation_clip);
 }
@@ -178,7 +178,7 @@ MAA_COLD MAA_INLINE void add_interface(SafetensorsWriter& writer, const PolicyIn
   };
   add("observation_mean", interface.observation_mean);
   add("observation_scale", interface.observation_scale);
-  if (interface.scales_observations() && std::isfinite(interface.observation_clip)) {
+  if (interface.scales_observations() && interface.observation_clip < no_clip) {
     writer.add_scalar(prefix + "observation_clip", interface.observation_clip);
   }
   add("action_centre", interface.action_centre);

@@ -152,7 +152,7 @@ MAA_COLD MAA_INLINE std::string c_header_text(const ExportedPolicy& policy, std:
   } else {
     text += "    x[i] = (observation[i] - " + prefix + "_observation_mean[i]) * " + prefix +
             "_observation_scale[i];\n";
-    if (policy.clip < std::numeric_limits<float>::infinity()) {
+    if (policy.clip < no_clip) {
       std::string clip;
       detail::append_c_float(clip, policy.clip);
       text +=

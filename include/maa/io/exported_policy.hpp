@@ -14,7 +14,7 @@ struct ExportedPolicy {
   std::span<const float> weights;
   std::span<const float> centre, half_width;  // [actions]
   std::span<const float> mean, scale;         // [observations], or none: the network reads x
-  float clip = 0;                             // infinite: not clipped
+  float clip = 0;                             // no_clip: not clipped
 
   template <class Network, Storage storage>
   explicit ExportedPolicy(const MlpPolicy<Network, storage>& policy)

@@ -156,7 +156,7 @@ MAA_COLD inline std::string onnx_model(const ExportedPolicy& policy, const Polic
       graph.row("observation_scale", policy.scale);
       graph.apply("Sub", {"observation_mean"});
       graph.apply("Mul", {"observation_scale"});
-      if (policy.clip < std::numeric_limits<float>::infinity()) {
+      if (policy.clip < no_clip) {
         graph.scalar("observation_low", -policy.clip);
         graph.scalar("observation_high", policy.clip);
         graph.apply("Clip", {"observation_low", "observation_high"});

@@ -55,6 +55,9 @@ struct ActionBox {
   }
 };
 
+// Clips nothing; not an infinity, which -ffast-math has none of.
+inline constexpr float no_clip = std::numeric_limits<float>::max();
+
 // What the network reads of an observation x: clamp((x - mean) * scale, -clip, clip), as agents are trained
 // with running statistics (VecNormalize, rsl_rl's and Brax's normalisers). The default is x itself.
 template <Index Observations>
@@ -67,7 +70,7 @@ struct ObservationScaling {
     ones.fill(1.0f);
     return ones;
   }();
-  float clip = std::numeric_limits<float>::infinity();
+  float clip = no_clip;
   bool operator==(const ObservationScaling&) const = default;
 
   // Of statistics [Observations]: scale = 1 / sqrt(variance + epsilon), clip > 0. VecNormalize: epsilon 1e-8
