@@ -130,6 +130,20 @@ TEST_CASE("check reads a data set through its interface") {
   CHECK(check<Policy>(data).plausible);
 }
 
+TEST_CASE("metadata that no file can hold are refused before the first step") {
+  auto data = dataset();
+  data.interface.metadata = {{"joint_names", "\xff"}};
+  SmallGenerator generator;
+  Index steps = 0;
+  CHECK_THROWS_WITH_AS(generator.fit(data, recipe(3),
+                                     [&](const TrainProgress&) {
+                                       ++steps;
+                                       return true;
+                                     }),
+                       doctest::Contains("UTF-8"), Error);
+  CHECK(steps == 0);
+}
+
 TEST_CASE("interfaces of other sizes, or of numbers that make no sense, are errors") {
   const auto refused = [](auto change, const char* message) {
     auto data = dataset();

@@ -23,6 +23,7 @@ MAA_COLD SafetensorsWriter generator_metadata(const GeneratorState<Network, Conf
   for (const auto& [key, value] : state.provenance) {
     writer.set_metadata("provenance." + key, value);
   }
+  add_interface(writer, state.interface, interface_prefix);
   writer.check();
   return writer;
 }
@@ -55,7 +56,6 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
              known.conditions().span());
   writer.add_scalar("known.radius", known.radius());
   writer.add_scalar("head.variance_scale", state.variance_scale);
-  add_interface(writer, state.interface, interface_prefix);
   writer.write(path);
 }
 

@@ -112,7 +112,7 @@ struct ObservationScaling {
 // Storage::bf16 runs faster on rounded weights (relative error 2^-8 at most; actions in [-1, 1] move by some
 // 1e-3). weights() and files keep what was given, in fp32, so the two kinds are made from each other:
 //
-//     MlpPolicy<Network, Storage::bf16> fast(policy.weights(), policy.box());
+//     MlpPolicy<Network, Storage::bf16> fast(policy.weights(), policy.box(), policy.scaling());
 template <class NetworkT, Storage storage_ = Storage::fp32>
 class MlpPolicy {
  public:
