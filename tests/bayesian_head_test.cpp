@@ -565,6 +565,45 @@ TEST_CASE("the head's evidence is that of its prior and noise, whatever the dens
   }
 }
 
+TEST_CASE("draws have the posterior's mean and covariance") {
+  constexpr Index units = 3, rows = 5, numbers = units + 1, draws = 20000;
+  constexpr double strength = 0.7, scale = 1.5;
+  Buffer<double> phi(rows * units), drawn(draws * numbers);
+  Rng(3).fill_normal(phi.span());
+  const SequenceView<const double> features(phi.data(), 1, rows, units);
+  const std::array deviation{scale};
+  const std::array streams{Rng(8)};
+  cpu::ridge_draw<double>(backend, features, strength, deviation, streams,
+                          SequenceView<double>(drawn.data(), 1, draws, numbers));
+  // M S / strength should be I for the draws' covariance S, M = [Phi 1]'[Phi 1] + strength I.
+  const auto entry = [&](Index row, Index j) { return j == units ? 1.0 : phi[row * units + j]; };
+  for (Index a = 0; a < numbers; ++a) {
+    double mean = 0;
+    for (Index i = 0; i < draws; ++i) {
+      mean += drawn[i * numbers + a] / static_cast<double>(draws);
+    }
+    CHECK(std::abs(mean) < 0.03);
+    for (Index b = 0; b < numbers; ++b) {
+      double product = 0;
+      for (Index j = 0; j < numbers; ++j) {
+        double m = a == j ? strength : 0, covariance = 0;
+        for (Index row = 0; row < rows; ++row) {
+          m += entry(row, a) * entry(row, j);
+        }
+        for (Index i = 0; i < draws; ++i) {
+          covariance += drawn[i * numbers + j] * drawn[i * numbers + b] / static_cast<double>(draws);
+        }
+        product += m * covariance / (scale * scale * strength);
+      }
+      CHECK(std::abs(product - (a == b ? 1 : 0)) < 0.06);
+    }
+  }
+  const std::array none{0.0};
+  cpu::ridge_draw<double>(backend, features, strength, none, streams,
+                          SequenceView<double>(drawn.data(), 1, draws, numbers));
+  CHECK(std::ranges::all_of(drawn, [](double number) { return number == 0; }));
+}
+
 TEST_CASE("wrong shapes are errors") {
   Case<Network<Squash::tanh>> c;
   SequenceView<const double> features(c.observations.data(), batch, c.rows, 5);
@@ -580,6 +619,11 @@ TEST_CASE("wrong shapes are errors") {
   CHECK_THROWS_WITH_AS(
       cpu::ridge_evidence<double>(backend, features, c.action_view(), 1.0, std::span(evidence).first(2)),
       doctest::Contains("found 1 and 2"), Error);
+  const std::array<double, 2> deviation{};
+  const std::array streams{Rng(1), Rng(2), Rng(3)};
+  correction.channels = 6;
+  CHECK_THROWS_WITH_AS(cpu::ridge_draw<double>(backend, features, 1.0, deviation, streams, correction),
+                       doctest::Contains("3 deviations and streams, found 1, 2 and 3"), Error);
   const SequenceView<const double> fewer(c.actions.data(), batch, c.rows - 1, 2);
   CHECK_THROWS_WITH_AS(cpu::ridge_evidence<double>(backend, features, fewer, 1.0, evidence),
                        doctest::Contains("ridge_evidence: residual"), Error);

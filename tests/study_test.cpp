@@ -185,7 +185,11 @@ TestPrompts test_prompts_of(const Options& options, Simulator& simulator) {
 Outcome try_out(const Options& options, Simulator& simulator, const maa::Buffer<float>& weights,
                 bool seen_only, Purpose scenes) {
   const auto experts = make_demonstrators(options, simulator, {});
-  return evaluate(options, simulator, *experts, experts->reported(), "scenes", weights, seen_only, scenes);
+  Method method{"method", {}, {}, seen_only};
+  if (weights.empty()) {
+    method.controller = [&](Environment& environment, Index) { return experts->controller(environment, 0); };
+  }
+  return evaluate(options, simulator, experts->reported(), "scenes", method, weights, scenes);
 }
 
 std::string bytes_of(const Dataset& dataset) {

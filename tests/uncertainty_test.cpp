@@ -127,6 +127,47 @@ TEST_CASE("more demonstrations leave less open, and a file keeps the scale") {
   CHECK(deviation(test::SmallGenerator::load(folder / "generator.safetensors"), first) == one);
 }
 
+TEST_CASE("several policies for a prompt are drawn from what it leaves open, the first is the likeliest") {
+  const auto prompt = test::demonstration(0, 900), asked = test::demonstration(1, 904);
+  constexpr Index count = 400;
+  const auto one = trained().generate(prompt, {.guidance = {1}});
+  const auto generate = [&](double spread) {
+    return trained().generate(prompt, {.count = count, .guidance = {1}, .spread = spread});
+  };
+  const auto drawn = generate(1);
+  CHECK(std::ranges::equal(drawn[0].weights(), one[0].weights()));
+  const auto alike = generate(0);
+  for (std::size_t i = 0; i < alike[0].weights().size(); ++i) {  // but for the noise of sampling
+    CHECK(std::abs(alike[0].weights()[i] - alike[1].weights()[i]) < 0.02f);
+  }
+
+  const auto before_squashing = [&](const test::Policy& policy, Index t) {
+    std::array<float, 2> action;
+    policy.act(asked.observations().row_span(t).first<6>(), action);
+    return std::atanh(static_cast<double>(action[0]));
+  };
+  const auto uncertainty = trained().uncertainty(one, std::span(&prompt, 1));
+  const auto deviation = uncertainty[0].deviation(asked.observations().span());
+  const double least = [&] {  // of what no policy can know: the noise
+    using Head = test::SmallGenerator::Model::HeadModel;
+    const auto parameters = trained().state().parameters.span();
+    const auto w = bind<Head>(parameters.last(static_cast<std::size_t>(parameter_count<Head>)));
+    return static_cast<double>(trained().state().variance_scale) *
+           cpu::value_of(Head::noise(w, prompt.length()));
+  }();
+  double found = 0, expected = 0;
+  for (Index t = 0; t < asked.length(); ++t) {
+    const double middle = before_squashing(drawn[0], t);
+    for (Index i = 1; i < count; ++i) {
+      const double away = before_squashing(drawn[static_cast<std::size_t>(i)], t) - middle;
+      found += away * away / (count - 1);
+    }
+    const auto at = static_cast<std::size_t>(t);
+    expected += deviation[at] * deviation[at] - least;
+  }
+  CHECK(found / expected == doctest::Approx(1).epsilon(0.25));
+}
+
 TEST_CASE("what does not fit is an error") {
   const auto prompt = test::demonstration(0, 900);
   const auto policies = trained().generate(prompt, {.count = 2});

@@ -103,6 +103,10 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.add_option("--out", out, "folder for the policy files")->capture_default_str();
   app.add_option("--count", options.count, "policies per prompt")->capture_default_str();
+  app.add_option("--spread", options.spread,
+                 "how far policies of a prompt after the first differ: 1 as much as the prompt leaves open")
+      ->check(CLI::Range(0, 100))
+      ->capture_default_str();
   app.add_option("--seed", options.seed, "equal seeds give equal policies")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

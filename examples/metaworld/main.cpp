@@ -36,6 +36,7 @@ const study::Flag flags[] = {
     {"--scene-seed", "evaluation.scene_seed", "another seed means other scenes"},
     {"--no-selection", "evaluation.selection",
      "leave out the best 5 and 10 policies, which are selected in scenes of their own"},
+    {"--trial", "evaluation.trial", "also choose among samples by trial, in scenes of their own"},
     {"--unseen", "tasks.unseen", "other unseen tasks"},
     {"--no-render", "clips.render", "leave the clips out"}};
 

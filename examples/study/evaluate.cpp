@@ -123,16 +123,16 @@ Placement scene_placement(const Options& options, const Simulator& simulator, En
       Rng(seed_for(options, scenes, number, prompt, scene)).fork(options.evaluation.scene_seed).next_u64());
 }
 
-Outcome evaluate(const Options& options, Simulator& simulator, const Demonstrators& demonstrators,
-                 const std::vector<Reported>& reported, const std::string& label,
-                 const Buffer<float>& weights, bool seen_only, Purpose scenes) {
+Outcome evaluate(const Options& options, Simulator& simulator, const std::vector<Reported>& reported,
+                 const std::string& label, const Method& method, const Buffer<float>& weights,
+                 Purpose scenes) {
   const auto& type = simulator.interface().policy;
   const Index prompts = options.evaluation.prompts;
   Outcome outcome(reported.size());
   Index count = 0;
   for (; count < std::ssize(reported); ++count) {
     const auto r = static_cast<std::size_t>(count);
-    if (seen_only && reported[r].split != Split::seen) {
+    if (method.seen_only && reported[r].split != Split::seen) {
       break;
     }
     outcome[r].resize(static_cast<std::size_t>(prompts));
@@ -143,8 +143,8 @@ Outcome evaluate(const Options& options, Simulator& simulator, const Demonstrato
     const auto environment = simulator.make_environment(reported[r].task);
     Controller act;
     std::shared_ptr<Actor> policy;
-    if (weights.empty()) {
-      act = demonstrators.controller(*environment, reported[r].run_of(prompt));
+    if (method.controller) {
+      act = method.controller(*environment, i);
     } else {
       policy = type.make(as_rows(weights, type.parameter_count()).row_span(i));
       act = [&policy](std::span<const float> observation, std::span<float> action) {

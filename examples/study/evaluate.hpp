@@ -19,7 +19,9 @@ namespace maa::examples::study {
 // P].
 struct Method {
   std::string name;
-  std::function<Buffer<float>()> weights;  // none: the demonstrators
+  std::function<Buffer<float>()> weights;
+  // What acts for a prompt [reported * prompts] where no policy does; both must outlive it.
+  std::function<Controller(Environment& environment, Index prompt)> controller = {};
   bool seen_only = false;
   bool selection = false;  // also tried in the scenes of which the best policies are selected
 };
@@ -27,6 +29,8 @@ struct Method {
 // Demonstrations that nothing was trained on; those that fail are rejected. A method is shown a prompt's
 // first demonstration, or all of them where its name says so; they are by one run.
 inline constexpr Index demonstrations_per_prompt = 3;
+// Policies that are generated for each prompt where it matters how they differ.
+inline constexpr Index samples_per_prompt = 10;
 struct TestPrompts {
   // Without runs that cannot show their task, and what none of its runs can show.
   std::vector<Reported> reported;
@@ -50,17 +54,17 @@ TestPrompts test_prompts(const Options& options, const Demonstrators& demonstrat
 // `symmetry` is the one that training reflects by; `unconditioned` is a generator trained without prompts,
 // and may be missing.
 std::vector<Method> make_methods(const Options& options, const Symmetry& symmetry, const Dataset& dataset,
-                                 const Model& model, const Model* unconditioned,
+                                 const Model& model, const Model* unconditioned, Simulator& simulator,
                                  const Demonstrators& demonstrators, const TestPrompts& test);
 
 // The placement of a prompt's scene, the same for every method.
 Placement scene_placement(const Options& options, const Simulator& simulator, Environment& environment,
                           Purpose scenes, Index prompt, Index scene);
 
-// Tries the policies [reported * prompts, P], or the demonstrators if there are none, in the scenes of that
-// purpose.
-Outcome evaluate(const Options& options, Simulator& simulator, const Demonstrators& demonstrators,
-                 const std::vector<Reported>& reported, const std::string& label,
-                 const Buffer<float>& weights, bool seen_only, Purpose scenes);
+// Tries a method, whose policies are `weights` [reported * prompts, P] unless it has controllers, in the
+// scenes of that purpose.
+Outcome evaluate(const Options& options, Simulator& simulator, const std::vector<Reported>& reported,
+                 const std::string& label, const Method& method, const Buffer<float>& weights,
+                 Purpose scenes);
 
 }  // namespace maa::examples::study

@@ -44,6 +44,7 @@ inline const Flag learned_flags[] = {
     {"--polish-steps", "evaluation.polish.steps", "of polishing generated policies"},
     {"--polish-learning-rate", "evaluation.polish.learning_rate", "of Adam"},
     {"--polish-held-out", "evaluation.polish.held_out", "share of the prompt that stops polishing"},
+    {"--no-trial", "evaluation.trial", "do not choose among samples by trial in the simulator"},
     {"--no-zoo-weights", "training.zoo_weights",
      "train with networks that were never trained in the place of the zoo's policies"},
     {"--no-render", "clips.render", "leave the clips out"}};

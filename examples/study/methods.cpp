@@ -1,4 +1,5 @@
 // The generator's policies for the test prompts, and those of its baselines.
+#include <limits>
 #include <memory>
 #include <numeric>
 
@@ -107,6 +108,40 @@ class Baselines {
                            ablation);
   }
 
+  // The number-th of the samples that are generated for each prompt.
+  Buffer<float> sample(Index number) {
+    if (samples_.empty()) {
+      samples_ = generate(test_.prompts, {.samples = samples_per_prompt});
+    }
+    const auto all = as_rows(std::as_const(samples_), type_.parameter_count());
+    return for_each_prompt([&](Index i, std::span<float> weights) {
+      std::ranges::copy(all.row_span(i * samples_per_prompt + number), weights.data());
+    });
+  }
+
+  // Does at every step what a prompt did at the most similar one (of normalised observations).
+  Controller replay(Index prompt) const {
+    const auto& shown = test_.prompts[static_cast<std::size_t>(prompt)];
+    return [this, seen = normalized(shown.observations()), actions = shown.actions()](
+               std::span<const float> observation, std::span<float> action) {
+      const auto now = normalized({observation.data(), 1, std::ssize(observation)});
+      Index nearest = 0;
+      double least = std::numeric_limits<double>::infinity();
+      for (Index t = 0; t < actions.rows; ++t) {
+        double sum = 0;
+        for (Index j = 0; j < now.size(); ++j) {
+          const auto difference = static_cast<double>(seen[t * now.size() + j]) - static_cast<double>(now[j]);
+          sum += difference * difference;
+        }
+        if (sum < least) {
+          least = sum;
+          nearest = t;
+        }
+      }
+      std::ranges::copy(actions.row_span(nearest), action.begin());
+    };
+  }
+
   // The mean of the policies of the training prompts nearest to each prompt.
   Buffer<float> mean_of_nearest(Index nearest) {
     if (!library_) {
@@ -180,6 +215,12 @@ class Baselines {
     return policies;
   }
 
+  const Buffer<float>& multi_task(const Symmetry& symmetry) {
+    if (multi_task_.empty()) {
+      multi_task_ = multi_task_policies(options_, symmetry, dataset_, model_, test_.prompts);
+    }
+    return multi_task_;
+  }
   Buffer<float> zoo_mean_policies() const {
     return for_each_prompt([&](Index, std::span<float> weights) {
       std::ranges::transform(mean_, weights.data(), [](double w) { return static_cast<float>(w); });
@@ -280,17 +321,47 @@ class Baselines {
   const Model& model_;
   const PolicyType& type_;
   const TestPrompts& test_;
+  Buffer<float> normalized(MatrixView<const float> observations) const {
+    Buffer<float> result(observations.span());
+    normalizer_.apply({result.data(), observations.rows, observations.cols});
+    return result;
+  }
+
   Index count_;
   Normalizer normalizer_;
   std::vector<double> mean_;
   std::unique_ptr<Library> library_;  // made when it is first asked for
   Buffer<float> embeddings_;
+  Buffer<float> samples_, multi_task_;  // as that
 };
+
+// Of each prompt's samples the one that solves most scenes of their own: what a user with a simulator may do.
+Buffer<float> best_in_trial(const Options& options, Simulator& simulator, const TestPrompts& test,
+                            Baselines& baselines) {
+  Buffer<float> best = baselines.sample(0);
+  std::vector<double> most(test.prompts.size(), -1);
+  for (Index k = 0; k < samples_per_prompt; ++k) {
+    const auto policies = baselines.sample(k);
+    const auto outcome = evaluate(options, simulator, test.reported, concatenate("trial ", k + 1), {},
+                                  policies, Purpose::trial_scenes);
+    const auto size = policies.size() / std::ssize(test.prompts);
+    for (std::size_t i = 0; i < most.size(); ++i) {
+      const auto prompts = static_cast<std::size_t>(options.evaluation.prompts);
+      const double solved = share_solved(outcome[i / prompts][i % prompts]);
+      if (solved > most[i]) {
+        most[i] = solved;
+        std::copy_n(policies.data() + static_cast<Index>(i) * size, size,
+                    best.data() + static_cast<Index>(i) * size);
+      }
+    }
+  }
+  return best;
+}
 
 }  // namespace
 
 std::vector<Method> make_methods(const Options& options, const Symmetry& symmetry, const Dataset& dataset,
-                                 const Model& model, const Model* unconditioned,
+                                 const Model& model, const Model* unconditioned, Simulator& simulator,
                                  const Demonstrators& demonstrators, const TestPrompts& test) {
   const auto baselines = std::make_shared<Baselines>(options, dataset, model, test);
   const auto* one = &test.prompts;
@@ -321,8 +392,10 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
     });
   }
   add_with_head("generated without head", [=] { return baselines->generate(*one, {false, 1}); });
-  add("multi-task cloning", [=, &options, &dataset, &model] {
-    return multi_task_policies(options, symmetry, dataset, model, *one);
+  add("multi-task cloning", [=] { return baselines->multi_task(symmetry); });
+  add("multi-task cloning, fine-tuned", [=, &options] {
+    return baselines->clone("cloning, multi-task", *one, baselines->multi_task(symmetry),
+                            options.evaluation.clone_steps_zoo, Purpose::clone_multi_task);
   });
   add("cloned from random start", [=, &options] {
     return baselines->clone("cloning, random start", *one, baselines->random_start(),
@@ -352,7 +425,19 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
   });
   add("untrained policy", [=] { return baselines->untrained(); });
   add("zoo (ceiling)", [=] { return baselines->of_zoo(); }).seen_only = true;
-  methods.push_back({demonstrators.name(), {}});
+  add("generated, another sample", [=] { return baselines->sample(1); });
+  if (options.evaluation.trial) {
+    static_assert(samples_per_prompt == 10);  // which the name says
+    add("best of 10 samples by trial",
+        [=, &options, &simulator, &test] { return best_in_trial(options, simulator, test, *baselines); });
+  }
+  add("replay of the nearest step", {}).controller = [=](Environment&, Index prompt) {
+    return baselines->replay(prompt);
+  };
+  add(demonstrators.name(), {}).controller = [&](Environment& environment, Index i) {
+    const auto& reported = test.reported[static_cast<std::size_t>(i / options.evaluation.prompts)];
+    return demonstrators.controller(environment, reported.run_of(i % options.evaluation.prompts));
+  };
   return methods;
 }
 

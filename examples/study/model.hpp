@@ -35,8 +35,9 @@ class Model {
     // Otherwise the generator chooses. 0: it does not see the prompt; only the head does.
     std::optional<double> guidance = std::nullopt;
     PolishOptions polish = {};
+    Index samples = 1;  // policies per prompt
   };
-  // One policy per prompt of `share` demonstrations: [prompts, P].
+  // Policies for each prompt of `share` demonstrations: [prompts * samples, P].
   virtual Buffer<float> generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,
                                  const Ablation& ablation) const = 0;
   // Policies [prompts, P] with their heads refitted, each to an equal share of the demonstrations: [prompts,

@@ -72,6 +72,7 @@ class ModelOf final : public Model {
                          const Ablation& ablation) const override {
     GenerateOptions options;
     options.demonstrations_per_prompt = share;
+    options.count = ablation.samples;
     options.seed = seed;
     options.fit_head = ablation.fit_head;
     options.polish = ablation.polish;

@@ -133,6 +133,7 @@ struct EvaluationOptions {
   Index scenes = 5;               // fresh random placements of each prompt
   std::uint64_t scene_seed = 0;
   bool selection = true;        // also selects the best policies, in scenes of their own
+  bool trial = true;            // also chooses among samples of each prompt, in scenes of their own
   Index clone_steps = 500;      // on the prompt, from a random start
   Index clone_steps_zoo = 100;  // from the zoo's mean
   Index clone_batch = 32;
@@ -148,6 +149,7 @@ struct EvaluationOptions {
     visit("scenes", at_least(1), self.scenes);
     visit("scene_seed", self.scene_seed);
     visit("selection", self.selection);
+    visit("trial", self.trial);
     visit("clone_steps", at_least(1), self.clone_steps);
     visit("clone_steps_zoo", at_least(1), self.clone_steps_zoo);
     visit("clone_batch", at_least(1), self.clone_batch);
@@ -264,7 +266,9 @@ enum class Purpose : std::uint64_t {
   multi_task,
   run_placements,
   reinforcement,
-  rollouts
+  rollouts,
+  trial_scenes,
+  clone_multi_task
 };
 
 // A task's number for seeds: its place among the simulator's.

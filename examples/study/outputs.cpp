@@ -78,6 +78,23 @@ Clip film(const Options& options, Environment& environment, const Placement& pla
   return clip;
 }
 
+// The root of the mean variance over samples [samples, numbers], number by number.
+double deviation(MatrixView<const float> samples) {
+  double sum = 0;
+  for (Index j = 0; j < samples.cols; ++j) {
+    double mean = 0, squares = 0;
+    for (Index i = 0; i < samples.rows; ++i) {
+      mean += static_cast<double>(samples(i, j)) / static_cast<double>(samples.rows);
+    }
+    for (Index i = 0; i < samples.rows; ++i) {
+      const double difference = static_cast<double>(samples(i, j)) - mean;
+      squares += difference * difference;
+    }
+    sum += squares / static_cast<double>(samples.size());
+  }
+  return std::sqrt(sum);
+}
+
 }  // namespace
 
 void write_policies(const Options& options, const PolicyType& type, const std::vector<Reported>& reported,
@@ -153,6 +170,51 @@ void write_map(const Options& options, const Dataset& dataset, const Model& mode
   add_points(writer, "embedding", "split", model.embed(shown), embedding_task, embedding_split);
   writer.write(options.out / "map.npz");
   write_file_atomically(options.out / "map.json", nlohmann::json(tasks).dump());
+}
+
+void write_samples(const Options& options, const PolicyType& type, const Dataset& dataset, const Model& model,
+                   const TestPrompts& test) {
+  const Index samples = samples_per_prompt, prompts = options.evaluation.prompts;
+  const auto weights =
+      model.generate(test.prompts, 1, seed_for(options, Purpose::generation), {.samples = samples});
+  const auto all = as_rows(weights, type.parameter_count());
+  const double of_zoo = dataset.policies.empty() ? 0 : deviation(dataset.weight_matrix());
+  const auto actions_deviate = [&](MatrixView<const float> policies, const Trajectory& shown) {
+    Buffer<float> actions(samples * shown.actions().size());
+    const auto rows = as_rows(actions, shown.actions().size());
+    for (Index i = 0; i < samples; ++i) {
+      type.make(policies.row_span(i))->act_batch(shown.observations().span(), rows.row_span(i));
+    }
+    return deviation(rows);
+  };
+  nlohmann::ordered_json table = nlohmann::ordered_json::array();
+  const auto count = std::ssize(test.prompts);
+  for (const auto split : splits_of(test.reported)) {
+    double on = 0, off = 0, weight = 0;
+    Index number = 0;
+    for (Index i = 0; i < count; ++i) {
+      if (test.reported[static_cast<std::size_t>(i / prompts)].split == split) {
+        const auto own = all.row_range(i * samples, samples);
+        on += actions_deviate(own, test.prompts[static_cast<std::size_t>(i)]);
+        off += actions_deviate(own, test.prompts[static_cast<std::size_t>((i + prompts) % count)]);
+        weight += deviation(own);
+        ++number;
+      }
+    }
+    const auto mean = static_cast<double>(number);
+    table.push_back({title_of(split), on / mean, off / mean, weight / mean, of_zoo});
+  }
+  const nlohmann::ordered_json result{
+      {"title", "Samples of a prompt"},
+      {"note",
+       concatenate(
+           "How far ", samples,
+           " policies that are generated for one prompt differ (GenerateOptions::spread), "
+           "as deviations: of actions at the prompt's own observations and at those of another task's "
+           "prompt, of weights, and, to compare, of the training policies' weights.")},
+      {"columns", {"prompts", "actions on the path", "off the path", "weights", "weights of the zoo"}},
+      {"rows", table}};
+  write_file_atomically(options.out / "samples.json", result.dump(1) + '\n');
 }
 
 bool write_clips(const Options& options, Simulator& simulator, const Demonstrators& demonstrators,

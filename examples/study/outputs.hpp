@@ -18,6 +18,10 @@ void write_prompts(const Options& options, const TestPrompts& test);
 void write_map(const Options& options, const Dataset& dataset, const Model& model, const TestPrompts& test,
                const Buffer<float>& generated);
 
+// samples.json: how the policies generated for one prompt differ, by group.
+void write_samples(const Options& options, const PolicyType& type, const Dataset& dataset, const Model& model,
+                   const TestPrompts& test);
+
 // clips/<name>.npz: the first prompt of each, which was recorded in its placement, the policy generated from
 // it and the demonstrator in the first of its scenes. Returns false, having said why, where nothing can be
 // drawn.

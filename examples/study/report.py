@@ -4,7 +4,7 @@
 Usage: report.py OUT_FOLDER
 
 Reads results.json and training.jsonl, and where they are there map.npz with map.json, clips/*.npz, and the tables
-noise.json and ablation.json. Every number on the page comes from these files, the paper's from paper_results.py. Needs
+samples.json, noise.json and ablation.json. Every number on the page comes from these files, the paper's from paper_results.py. Needs
 Debian's python3-matplotlib (with the numpy and Pillow it brings).
 """
 import os
@@ -29,7 +29,7 @@ CARDS = {"seen": "Seen tasks, new prompts", "new_run": "Seen tasks, runs not in 
 ALL = {"seen": "all seen tasks", "new_run": "all seen tasks, new runs", "unseen": "all unseen tasks"}
 KINDS = {"seen": "trained on, new prompts", "new_run": "trained on, prompts of runs that no data are from",
          "unseen": "whole tasks held out"}
-EXTRA_TABLES = ("noise.json", "ablation.json")
+EXTRA_TABLES = ("samples.json", "noise.json", "ablation.json")
 # Titles of the figures beside the qualified rate.
 FIGURES = {"qualified": "qualified", "mean_success": "mean success", "top5": "top 5", "top10": "top 10",
            "top5_same_scenes": "top 5, same scenes*", "top10_same_scenes": "top 10, same scenes*",

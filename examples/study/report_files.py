@@ -8,7 +8,8 @@ import numpy
 
 GENERATED = "generated"
 DEMONSTRATORS = ("expert", "demonstrator")  # whoever shows the prompts, scripted or learned
-REFERENCES = ("zoo (ceiling)", *DEMONSTRATORS)  # shown beside the methods, not ranked with them
+# Shown beside the methods, not ranked with them: those that need the task's own policies or a simulator to try in.
+REFERENCES = ("best of 10 samples by trial", "zoo (ceiling)", *DEMONSTRATORS)
 SPLITS = ("seen", "new_run", "unseen")  # new_run: seen tasks, prompts of runs that no data are from
 ROUNDING = 1e-12  # a bootstrap's mean of ones may end that far above 1
 # Figures of a row beside `qualified` and `mean_success`, each of which may be missing.

@@ -193,8 +193,7 @@ Measured Study::measure(const Method& method, const std::vector<Reported>& repor
   }
   const auto weights = method.weights ? method.weights() : Buffer<float>();
   const auto try_in = [&](const std::string& label, Purpose scenes) {
-    return study::evaluate(options_, simulator_, *demonstrators_, reported, label, weights, method.seen_only,
-                           scenes);
+    return study::evaluate(options_, simulator_, reported, label, method, weights, scenes);
   };
   Measured measured{method.name, try_in(method.name, Purpose::scenes), {}};
   if (method.selection) {
@@ -219,7 +218,7 @@ void Study::evaluate() {
     const auto* unconditioned = options_.methods.baseline ? &model(false) : nullptr;
     const auto& interface = simulator_.interface();
     const auto methods = make_methods(options_, symmetry_of(options_, interface), data(), model(true),
-                                      unconditioned, *demonstrators_, test);
+                                      unconditioned, simulator_, *demonstrators_, test);
     std::vector<std::string> names;
     std::ranges::transform(methods, std::back_inserter(names), &Method::name);
     for (const auto& wanted : options_.methods.only) {
@@ -230,6 +229,7 @@ void Study::evaluate() {
     write_policies(options_, interface.policy, test.reported, generated);
     write_prompts(options_, test);
     write_map(options_, data(), model(true), test, generated);
+    write_samples(options_, interface.policy, data(), model(true), test);
     write_file_atomically(prompts_path, to_json(test).dump());
     std::vector<Measured> measured;
     for (const auto& method : methods) {
@@ -271,10 +271,10 @@ void Study::study_noise(const std::vector<double>& levels) {
       const auto weights = model(true).generate(shown, share, seed_for(options, Purpose::generation), {});
       const auto label =
           concatenate("noise ", level, ", ", share, share == 1 ? " demonstration" : " demonstrations");
-      const Measured measured{label,
-                              study::evaluate(options, simulator_, *demonstrators_, test.reported, label,
-                                              weights, false, Purpose::scenes),
-                              {}};
+      const Measured measured{
+          label,
+          study::evaluate(options, simulator_, test.reported, label, {}, weights, Purpose::scenes),
+          {}};
       Json row{level, share};
       for (const auto& result : result_rows(options, test.reported, {measured})) {
         if (result["task"] == "mean") {

@@ -107,12 +107,17 @@ class Generation {
     return result;
   }
 
-  // Policies with their heads fitted to the support set, those that `known` (none, or one for each) says as
-  // of known prompts, and the log evidence of each (log N of the head's residual, cpu::ridge_evidence, as of
-  // a prompt that is not known), if wanted.
+  // What fit_heads() does besides, none or one for each policy.
+  struct HeadChoices {
+    std::span<double> evidence = {};     // log N of the head's residual as of a prompt that is not known
+    std::vector<bool> known = {};        // whether to fit as of a known prompt
+    std::vector<double> deviation = {};  // of what is drawn from the posterior around the head, in its own
+    std::span<const Rng> streams = {};   // for drawing
+  };
+  // Policies with their heads fitted to the support set.
   template <class Head>
   MatrixView<Real> fit_heads(MatrixView<const Real> policies, const SupportSet& support, const Head& head,
-                             std::span<double> evidence = {}, const std::vector<bool>& known = {}) {
+                             const HeadChoices& choices = {}) {
     using HeadModel = typename Model::HeadModel;
     const auto fitted = workspace_.template matrix<Real>(policies.rows, policies.cols);
     const auto scope = workspace_.scope();
@@ -123,8 +128,9 @@ class Generation {
       return HeadModel::forward(backend_, Network::layout(), head, policies, seen, done, to, workspace_, how);
     };
     const auto saved = fit({}, fitted);
-    if (!evidence.empty()) {
-      HeadModel::log_evidence(backend_, head, saved, {.density = support.density}, evidence, host_);
+    const auto& known = choices.known;
+    if (!choices.evidence.empty()) {
+      HeadModel::log_evidence(backend_, head, saved, {.density = support.density}, choices.evidence, host_);
     }
     if (std::ranges::find(known, true) != known.end()) {
       const auto trusted = workspace_.template matrix<Real>(policies.rows, policies.cols);
@@ -134,6 +140,10 @@ class Generation {
           copy_matrix(backend_, MatrixView<const Real>(trusted.row_range(i, 1)), fitted.row_range(i, 1));
         }
       }
+    }
+    if (!choices.deviation.empty()) {
+      HeadModel::add_draws(backend_, Network::layout(), head, saved, {.density = support.density},
+                           choices.deviation, choices.streams, fitted, workspace_, host_);
     }
     return fitted;
   }
@@ -164,12 +174,26 @@ class Generation {
     const bool has_fallback =
         choosing && options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
     const auto known = fit_head && options.trust_known ? known_rows(condition) : std::vector<bool>();
+    // The first policy of each prompt has the posterior's mean.
+    std::vector<double> deviation;
+    std::vector<Rng> draws;
+    if (fit_head && options.spread > 0 && options.count > 1) {
+      for (Index i = 0; i < condition.rows; ++i) {
+        deviation.push_back(i % options.count == 0
+                                ? 0.0
+                                : options.spread * std::sqrt(static_cast<double>(state_.variance_scale)));
+        draws.push_back(streams[static_cast<std::size_t>(i)].fork(0x68656164));
+      }
+    }
     const auto score_and_offer = [&](MatrixView<Real> policies, const auto& head, double guidance) {
       if constexpr (Model::has_head) {
         if (fit_head) {
           Buffer<double> score(choosing ? policies.rows : 0);
-          const auto fitted =
-              fit_heads(policies, support, head, score.span(), guidance > 0 ? known : std::vector<bool>());
+          const auto fitted = fit_heads(policies, support, head,
+                                        {.evidence = score.span(),
+                                         .known = guidance > 0 ? known : std::vector<bool>(),
+                                         .deviation = deviation,
+                                         .streams = draws});
           offer(fitted, std::move(score));
           return;
         }

@@ -113,6 +113,9 @@ struct GenerateOptions {
   // For prompts like those trained on (Generator::novelty up to 1) heads are fitted as of known ones
   // (HeadFit): the condition knows their tasks, where one demonstration says how to act in one scene alone.
   bool trust_known = true;
+  // Of several policies for a prompt, the first has the likeliest head; those of the others are drawn from
+  // what the prompt leaves open (models/bayesian_head.hpp), with so many times its deviation. 0: all alike.
+  double spread = 0.5;
   bool fit_head = true;       // false leaves the heads of a configuration that fits them as generated
   PolishOptions polish = {};  // fine-tunes the policies on their prompt; off
   // Of the denoiser and the decoder. Each precision that is used keeps its own packed copy of their weights,
@@ -130,6 +133,7 @@ struct GenerateOptions {
     visit("seed", self.seed);
     visit("guidance", guidance_limits, self.guidance);
     visit("trust_known", self.trust_known);
+    visit("spread", between(0, 100), self.spread);
     visit("fit_head", self.fit_head);
     visit("polish", self.polish);
     visit("precision", self.precision);

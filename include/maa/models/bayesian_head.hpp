@@ -91,15 +91,7 @@ struct BayesianHead {
     head_residual(backend, squashed, mean, prompt_actions, saved.residual);
     ridge_forward(backend, saved.directions, saved.residual, noise(w, rows, fit), saved.coefficients);
     copy_matrix(backend, policies, corrected);
-    const auto scope = workspace.scope();
-    const auto correction = workspace.template sequence<T>(batch, actions, units + 1);
-    const auto all = saved.coefficients.flat();
-    const MatrixView<const T> of_directions = all.col_range(0, rank);
-    const auto bias = correction.flat().col_range(units, 1);
-    linear_backward_input(backend, of_directions, w.prior_weight, correction.flat().col_range(0, units));
-    linear_forward(backend, of_directions, w.prior_bias, static_cast<const T*>(nullptr), bias);
-    add_matrix(backend, MatrixView<const T>(all.col_range(rank, 1)), bias);
-    add_head(backend, layout, correction, corrected);
+    add_coefficients(backend, layout, w, SequenceView<const T>(saved.coefficients), corrected, workspace);
     return saved;
   }
 
@@ -110,25 +102,26 @@ struct BayesianHead {
                            const Saved<T, PolicySaved>& saved, HeadFit fit, std::span<double> evidence,
                            Workspace& host) {
     const auto scope = host.scope();
-    const auto on_host = [&](SequenceView<T> view) {
-      const auto flat = downloaded(backend, MatrixView<const T>(view.flat()), host);
-      return SequenceView(flat.data, view.batch, view.length, view.channels);
-    };
-    const auto number = [&](const T* at) {
-      return *downloaded(backend, MatrixView<const T>(at, 1, 1), host).data;
-    };
-    const auto of = noise(w, saved.mean.length, fit);
-    const float log_noise = number(of.log_strength), row_exponent = number(of.row_exponent);
-    const double strength =
-        cpu::value_of(RidgeStrength<float>{&log_noise, &row_exponent, of.base, of.log_rows});
-    const auto measure = [&](const cpu::Backend& on) {
-      cpu::ridge_evidence<float>(on, on_host(saved.directions), on_host(saved.residual), strength, evidence);
-    };
-    if constexpr (std::is_same_v<Backend, cpu::Backend>) {
-      measure(backend);
-    } else {
-      measure(cpu::Backend());
-    }
+    const double strength = noise_on_host(backend, w, saved.mean.length, fit, host);
+    cpu::ridge_evidence<float>(processor(backend), on_host(backend, saved.directions, host),
+                               on_host(backend, saved.residual, host), strength, evidence);
+  }
+
+  // Adds to `corrected` [batch, parameters] what is drawn from the posterior around its mean, times the
+  // deviation [batch] of each: cpu::ridge_draw. streams [batch]. `host` keeps nothing.
+  template <class Backend, class T, class PolicySaved>
+  static void add_draws(const Backend& backend, const MlpLayout& layout, const Weights<const T>& w,
+                        const Saved<T, PolicySaved>& saved, HeadFit fit, std::span<const double> deviation,
+                        std::span<const Rng> streams, MatrixView<T> corrected,
+                        WorkspaceOf<Backend>& workspace, Workspace& host) {
+    const auto scope = host.scope();
+    const auto device_scope = workspace.scope();
+    const auto draws = host.sequence<float>(corrected.rows, actions, rank + 1);
+    const double strength = noise_on_host(backend, w, saved.mean.length, fit, host);
+    cpu::ridge_draw<float>(processor(backend), on_host(backend, saved.directions, host), strength, deviation,
+                           streams, draws);
+    add_coefficients(backend, layout, w, uploaded(backend, SequenceView<const float>(draws), workspace),
+                     corrected, workspace);
   }
 
   // dcorrected [batch, parameters] -> dpolicies (overwritten) and the gradients of the head's parameters
@@ -185,6 +178,42 @@ struct BayesianHead {
   }
 
  private:
+  // policies [batch, parameters] += the heads that coefficients of g [batch, actions, rank + 1] stand for.
+  template <class Backend, class T>
+  static void add_coefficients(const Backend& backend, const MlpLayout& layout, const Weights<const T>& w,
+                               SequenceView<const T> coefficients, MatrixView<T> policies,
+                               WorkspaceOf<Backend>& workspace) {
+    const auto scope = workspace.scope();
+    const auto correction = workspace.template sequence<T>(coefficients.batch, actions, units + 1);
+    const auto all = coefficients.flat();
+    const MatrixView<const T> of_directions = all.col_range(0, rank);
+    const auto bias = correction.flat().col_range(units, 1);
+    linear_backward_input(backend, of_directions, w.prior_weight, correction.flat().col_range(0, units));
+    linear_forward(backend, of_directions, w.prior_bias, static_cast<const T*>(nullptr), bias);
+    add_matrix(backend, MatrixView<const T>(all.col_range(rank, 1)), bias);
+    add_head(backend, layout, correction, policies);
+  }
+  static const cpu::Backend& processor(const cpu::Backend& backend) { return backend; }
+  template <class Backend>
+  static cpu::Backend processor(const Backend&) {
+    return cpu::Backend();
+  }
+  template <class Backend, class T>
+  static auto on_host(const Backend& backend, SequenceView<T> view, Workspace& host) {
+    const auto flat = downloaded(backend, MatrixView<const T>(view.flat()), host);
+    return SequenceView(flat.data, view.batch, view.length, view.channels);
+  }
+  template <class Backend, class T>
+  static double noise_on_host(const Backend& backend, const Weights<const T>& w, Index rows, HeadFit fit,
+                              Workspace& host) {
+    const auto number = [&](const T* at) {
+      return *downloaded(backend, MatrixView<const T>(at, 1, 1), host).data;
+    };
+    const auto of = noise(w, rows, fit);
+    const float log_noise = number(of.log_strength), row_exponent = number(of.row_exponent);
+    return cpu::value_of(RidgeStrength<float>{&log_noise, &row_exponent, of.base, of.log_rows});
+  }
+
   static constexpr bool squashed = Network::squash == Squash::tanh;
   static constexpr double root_of_rank = [] {  // Newton's, since std::sqrt is no constant expression
     double root = static_cast<double>(rank);

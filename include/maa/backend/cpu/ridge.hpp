@@ -5,6 +5,7 @@
 #include <maa/backend/cpu/loops.hpp>
 #include <maa/backend/mlp_layout.hpp>
 #include <maa/backend/ridge_strength.hpp>
+#include <maa/core/rng.hpp>
 #include <maa/kernels/system_table.hpp>
 
 #include <algorithm>
@@ -369,6 +370,43 @@ void ridge_evidence(const Backend& backend, InSeq<T> features, InSeq<T> residual
       }
     }
     evidence[static_cast<std::size_t>(i)] = sum;
+  });
+}
+
+// What that regression leaves open: `draws` D' [batch, actions, units + 1] from N(0, strength M^-1), the
+// posterior around the solution under the prior N(0, I), times the sample's deviation [batch]; all zero where
+// that is 0. As prior draws whose own noisy data are explained away: D = P - M^-1 [Phi 1]' ([Phi 1] P +
+// noise). streams [batch]: random numbers of each sample.
+template <class T>
+void ridge_draw(const Backend& backend, InSeq<T> features, double strength, std::span<const double> deviation,
+                std::span<const Rng> streams, SequenceView<T> draws) {
+  require(strength > 0 && std::ssize(deviation) == features.batch && std::ssize(streams) == features.batch,
+          "ridge_draw: expected a positive strength, and ", features.batch, " deviations and streams, found ",
+          strength, ", ", deviation.size(), " and ", streams.size());
+  require_shape(draws, features.batch, draws.length, features.channels + 1, "ridge_draw: draws");
+  backend.pool().for_each(features.batch, [&](Index i) {
+    const auto out = detail::sample_of(draws, i);
+    const double scale = deviation[static_cast<std::size_t>(i)];
+    if (scale == 0) {
+      std::fill_n(out.data, out.rows * out.cols, T(0));
+      return;
+    }
+    auto& scratch = thread_scratch();
+    const Workspace::Scope scope(scratch);
+    const detail::RidgeSystem system(backend, detail::sample_of(features, i), strength, scratch);
+    auto rng = streams[static_cast<std::size_t>(i)];
+    auto* prior = scratch.take<double>(out.cols);
+    for (Index action = 0; action < out.rows; ++action) {
+      std::generate_n(prior, out.cols, [&] { return rng.normal(); });
+      auto* data = system.apply(prior);
+      for (Index row = 0; row < features.length; ++row) {
+        data[row] += std::sqrt(strength) * rng.normal();
+      }
+      const double* explained = system.solve_residual(data);
+      for (Index unit = 0; unit < out.cols; ++unit) {
+        out(action, unit) = static_cast<T>(scale * (prior[unit] - explained[unit]));
+      }
+    }
   });
 }
 
