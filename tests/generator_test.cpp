@@ -202,6 +202,7 @@ TEST_CASE("every door that a prompt enters by refuses what is none, and says whi
     }
   }
   CHECK(test::has(test::error_of([&] { generator.encode({}); }), "at least one policy, found none"));
+  CHECK(test::has(test::error_of([&] { generator.decode(std::vector<float>(7)); }), "found 7 numbers"));
 }
 
 TEST_CASE("a prompt with a column far from training's gives finite policies and leaves the others' bits") {

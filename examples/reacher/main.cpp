@@ -49,6 +49,10 @@ int main(int argc, char** argv) {
             ->check(CLI::Range(0.0, 1.0))
             ->capture_default_str();
       },
-      [&] { return reacher::make_simulator(spread); }, reacher::models};
+      [&] { return reacher::make_simulator(spread); },
+      {{"default", &reacher::models},
+       {"hypernetwork", &reacher::hypernetwork_models},
+       {"paper", &reacher::paper_models},
+       {"weights", &reacher::models_of_weights}}};
   return study::run_learned(program, reacher_options(), argc, argv);
 }

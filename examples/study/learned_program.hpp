@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -18,7 +19,8 @@ struct LearnedProgram {
   std::function<void(CLI::App&)> add_own_flags;  // may be empty
   // Called once the command line is read.
   std::function<std::unique_ptr<Simulator>()> make_simulator;
-  const ModelFactory& models;
+  // By the name of what trains them (--recipe); "default" is one.
+  std::map<std::string, const ModelFactory*> recipes;
 };
 
 namespace detail {
@@ -44,6 +46,11 @@ inline const Flag learned_flags[] = {
     {"--polish-steps", "evaluation.polish.steps", "of polishing generated policies"},
     {"--polish-learning-rate", "evaluation.polish.learning_rate", "of Adam"},
     {"--polish-held-out", "evaluation.polish.held_out", "share of the prompt that stops polishing"},
+    {"--epoch-share", "training.epoch_share", "with the paper's recipe: of its epochs"},
+    {"--prediction", "training.prediction",
+     "with the paper's recipe: what the denoiser predicts, epsilon, sample or v_prediction"},
+    {"--align-units", "training.align_units",
+     "put the hidden units of the zoo's policies in one order before training"},
     {"--no-trial", "evaluation.trial", "do not choose among samples by trial in the simulator"},
     {"--no-zoo-weights", "training.zoo_weights",
      "train with networks that were never trained in the place of the zoo's policies"},
@@ -64,6 +71,14 @@ inline std::optional<int> parse(const LearnedProgram& program, int argc, char** 
       ->capture_default_str();
   app.add_option("--hold-out", hold_out,
                  "tasks that are not trained on but reported as the unseen ones, to choose settings by");
+  if (program.recipes.size() > 1) {
+    std::vector<std::string> names;
+    std::ranges::transform(program.recipes, std::back_inserter(names),
+                           [](const auto& each) { return each.first; });
+    app.add_option("--recipe", options.training.recipe, "what trains the generator")
+        ->check(CLI::IsMember(names))
+        ->capture_default_str();
+  }
   if (program.add_own_flags) {
     program.add_own_flags(app);
   }
@@ -100,7 +115,7 @@ inline int run_learned(const LearnedProgram& program, Options options, int argc,
   return run_interruptibly(options.out, [&] {
     const auto simulator = program.make_simulator();
     check_tasks(options.tasks, *simulator);
-    Study study(options, *simulator, program.models);
+    Study study(options, *simulator, *program.recipes.at(options.training.recipe));
     study.begin();
     study.collect();
     if (!collect_only) {

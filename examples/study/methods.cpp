@@ -424,6 +424,12 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
                             options.evaluation.clone_steps_zoo, Purpose::clone_zoo);
   });
   add("untrained policy", [=] { return baselines->untrained(); });
+  if (options.training.recipe != "default") {
+    add("zoo, reconstructed", [=, &model, &dataset] {
+      const auto policies = baselines->of_zoo();
+      return model.reconstruct(as_rows(policies, dataset.parameter_count));
+    }).seen_only = true;
+  }
   add("zoo (ceiling)", [=] { return baselines->of_zoo(); }).seen_only = true;
   add("generated, another sample", [=] { return baselines->sample(1); });
   if (options.evaluation.trial) {

@@ -48,6 +48,8 @@ class Model {
   virtual Buffer<float> embed(std::span<const Trajectory> prompts) const = 0;
   // The latents of policies [N, P]: [N, L].
   virtual Buffer<float> latents(MatrixView<const float> policies) const = 0;
+  // The policies [N, P] that the autoencoder makes of policies.
+  virtual Buffer<float> reconstruct(MatrixView<const float> policies) const = 0;
 };
 
 // One training of a generator.

@@ -95,6 +95,9 @@ class ModelOf final : public Model {
   Buffer<float> latents(MatrixView<const float> weights) const override {
     return generator_.encode(as_policies(weights.span()));
   }
+  Buffer<float> reconstruct(MatrixView<const float> policies) const override {
+    return flat(generator_.decode(latents(policies).span()));
+  }
 
  private:
   static Buffer<float> flat(const std::vector<Policy>& policies) {

@@ -103,8 +103,11 @@ struct TrainingOptions {
   bool translations = true;  // the same
   bool corrective = false;   // heads are fitted to the simulator's corrective augmentation too
   double huber_width = 0;    // of the last stage's loss; 0: squared error
-  double epoch_share = 1;    // how much of the paper's epochs its presets train
+  double epoch_share = 1;    // how much of the paper's epochs its recipes train
   PredictionType prediction = PredictionType::epsilon;  // of the preset paper's denoiser
+  // Of a program that has several (LearnedProgram::recipes), and of a preset's models otherwise.
+  std::string recipe = "default";
+  bool align_units = false;          // of the zoo's policies, to the first one (data/unit_alignment.hpp)
   bool zoo_weights = true;           // otherwise networks that were never trained take the policies' place
   std::vector<std::string> without;  // ingredients that were taken away
 
@@ -118,8 +121,10 @@ struct TrainingOptions {
     visit("translations", self.translations);
     visit("corrective", self.corrective);
     visit("huber_width", not_negative(), self.huber_width);
-    visit("epoch_share", between(1e-6, 1), self.epoch_share);
+    visit("epoch_share", between(1e-6, 100), self.epoch_share);
     visit("prediction", self.prediction);
+    visit("recipe", self.recipe);
+    visit("align_units", self.align_units);
     visit("zoo_weights", self.zoo_weights);
     visit("without", self.without);
   }

@@ -5,6 +5,7 @@
 #include <iterator>
 
 #include <maa/core/nearest_names.hpp>
+#include <maa/data/unit_alignment.hpp>
 #include <maa/io/atomic_file.hpp>
 
 #include "interrupt.hpp"
@@ -142,16 +143,25 @@ void Study::fit(bool conditioned) {
       log = TrainingLog(read_text(log_path));
     }
     auto& model = conditioned ? generator_ : unconditioned_;
-    Dataset untrained;
+    Dataset changed;
     if (!options_.training.zoo_weights) {
-      untrained = data();
+      changed = data();
       const auto normalizer = observation_normalizer(ExampleTable(trained_episodes(options_, data())));
-      for (Index i = 0; i < untrained.policy_count(); ++i) {
+      for (Index i = 0; i < changed.policy_count(); ++i) {
         initial_weights(simulator_.interface().policy, normalizer, seed_for(options_, Purpose::untrained, i),
-                        untrained.weight_matrix().row_span(i));
+                        changed.weight_matrix().row_span(i));
       }
     }
-    const auto& given = options_.training.zoo_weights ? data() : untrained;
+    if (options_.training.align_units) {
+      if (changed.policies.empty()) {
+        changed = data();
+      }
+      const auto rows = changed.weight_matrix();
+      for (Index i = 1; i < rows.rows; ++i) {
+        align_units(simulator_.interface().policy.layout, std::as_const(rows).row_span(0), rows.row_span(i));
+      }
+    }
+    const auto& given = changed.policies.empty() ? data() : changed;
     try {
       model = models_.fit({options_, simulator_.interface(), given, conditioned, checkpoint}, log);
     } catch (const Interrupted&) {

@@ -40,6 +40,6 @@ int main(int argc, char** argv) {
       "tabletop_rl",
       {},
       [] { return tabletop::make_simulator(tabletop::small_policies(), hold); },
-      tabletop::small_models};
+      {{"default", &tabletop::small_models}}};
   return study::run_learned(program, tabletop_options(), argc, argv);
 }

@@ -258,6 +258,21 @@ class Generator {
     state.latent.apply({latents.data(), count, Model::latent_numbers});
     return latents;
   }
+  // The policies that such latents [N, tokens * latent_size] stand for (eq. 5's decoder), with the interface
+  // of the data set and their heads as decoded. Error if the size does not fit.
+  std::vector<Policy> decode(std::span<const float> latents) const {
+    const Index count = std::ssize(latents) / Model::latent_numbers;
+    require(count > 0 && std::ssize(latents) == count * Model::latent_numbers,
+            "decode: expected latents [N, ", Model::latent_numbers, "], found ", latents.size(), " numbers");
+    const auto session = session_of_trained();
+    auto& workspace = session.workspace();
+    const auto w = bind<Model>(parameters_.span()).autoencoder;
+    const auto path = detail::LatentPath<Network, Config, Real>::forward(
+        backend_, trained_state(), w,
+        uploaded(backend_, MatrixView<const float>(latents.data(), count, Model::latent_numbers), workspace),
+        workspace);
+    return to_policies(path.policies(), count);
+  }
 
  private:
   using Generation = detail::Generation<Network, Config, Backend>;

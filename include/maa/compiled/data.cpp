@@ -12,6 +12,7 @@
 #include <maa/data/policy_interface.hpp>
 #include <maa/data/prompt_features.hpp>
 #include <maa/data/styles.hpp>
+#include <maa/data/unit_alignment.hpp>
 #include <maa/io/c_header.hpp>
 #include <maa/io/npz_archive.hpp>
 #include <maa/io/parameters.hpp>
