@@ -10,10 +10,8 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <limits>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,6 +21,7 @@
 
 #include "metaworld.hpp"
 #include "metaworld_interface.hpp"
+#include "python_bridge.hpp"
 #include "skip.hpp"
 #include "temporary_folder.hpp"
 
@@ -30,6 +29,8 @@ namespace {
 
 using test::error_of;
 using test::has;
+using test::make_false_venv;
+using test::record;
 using namespace maa::examples;
 using maa::Index;
 
@@ -59,58 +60,6 @@ const std::vector<std::string> paper_tasks = {
     "button-press", "door-unlock",       "handle-press",  "plate-slide", "reach",
     "window-close", "door-close",        "drawer-close",  "faucet-open", "button-press-wall",
     "door-lock",    "handle-press-side", "coffee-button", "reach-wall"};
-
-// What the expert's noisy actions lead to from the placement: the first observation and those of `steps`
-// steps, with the actions.
-std::vector<float> record(Environment& environment, const Placement& placement, int steps,
-                          std::uint64_t seed = 3) {
-  maa::Rng random(seed, 1);
-  std::vector<float> record;
-  Observation observation{};
-  Action action{};
-  environment.reset(placement, observation);
-  record.insert(record.end(), observation.begin(), observation.end());
-  for (int step = 0; step < steps; ++step) {
-    environment.expert_action(action);
-    for (float& value : action) value += static_cast<float>(0.2 * random.normal());
-    record.insert(record.end(), action.begin(), action.end());
-    record.push_back(environment.step(action, observation).success ? 1.0F : 0.0F);
-    record.insert(record.end(), observation.begin(), observation.end());
-  }
-  return record;
-}
-
-// Our children that run the worker.
-std::set<pid_t> workers() {
-  std::set<pid_t> found;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-    std::ifstream file(entry.path() / "stat");
-    pid_t process = 0;
-    pid_t parent = 0;
-    std::string name, state;
-    if (file >> process >> name >> state >> parent && parent == ::getpid() && state != "Z" &&
-        name.starts_with("(metaworld_worke")) {
-      found.insert(process);
-    }
-  }
-  return found;
-}
-
-// A folder that looks like a virtual environment with these packages.
-void make_false_venv(const std::filesystem::path& folder, const std::string& python,
-                     const std::vector<std::pair<std::string, std::string>>& packages) {
-  const auto site = folder / "lib" / python / "site-packages";
-  std::filesystem::create_directories(site);
-  std::filesystem::create_directories(folder / "bin");
-  std::filesystem::create_symlink("/usr/bin/python3", folder / "bin/python3");
-  std::ofstream(folder / "pyvenv.cfg") << "home = /usr/bin\ninclude-system-site-packages = false\n";
-  for (const auto& [name, version] : packages) {
-    const auto info = site / (name + "-" + version + ".dist-info");
-    std::filesystem::create_directories(info);
-    std::ofstream(info / "METADATA") << "Metadata-Version: 2.1\nName: " << name << "\nVersion: " << version
-                                     << "\n";
-  }
-}
 
 }  // namespace
 
@@ -360,13 +309,13 @@ TEST_CASE("metaworld: a virtual environment that is missing or another is named,
 }
 
 TEST_CASE("metaworld: a killed worker is an error, and the next environment works") {
-  const auto before = workers();
+  const auto before = test::workers("metaworld_worke");
   const auto own = make_metaworld({.venv = venv()});
   auto environment = own->make_environment("drawer-open");
   const Placement placement = environment->draw_placement(1);
   const auto expected = record(*environment, placement, 3);
   std::vector<pid_t> started;
-  std::ranges::set_difference(workers(), before, std::back_inserter(started));
+  std::ranges::set_difference(test::workers("metaworld_worke"), before, std::back_inserter(started));
   REQUIRE(started.size() == 1);
   ::kill(started[0], SIGKILL);
   Observation observation{};

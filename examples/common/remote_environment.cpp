@@ -580,6 +580,21 @@ StartWorker start_command(std::vector<std::string> command) {
   };
 }
 
+std::filesystem::path find_worker(const std::string& prefix, const std::string& name,
+                                  const std::filesystem::path& given, const std::filesystem::path& built) {
+  std::error_code none;
+  if (!given.empty()) {
+    require(std::filesystem::is_regular_file(given, none), prefix, ": there is no worker program ",
+            given.string());
+    return given;
+  }
+  const auto beside = std::filesystem::read_symlink("/proc/self/exe", none).parent_path() / name;
+  if (std::filesystem::is_regular_file(beside, none)) return beside;
+  require(std::filesystem::is_regular_file(built, none), prefix, ": the program ", name, " is neither ",
+          beside.string(), " nor ", built.string());
+  return built;
+}
+
 std::unique_ptr<Simulator> make_remote_simulator(StartWorker start, const Interface& interface, int workers) {
   return std::make_unique<RemoteSimulator>(std::move(start), interface, workers);
 }

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,6 +25,11 @@ inline constexpr int worker_channel = 3;
 
 // Runs a program, with its arguments, as the worker. Errors name the program.
 StartWorker start_command(std::vector<std::string> command);
+
+// The program `name`: the given one, or, where none is, the one beside the running program, or else `built`,
+// where it was built. Error, beginning with `prefix`, if there is none.
+std::filesystem::path find_worker(const std::string& prefix, const std::string& name,
+                                  const std::filesystem::path& given, const std::filesystem::path& built);
 
 // A simulator with this interface, served by workers. The first is started here, for errors to come early,
 // and `workers` in all; more are started where more environments live at once. Workers end with the simulator

@@ -1,49 +1,16 @@
-# What the bridge asks of MetaWorld, in Python: metaworld_python.cpp runs this text in its interpreter. Observations and
-# actions pass through two arrays that both sides hold.
+# What the bridge asks of MetaWorld, in Python: the bridge runs this text in its interpreter, after python_bridge/common.py.
+# Observations and actions pass through two arrays that both sides hold.
 import collections
-import ctypes
-import importlib.metadata
-import os
-import platform
-import sys
 import warnings
 
 warnings.simplefilter("ignore")  # the experts warn of actions that are clipped, in most steps
 
-
-
-def drawing_library():
-    """MuJoCo's name of an OpenGL library that works without a display. It is to be known before mujoco is imported."""
-    try:
-        address = ctypes.CDLL("libEGL.so.1").eglGetProcAddress
-        address.restype = ctypes.c_void_p
-        query_devices = ctypes.CFUNCTYPE(ctypes.c_uint, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(
-            address(b"eglQueryDevicesEXT"))  # fmt: skip
-        devices = ctypes.c_int()
-        if query_devices(0, None, ctypes.byref(devices)) and devices.value > 0:
-            return "egl"
-    except (OSError, AttributeError, TypeError):
-        pass
-    try:
-        ctypes.CDLL("libOSMesa.so.8")
-    except OSError:
-        return "off"
-    return "osmesa"
-
-
-if "MUJOCO_GL" not in os.environ:
-    os.environ["MUJOCO_GL"] = drawing_library()
-
 import gymnasium
 import metaworld
-import mujoco
-import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE as ENVIRONMENTS
 from metaworld.policies import ENV_POLICY_MAP as EXPERTS
 
-VERSIONS = {module.__name__: module.__version__ for module in (gymnasium, mujoco, np)}
-VERSIONS["metaworld"] = importlib.metadata.version("metaworld")
-VERSIONS["python"] = platform.python_version()
+VERSIONS = versions("metaworld", gymnasium)
 
 SUFFIX = "-v3-goal-observable"
 TASKS = sorted(name.removesuffix(SUFFIX) for name in ENVIRONMENTS)
@@ -64,30 +31,20 @@ AIMED_WITH_HAND = {"reach", "reach-wall"}
 TOOL_CENTRE_BELOW_HAND = 0.045
 GOAL_HEIGHT = 38  # column of the observation
 
-STATE = mujoco.mjtState.mjSTATE_INTEGRATION
-
 # Scenes kept per task: evaluations come back to the same ones.
 KEPT_SCENES = 1024
-
-mujoco.set_mju_user_warning(lambda message: print("MuJoCo:", message, file=sys.stderr))  # not into a file
-
-
-def seed_of(seed):
-    """64 bits as a seed of numpy."""
-    return seed if seed < 2**32 else [seed % 2**32, seed // 2**32]
-
 
 class Task:
     """One task; reset, step and expert work on `observation` and `action`."""
 
-    def __init__(self, name, aim_with_tool_centre):
+    def __init__(self, name, hand):
         self.name = name
         env = self.env = ENVIRONMENTS[name + SUFFIX](seed=0)
         env.max_path_length = sys.maxsize  # who records an episode may go on a little after step 500
         space = env._random_reset_space
         self.low, self.high = space.low.copy(), space.high.copy()
         self.expert_policy = EXPERTS[name + "-v3"]()
-        self.raise_goal = TOOL_CENTRE_BELOW_HAND if aim_with_tool_centre and name in AIMED_WITH_HAND else 0.0
+        self.raise_goal = TOOL_CENTRE_BELOW_HAND if name in AIMED_WITH_HAND and not hand else 0.0
         self.action = np.zeros(4, np.float32)
         self.observation = np.zeros(39, np.float32)
         self.exact_observation = None  # in float64, as the experts are asked
@@ -223,40 +180,8 @@ class Task:
         self.action[:] = np.clip(self.expert_policy.get_action(observation), -1.0, 1.0)
 
     def render(self, width, height):
-        if os.environ["MUJOCO_GL"] == "off":
-            raise RuntimeError("rendering needs EGL with Mesa (libegl1, libgl1-mesa-dri) or OSMesa (libosmesa6)")
-        model = self.env.model
-        # Physics leaves the drawn state behind in places; a copy shows the present one and disturbs nothing.
-        data = mujoco.MjData(model)
-        state = np.zeros(mujoco.mj_stateSize(model, STATE))
-        mujoco.mj_getState(model, self.env.data, state, STATE)
-        mujoco.mj_setState(model, data, state, STATE)
-        mujoco.mj_forward(model, data)
-        renderer = renderer_of(self, width, height)
-        renderer.update_scene(data, camera=CAMERA)
-        return renderer.render()
+        return draw(self.env.model, self.env.data, width, height, CAMERA)
 
 
 # One view for all tasks: from the robot's right, where its arm hides least. (The package's cameras hang upside down.)
-CAMERA = mujoco.MjvCamera()
-CAMERA.lookat[:] = [0.0, 0.67, 0.16]
-CAMERA.distance = 1.15
-CAMERA.azimuth = 155
-CAMERA.elevation = -28
-
-_renderer = None  # one at a time: OpenGL contexts are scarce
-
-
-def renderer_of(task, width, height):
-    global _renderer
-    wanted = (task, width, height)
-    if _renderer is None or _renderer[0] != wanted:
-        if _renderer is not None:
-            _renderer[1].close()
-            _renderer = None
-        visual = task.env.model.vis
-        visual.global_.offwidth, visual.global_.offheight = width, height
-        visual.quality.shadowsize = 1024  # the package's values take three times as long in software
-        visual.quality.offsamples = 2
-        _renderer = wanted, mujoco.Renderer(task.env.model, height, width)
-    return _renderer[1]
+CAMERA = camera([0.0, 0.67, 0.16], 1.15, 155, -28)

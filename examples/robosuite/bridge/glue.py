@@ -1,0 +1,328 @@
+# What the bridge asks of robosuite, in Python: the bridge runs this text in its interpreter, after
+# python_bridge/common.py.
+import logging
+
+logging.getLogger("robosuite_logs").setLevel(logging.ERROR)  # the package warns of macros and parts it leaves out
+import robosuite
+
+VERSIONS = versions("robosuite")
+
+ROBOTS = ("Panda", "Sawyer")
+JOINTS = 7
+RATE = 20  # control steps per second
+
+# The package's JOINT_POSITION controller, stiffer and with larger steps than its default (50 and 0.05 rad), so that an
+# episode takes a third of the steps.
+STIFFNESS = 150
+STEP = 0.15  # radians that an action of 1 asks for
+
+
+def controller():
+    arm = {"type": "JOINT_POSITION", "input_max": 1, "input_min": -1, "output_max": STEP, "output_min": -STEP,
+           "kp": STIFFNESS, "damping_ratio": 1, "impedance_mode": "fixed", "kp_limits": [0, 300],
+           "damping_ratio_limits": [0, 10], "qpos_limits": None, "interpolation": None, "ramp_ratio": 0.2,
+           "gripper": {"type": "GRIP"}}  # fmt: skip
+    return {"type": "BASIC", "body_parts": {"right": arm}}
+
+
+class Source:
+    """The environment's random numbers: what the package asks for in a reset, in turn."""
+
+    def __init__(self, generator):
+        self.generator = generator
+        self.asked = []  # of each number: its limits, or None where it is normal
+        self.given = []
+        self.pinned = None
+
+    def answer(self, limits, draw, size=1):
+        if self.pinned is None:
+            values = draw()
+        else:
+            values = self.pinned[len(self.given) : len(self.given) + size]
+            if len(values) < size:
+                raise RuntimeError("the package asks for more random numbers than a placement has")
+        values = np.atleast_1d(np.asarray(values, float))
+        self.asked += [limits] * size
+        self.given += values.tolist()
+        return values
+
+    def uniform(self, low=0.0, high=1.0):
+        return self.answer((low, high), lambda: self.generator.uniform(low=low, high=high))[0]
+
+    def standard_normal(self, size):
+        return self.answer(None, lambda: self.generator.standard_normal(size), size)
+
+    def begin(self, pinned):
+        self.asked, self.given, self.pinned = [], [], pinned
+
+
+MOST_DEVIATIONS = 6.0  # of a normal number in a placement
+
+
+# From the robot's left and front; group 0 is what collides, which the package does not draw.
+CAMERA = camera([-0.05, 0.0, 0.95], 1.6, 150, -25)
+SHOWN = mujoco.MjvOption()
+SHOWN.geomgroup[0] = 0
+
+
+class Task:
+    """One task with one robot; reset, step and expert work on `observation` and `action`."""
+
+    def __init__(self, name):
+        robot, task = name.split("-")
+        self.kind = KINDS[task]
+        env = self.env = robosuite.make(
+            task, robots=robot, controller_configs=controller(), has_renderer=False, has_offscreen_renderer=False,
+            use_camera_obs=False, ignore_done=True, hard_reset=False, control_freq=RATE, seed=0, renderer="mujoco")  # fmt: skip
+        self.source = Source(np.random.default_rng(0))
+        env.rng = self.source
+        initializer = env.placement_initializer
+        for sampler in getattr(initializer, "samplers", {"": initializer}).values():
+            sampler.rng = self.source
+        env.reset()
+        self.asked = self.source.asked
+        self.observe_as_package(False)
+        self.model, self.data = env.sim.model._model, env.sim.data._data
+        arm = env.robots[0]
+        if robot == "Sawyer":
+            # Its first link touches its base at a distance of 0: by rounding a contact, whose friction jams joint 0.
+            base = env.sim.model.geom_name2id("robot0_base_col")
+            self.model.geom_contype[base] = self.model.geom_conaffinity[base] = 0
+        self.joints = np.array(arm._ref_joint_pos_indexes)
+        self.velocities = np.array(arm._ref_joint_vel_indexes)
+        self.fingers = np.array(arm._ref_gripper_joint_pos_indexes["right"])
+        self.finger_velocities = np.array(arm._ref_gripper_joint_vel_indexes["right"])
+        self.site = arm.eef_site_id["right"]
+        self.hand = env.sim.model.body_name2id(arm.robot_model.eef_name["right"])
+        self.rest = np.array(arm.init_qpos)
+        self.jacobian = np.zeros((6, self.model.nv))
+        self.action = np.zeros(JOINTS + 1, np.float32)
+        self.observation = np.zeros(41, np.float32)
+
+    # Placements: the numbers that the package draws in a reset, in its order.
+
+    def refusal(self, placement):
+        """Why the package would not use the placement, or ""."""
+        if len(placement) != len(self.asked):
+            return f"a placement has {len(self.asked)} numbers, got {len(placement)}"
+        for i, (value, limits) in enumerate(zip(placement, self.asked)):
+            low, high = limits or (-MOST_DEVIATIONS, MOST_DEVIATIONS)
+            if not low <= value <= high:  # also NaN
+                return f"number {i} of a placement lies in [{low:.6g}, {high:.6g}], got {value:.6g}"
+        return ""
+
+    def draw_placement(self, seed):
+        """What a reset of the package draws from numpy.random.default_rng(seed)."""
+        generator = np.random.default_rng(seed_of(seed))
+        return [float(generator.standard_normal()) if limits is None else generator.uniform(low=limits[0], high=limits[1])
+                for limits in self.asked]  # fmt: skip
+
+    def observe_as_package(self, wanted):
+        """The package computes all of its own observations in every substep; ours is read from the state."""
+        env = self.env
+        if wanted:
+            vars(env).pop("_update_observables", None)
+            vars(env).pop("_get_observations", None)
+        else:
+            env._update_observables = lambda force=False: None
+            env._get_observations = lambda force_update=False: {}
+
+    def reset(self, placement):
+        self.source.begin(placement)
+        self.env.reset()
+        self.show()
+
+    # References for tests: the package's own draws and observations.
+
+    def draw_placement_by_package(self, seed):
+        self.source.begin(None)
+        self.source.generator = np.random.default_rng(seed_of(seed))
+        self.env.reset()
+        return self.source.given
+
+    def reset_by_package(self, placement):
+        self.observe_as_package(True)
+        self.reset(placement)
+
+    def step(self):
+        self.env.step(np.clip(self.action, -1.0, 1.0).astype(float))
+        self.show()
+        return bool(self.env._check_success())
+
+    def show(self):
+        data, observation = self.data, self.observation
+        position = data.qpos[self.joints]
+        effector = data.site_xpos[self.site]
+        at, auxiliary = self.kind.seen(self)
+        w, x, y, z = data.xquat[self.hand]
+        observation[0:7] = np.cos(position)
+        observation[7:14] = np.sin(position)
+        observation[14:21] = data.qvel[self.velocities]
+        observation[21:24] = effector
+        observation[24:28] = x, y, z, w
+        observation[28:30] = data.qpos[self.fingers]
+        observation[30:32] = data.qvel[self.finger_velocities]
+        observation[32:35] = at
+        observation[35:38] = at - effector
+        observation[38:41] = auxiliary
+
+    def render(self, width, height):
+        return draw(self.model, self.data, width, height, CAMERA, SHOWN)
+
+    # Experts: a waypoint for the gripper, and the joints' way to it.
+
+    def expert_action(self):
+        target, rotation, close = self.kind.waypoint(self)
+        self.action[:JOINTS] = self.towards(target, rotation)
+        self.action[JOINTS] = 1.0 if close else -1.0
+
+    def towards(self, target, rotation):
+        """Damped least squares on the pose's error; what is left of the joints' freedom returns to their start."""
+        data = self.data
+        mujoco.mj_jacSite(self.model, data, self.jacobian[:3], self.jacobian[3:], self.site)
+        jacobian = self.jacobian[:, self.velocities]
+        error = np.zeros(6)
+        error[:3] = limited(target - data.site_xpos[self.site], FURTHEST)
+        error[3:] = limited(rotation_between(data.site_xmat[self.site].reshape(3, 3), rotation), self.kind.WIDEST_TURN)
+        inverse = jacobian.T @ np.linalg.inv(jacobian @ jacobian.T + self.kind.DAMPING**2 * np.eye(6))
+        position = data.qpos[self.joints]
+        move = inverse @ (GAIN * error)
+        move += (np.eye(JOINTS) - inverse @ jacobian) @ (self.kind.POSTURE_GAIN * (self.rest - position))
+        action = move / STEP
+        return action / max(1.0, np.abs(action).max())
+
+
+GAIN = 2.0
+FURTHEST = 0.1  # metres of error at once
+
+
+def limited(vector, most):
+    length = np.linalg.norm(vector)
+    return vector * (most / length) if length > most else vector
+
+
+def rotation_between(now, wanted):
+    """The rotation vector, in the world's axes, for angles below a half turn."""
+    difference = wanted @ now.T
+    axis = 0.5 * np.array([difference[2, 1] - difference[1, 2], difference[0, 2] - difference[2, 0],
+                           difference[1, 0] - difference[0, 1]])  # fmt: skip
+    sine = np.linalg.norm(axis)
+    cosine = 0.5 * (np.trace(difference) - 1.0)
+    return axis * (np.arctan2(sine, cosine) / sine) if sine > 1e-9 else axis
+
+
+# The gripper points down, its fingers open along y.
+DOWN = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+
+
+def turned(angle):
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]]) @ DOWN
+
+
+class Kind:
+    """A task: what it shows in the observation, and its expert's waypoint."""
+
+    DAMPING = 0.05
+    POSTURE_GAIN = 0.2
+    WIDEST_TURN = 0.2  # radians of error at once
+
+
+class Lift(Kind):
+    HEIGHT = 0.8  # of the table
+
+    @staticmethod
+    def seen(task):
+        cube = task.data.xpos[task.env.cube_body_id]
+        return cube, (0.0, 0.0, cube[2] - Lift.HEIGHT)
+
+    @staticmethod
+    def waypoint(task):
+        cube = task.data.xpos[task.env.cube_body_id]
+        offset = cube - task.data.site_xpos[task.site]
+        aside = np.linalg.norm(offset[:2])
+        if aside > 0.02:
+            above = cube + [0.0, 0.0, min(0.06, 2.0 * aside)]
+            return above, DOWN, False
+        if offset[2] < -0.012:
+            return cube - [0, 0, 0.01], DOWN, False
+        return cube + [0.0, 0.0, 0.15 * holding(task)], DOWN, True
+
+
+def holding(task):
+    """1 where closed fingers are at rest, 0 where they move: a continuous function of the observation."""
+    speed = np.abs(task.data.qvel[task.finger_velocities]).max()
+    return float(np.clip(2.0 - speed / 0.01, 0.0, 1.0))
+
+
+class Door(Kind):
+    @staticmethod
+    def seen(task):
+        env = task.env
+        return task.data.site_xpos[env.door_handle_site_id], (
+            task.data.qpos[env.hinge_qpos_addr], task.data.qpos[env.handle_qpos_addr], 0.0)  # fmt: skip
+
+    @staticmethod
+    def waypoint(task):
+        handle, (hinge, latch, _) = Door.seen(task)
+        offset = handle - task.data.site_xpos[task.site]
+        aside = np.linalg.norm(offset - Door.APPROACH * (offset @ Door.APPROACH))
+        if latch > 0.2 or hinge > 0.02 or np.linalg.norm(offset) < 0.02:  # down along the handle's circle, then open
+            turn = 0.1 * np.clip((1.5 - latch) / 0.3, 0.2, 1.0) * holding(task)
+            pull = np.clip((latch - 1.0) / 0.2, 0.0, 1.0) if hinge < 0.1 else 1.0
+            way = turn * np.array([np.sin(latch), 0.0, -np.cos(latch)])
+            return handle + way + pull * np.array([-0.012, 0.048, 0.0]), Door.held(latch), True
+        return handle + Door.APPROACH * min(0.08, max(0.0, 3.0 * (aside - 0.015))), Door.held(latch), False
+
+    # Tilted away from the door, which a wide hand would touch, and turning with the handle, so that it is not lost.
+    TILT = 1.0
+    APPROACH = np.array([0.0, np.sin(TILT), np.cos(TILT)])
+
+    @staticmethod
+    def held(latch):
+        c, s = np.cos(0.6 * latch), np.sin(0.6 * latch)
+        away = np.array([[1.0, 0.0, 0.0], [0.0, np.cos(Door.TILT), np.sin(Door.TILT)],
+                         [0.0, -np.sin(Door.TILT), np.cos(Door.TILT)]])  # fmt: skip
+        return np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]]) @ away @ DOWN
+
+
+class Nut(Kind):
+    """A nut by its handle onto its peg. Where the nut is in the hand follows from the handle and the peg's offset."""
+
+    DAMPING = 0.03  # the pegs are far out
+    POSTURE_GAIN = 0.1
+    WIDEST_TURN = 0.3
+    TOP = 0.95  # of the pegs
+
+    @staticmethod
+    def seen(task):
+        env = task.env
+        handle = task.data.site_xpos[env.object_site_ids[env.nut_id]]
+        centre = task.data.xpos[env.obj_body_id[env.nuts[env.nut_id].name]]
+        peg = task.data.xpos[(env.peg1_body_id, env.peg2_body_id)[env.nut_id]]
+        return handle, peg - centre
+
+    @staticmethod
+    def waypoint(task):
+        handle, to_peg = Nut.seen(task)
+        effector = task.data.site_xpos[task.site]
+        offset = handle - effector
+        aside = np.linalg.norm(offset[:2])
+        peg = task.data.xpos[(task.env.peg1_body_id, task.env.peg2_body_id)[task.env.nut_id]]
+        way = handle + to_peg - peg  # from the centre to the handle
+        angle = np.arctan(way[1] / way[0]) if abs(way[0]) > 1e-6 else np.pi / 2
+        if aside > 0.025 or offset[2] < -0.016:
+            above = min(0.06, max(-0.01, 3.0 * (aside - 0.01)))
+            return handle + [0.0, 0.0, above], turned(angle), False
+        height = handle[2] - Nut.TOP
+        missing = np.linalg.norm(to_peg[:2])
+        lowering = 1.0 if height < 0.0 and missing < 0.02 else np.clip((0.008 - missing) / 0.003, 0.0, 1.0)
+        across = to_peg[:2] * (np.clip((height + 0.02) / 0.03, 0.0, 1.0) if missing > 0.02 else 1.0)
+        if height > 0.0 and task.env.nut_id == 0:  # the square one, by the nearest quarter turn
+            angle = np.round(angle / (np.pi / 2)) * (np.pi / 2)
+        up = 0.03 - height - 0.2 * lowering
+        return effector + holding(task) * np.array([*across, up]), turned(angle), True
+
+
+KINDS = {"Lift": Lift, "Door": Door, "NutAssemblySquare": Nut, "NutAssemblyRound": Nut}
+TASKS = [f"{robot}-{task}" for robot in ROBOTS for task in KINDS]
