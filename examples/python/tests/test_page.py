@@ -20,7 +20,7 @@ def has(package):
 
 
 @pytest.mark.skipif(maa.PolicyType.built() != kind(), reason="the page is of the default type")
-@pytest.mark.filterwarnings("ignore:.*log_std head was dropped")
+@pytest.mark.filterwarnings("ignore:.*log_std was dropped")
 def test_page(tmp_path, monkeypatch, request):
     lines, act, to_torch, runs = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     code = [line for line in lines.splitlines() if line and not line.startswith(("import", "from"))]
