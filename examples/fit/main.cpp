@@ -4,41 +4,17 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
-#include <fstream>
 
 #include "interrupt.hpp"
 #include "progress.hpp"
 #include "tool_policy.hpp"
+#include "training_curves.hpp"
 
 namespace {
 
-// One line per step: stage, step, loss, learning rate.
-class Log {
- public:
-  explicit Log(const std::filesystem::path& path) {
-    if (!path.empty()) {
-      const bool goes_on = std::filesystem::exists(path);
-      file_.open(path, std::ios::app);
-      if (!goes_on) {
-        file_ << "stage,step,loss\n";
-      }
-      maa::require(file_.good(), "cannot write '", path.string(), "'");
-    }
-  }
-  void write(const maa::TrainProgress& now) {
-    if (file_.is_open()) {
-      file_ << now.stage << ',' << now.step << ',' << now.loss << '\n';
-    }
-  }
-
- private:
-  std::ofstream file_;
-};
-
 void fit(const std::filesystem::path& data, const std::filesystem::path& out, maa::BehaviorRecipe recipe,
-         const std::filesystem::path& log_path, int threads) {
+         maa::examples::TrainingCurves curves, int threads) {
   recipe.checkpoint = out.string() + ".checkpoint";
-  Log log(log_path);
   maa::Generator<Policy> generator{maa::cpu::Backend(threads)};
   std::unique_ptr<maa::examples::Progress> bar;
   std::string stage;
@@ -48,7 +24,7 @@ void fit(const std::filesystem::path& data, const std::filesystem::path& out, ma
       bar = std::make_unique<maa::examples::Progress>(stage, now.steps);
     }
     bar->update(now.step, maa::concatenate("  loss ", now.loss));
-    log.write(now);
+    curves.write(now);
     return !maa::examples::interrupted();
   });
   bar.reset();
@@ -63,7 +39,7 @@ void fit(const std::filesystem::path& data, const std::filesystem::path& out, ma
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::filesystem::path data, out = "generator.safetensors", log;
+  std::filesystem::path data, out = "generator.safetensors", log, tensorboard;
   maa::BehaviorRecipe recipe;
   bool unchecked = false;
   int threads = 0;
@@ -78,11 +54,13 @@ int main(int argc, char** argv) {
   app.add_option("--seed", recipe.seed, "equal seeds give equal generators")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--log", log, "CSV of the loss at every step");
+  app.add_option("--log", log, "loss and more at every step: CSV, or JSON lines (.jsonl)");
+  app.add_option("--tensorboard", tensorboard, "folder: the same for TensorBoard");
   app.add_flag("--no-check", unchecked, "train even if policies do not do what the trajectories show");
   app.add_option("--threads", threads, "0: one per core")->check(CLI::Range(0, 1024))->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   recipe.check = !unchecked;
-  return maa::examples::run_interruptibly(out.string() + ".checkpoint",
-                                          [&] { fit(data, out, recipe, log, threads); });
+  return maa::examples::run_interruptibly(out.string() + ".checkpoint", [&] {
+    fit(data, out, recipe, {log, tensorboard}, threads);
+  });
 }
