@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The programs fit ($1) and inspect ($2) in a folder with dataset.safetensors and demonstration.npz: what they print, that
-# a stopped fit goes on to the same generator, and what they refuse.
+# The programs fit ($1) and inspect ($2) in a folder with dataset.safetensors, runs.safetensors and
+# demonstration.npz: what they print, that a stopped fit goes on to the same generator, what they refuse, and the report.
 set -euo pipefail
 fit=$1 inspect=$2 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 folder=$(mktemp -d "$PWD/tools_XXXXXX")
 trap 'rm -rf "$folder"' EXIT
-data=$PWD/dataset.safetensors demonstration=$PWD/demonstration.npz
+data=$PWD/dataset.safetensors runs=$PWD/runs.safetensors demonstration=$PWD/demonstration.npz
 cd "$folder"
 
 # expect TEXT COMMAND...: succeeds, and its output has TEXT.
@@ -54,3 +54,8 @@ refused "cannot write 'nowhere/loss.csv'" "$fit" "$data" --log nowhere/loss.csv 
 touch file
 refused "file" "$fit" "$data" --tensorboard file "${options[@]}"
 refused "cannot write" "$fit" "$data" --out nowhere/generator.safetensors "${options[@]}"
+refused "expected held-out runs of at least two trajectories" "$fit" "$data" --report report.html "${options[@]}"
+refused "--report" "$fit" "$data" --hold-out 0.5
+expect report.html "$fit" "$runs" --report report.html --steps 20 --batch 4
+python3 -B "$here/check_fit_report.py" report.html
+expect "provenance.policies = 6" "$inspect" generator.safetensors  # what is held out was not trained on
