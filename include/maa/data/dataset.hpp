@@ -26,8 +26,9 @@ struct PolicyRecord {
   bool operator==(const PolicyRecord&) const = default;
 };
 
-// Policies and trajectories by index, without any (task, run) on both sides.
+// A side to train on and one for validation, without any (task, run) on both.
 struct RunSplit {
+  // The indices of its policies and trajectories.
   struct Side {
     std::vector<Index> policies;
     std::vector<Index> trajectories;
@@ -36,6 +37,7 @@ struct RunSplit {
   Side validation;
 };
 
+// Policies of one type and trajectories of one simulator; all numbers are in its units.
 struct Dataset {
   Index observation_size = 0;      // O
   Index action_size = 0;           // A
@@ -51,10 +53,12 @@ struct Dataset {
   // Every trajectory holds a copy of its task's name.
   static constexpr std::size_t longest_name = 4096;
 
+  // Without policies and trajectories.
   Dataset() = default;
   Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
           std::vector<std::string> tasks_);
 
+  // N
   Index policy_count() const noexcept { return static_cast<Index>(policies.size()); }
   // [N, P]
   MatrixView<float> weight_matrix() noexcept { return {weights.data(), policy_count(), parameter_count}; }
