@@ -54,6 +54,22 @@ def test_page(tmp_path, monkeypatch, request):
         assert np.abs(found - policy.act(observation)).max() <= 1e-6
 
 
+def test_cookbook(tmp_path, monkeypatch):
+    """The Python block of docs/cookbook.md."""
+    (block,) = re.findall(r"```python\n(.*?)```", (PAGE.parents[2] / "docs/cookbook.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path)
+    dataset = maa.Dataset()
+    observations = np.random.default_rng(3).uniform(-1, 1, (2, 40, dataset.type.observations))
+    for task, seen in zip(("up", "down"), observations):
+        dataset.add_trajectory(maa.Trajectory(seen, np.zeros((40, dataset.type.actions)), task=task))
+    dataset.trajectories[0].save("demonstration.npz")
+    generator = maa.Generator()
+    generator.fit(dataset, options=SHORT)
+    generator.save("generator.safetensors")
+    exec(block, {})
+    assert (tmp_path / "policy.safetensors").exists()
+
+
 def test_tables_and_names():
     """What the page names is there."""
     text = PAGE.read_text()
