@@ -41,7 +41,12 @@ endif()
 if(TARGET fit)
   add_test(NAME readme.tools COMMAND bash ${CMAKE_CURRENT_LIST_DIR}/tools.sh $<TARGET_FILE:fit> $<TARGET_FILE:inspect>
     $<TARGET_FILE:generate> WORKING_DIRECTORY ${folder})
-  set_tests_properties(readme.tools PROPERTIES FIXTURES_REQUIRED readme_files)
+  # That of CI has TensorBoard, too.
+  set(python ${PROJECT_SOURCE_DIR}/build/onnx/bin/python)
+  if(NOT EXISTS ${python})
+    set(python ${Python3_EXECUTABLE})
+  endif()
+  set_tests_properties(readme.tools PROPERTIES FIXTURES_REQUIRED readme_files ENVIRONMENT MAA_TEST_PYTHON=${python})
 endif()
 
 # docs/cookbook.md is a program and shell lines; of all pages every block is one that a test knows.
@@ -71,16 +76,19 @@ if(MAA_INSTALL)
   set_tests_properties(docs.cmake PROPERTIES FIXTURES_REQUIRED "installed;readme_blocks")
 endif()
 
-# Python blocks of docs/formats.md: a data set, and a policy in PyTorch.
-function(maa_python_snippet name packages)
-  execute_process(COMMAND ${Python3_EXECUTABLE} -c "import ${packages}" RESULT_VARIABLE missing OUTPUT_QUIET ERROR_QUIET)
-  if(missing)
-    message(STATUS "maa: Python has not all of ${packages}, the snippet ${name} of docs/formats.md is not run")
-    return()
-  endif()
-  file(MAKE_DIRECTORY ${folder}/${name})
-  add_test(NAME docs.python.${name} COMMAND ${CMAKE_COMMAND} -E chdir ${ARGV2} ${Python3_EXECUTABLE} ${folder}/${ARGV3})
-  set_tests_properties(docs.python.${name} PROPERTIES FIXTURES_REQUIRED "readme_files;readme_snippet" FIXTURES_SETUP python_${name})
+# Python blocks of docs/formats.md: a data set, and a policy in PyTorch. By the first Python that has what they import.
+function(maa_python_snippet name packages where file)
+  foreach(python IN ITEMS ${PROJECT_SOURCE_DIR}/build/onnx/bin/python ${Python3_EXECUTABLE})
+    execute_process(COMMAND ${python} -c "import ${packages}" RESULT_VARIABLE missing OUTPUT_QUIET ERROR_QUIET)
+    if(missing EQUAL 0)
+      file(MAKE_DIRECTORY ${where})
+      add_test(NAME docs.python.${name} COMMAND ${python} ${folder}/${file} WORKING_DIRECTORY ${where})
+      set_tests_properties(docs.python.${name} PROPERTIES FIXTURES_REQUIRED "readme_files;readme_snippet"
+        FIXTURES_SETUP python_${name})
+      return()
+    endif()
+  endforeach()
+  message(STATUS "maa: no Python has all of ${packages}, the snippet ${name} of docs/formats.md is not run")
 endfunction()
 maa_python_snippet(dataset "numpy, safetensors.numpy" ${folder}/dataset snippet_1.py)
 maa_python_snippet(policy "torch, safetensors.torch" ${folder} snippet_2.py)

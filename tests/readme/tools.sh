@@ -31,7 +31,7 @@ refused "expected policies that do what the trajectories show" "$fit" "$data" --
 options=(--steps 6 --batch 2 --no-check)
 expect whole.safetensors "$fit" "$data" --out whole.safetensors --log loss.csv --tensorboard curves "${options[@]}"
 grep -q '^behavior,6,' loss.csv
-python3 -B "$here/check_curves.py" loss.csv curves
+"${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" loss.csv curves
 rm -rf loss.csv curves
 [[ ! -e whole.safetensors.checkpoint ]]
 logs=(--log loss.jsonl --tensorboard curves)
@@ -42,7 +42,7 @@ while [[ ! -e stopped.safetensors.checkpoint ]] && kill -0 "$running" 2> /dev/nu
 done
 wait "$running" || true
 expect stopped.safetensors "$fit" "$data" --out stopped.safetensors "${logs[@]}" "${options[@]}"
-python3 -B "$here/check_curves.py" loss.jsonl curves
+"${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" loss.jsonl curves
 cmp whole.safetensors stopped.safetensors
 expect "maa generator 1" "$inspect" whole.safetensors
 expect "recipe.behavior.train.steps = 6" "$inspect" --all whole.safetensors
@@ -57,5 +57,5 @@ refused "cannot write" "$fit" "$data" --out nowhere/generator.safetensors "${opt
 refused "expected held-out runs of at least two trajectories" "$fit" "$data" --report report.html "${options[@]}"
 refused "--report" "$fit" "$data" --hold-out 0.5
 expect report.html "$fit" "$runs" --report report.html --steps 20 --batch 4
-python3 -B "$here/check_fit_report.py" report.html
+"${MAA_TEST_PYTHON:-python3}" -B "$here/check_fit_report.py" report.html
 expect "provenance.policies = 6" "$inspect" generator.safetensors  # what is held out was not trained on
