@@ -24,6 +24,9 @@ void fit(const std::filesystem::path& path, const std::filesystem::path& out, ma
   const auto data = maa::Dataset::load(path);
   std::optional<maa::examples::HeldOut> held_out;
   if (!wanted.path.empty()) {
+    const auto folder = wanted.path.parent_path();  // an error now rather than after training
+    maa::require(folder.empty() || std::filesystem::is_directory(folder), "cannot write '",
+                 wanted.path.string(), "': expected its folder, found none");
     held_out = maa::examples::hold_out(data, wanted.share, recipe.seed);
   }
   maa::Generator<Policy> generator{maa::cpu::Backend(threads)};

@@ -244,7 +244,8 @@ std::string headline(const Prompts& all) {
                        of, " prompts).");
   };
   return concatenate("<header><p class=\"over\">maa · report of a fit, without a simulator</p><h1>On ",
-                     all.size(), " held-out prompts generated policies miss the demonstrator’s action by ",
+                     all.size(), all.size() == 1 ? " held-out prompt" : " held-out prompts",
+                     " generated policies miss the demonstrator’s action by ",
                      number(median(errors_of(all, 0))),
                      " deviations</h1><p class=\"lead\">Median of the root mean square "
                      "error, in deviations of the training’s actions.",

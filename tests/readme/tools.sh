@@ -55,6 +55,7 @@ touch file
 refused "file" "$fit" "$data" --tensorboard file "${options[@]}"
 refused "cannot write" "$fit" "$data" --out nowhere/generator.safetensors "${options[@]}"
 refused "expected held-out runs of at least two trajectories" "$fit" "$data" --report report.html "${options[@]}"
+refused "cannot write 'nowhere/report.html'" "$fit" "$runs" --report nowhere/report.html
 refused "--report" "$fit" "$data" --hold-out 0.5
 expect report.html "$fit" "$runs" --report report.html --steps 20 --batch 4
 "${MAA_TEST_PYTHON:-python3}" -B "$here/check_fit_report.py" report.html
