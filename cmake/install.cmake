@@ -47,3 +47,7 @@ if(NOT MAA_POLICY_ONLY)
       "Cflags: -DMAA_COMPILED\nLibs: -L\${prefix}/${CMAKE_INSTALL_LIBDIR} -lmaa_compiled")
   endif()
 endif()
+
+if(PROJECT_IS_TOP_LEVEL)
+  include(cmake/packaging/cpack.cmake)
+endif()

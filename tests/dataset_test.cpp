@@ -149,7 +149,7 @@ TEST_CASE("dataset: a file gives the same bits back") {
   CHECK(Dataset::load(folder / "file").parameter_count == 5);
 }
 
-TEST_CASE("dataset: a file may hold trajectories alone, with empty weights or without any") {
+TEST_CASE("dataset: a file may hold trajectories alone, with empty weights or targets, or without any") {
   const test::TemporaryFolder folder;
   auto dataset = example(3);
   dataset.policies.clear();
@@ -163,7 +163,8 @@ TEST_CASE("dataset: a file may hold trajectories alone, with empty weights or wi
     writer.set_metadata(key, text);
   }
   for (const auto& tensor : reader.tensors()) {
-    if (tensor.name == "weights" || tensor.name.starts_with("policy_")) {
+    if (tensor.name == "weights" || tensor.name.starts_with("policy_") || tensor.name == "target_actions" ||
+        tensor.name == "trajectory_has_targets") {
       continue;
     }
     if (tensor.dtype == maa::Dtype::F32) {
@@ -180,6 +181,7 @@ TEST_CASE("dataset: a file may hold trajectories alone, with empty weights or wi
   CHECK(without.policy_count() == 0);
   CHECK(without.parameter_count == 0);
   CHECK(without.trajectories.size() == 6);
+  CHECK(std::ranges::none_of(without.trajectories, [](const auto& t) { return t.has_target_actions(); }));
   without.save(folder / "again");
   CHECK(Dataset::load(folder / "again").trajectories.size() == 6);
   CHECK(without.split_by_run(0.5, 1).validation.trajectories.size() == 4);

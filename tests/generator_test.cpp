@@ -503,6 +503,23 @@ TEST_CASE("generated policies are as noisy as those of their task, whoever tells
   }
 }
 
+TEST_CASE("noise that does not depend on the state is generated as such") {
+  const auto data = noisy_tasks(Told::by_makers, 0);
+  SmallGenerator generator{cpu::Backend(2)};
+  REQUIRE(generator.fit(data, recipe(150)));
+  const auto policies = generator.generate_each(data.trajectories);
+  const auto head = *Network::layout().log_std;
+  for (std::size_t i = 0; i < policies.size(); ++i) {
+    const auto numbers = policies[i].weights().subspan(static_cast<std::size_t>(head.weight_offset));
+    const auto weight = numbers.first(static_cast<std::size_t>(head.in * head.out));
+    CHECK(std::ranges::all_of(weight, [](float x) { return x == 0; }));
+    const float expected = data.trajectories[i].task == "loud" ? -1.0f : -2.4f;
+    for (const float x : numbers.subspan(weight.size(), 2)) {
+      CHECK(x == doctest::Approx(expected).epsilon(0.15));
+    }
+  }
+}
+
 TEST_CASE("the paper's recipe generates log_std through its autoencoder") {
   const auto data = noisy_tasks(Told::by_makers, 0.3f);
   for (auto chosen : {PaperRecipe::paper(6, 48, PredictionType::sample), PaperRecipe::reference(6, 48)}) {

@@ -8,7 +8,7 @@ source cmake/packages.sh
 
 build=build/default
 stage 'packages' install_packages "${build_packages[@]}" clang "${library_packages[@]}" "${example_packages[@]}" \
-  "${metaworld_packages[@]}" doctest-dev libbenchmark-dev libprotozero-dev
+  "${metaworld_packages[@]}" doctest-dev libbenchmark-dev libprotozero-dev doxygen
 stage 'configure' cmake --preset default -G Ninja
 stage 'build' cmake --build --preset default --parallel "$jobs"
 

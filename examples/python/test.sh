@@ -24,8 +24,10 @@ build() {
   shift
   "$folder/venv/bin/pip" -q --disable-pip-version-check install "./examples/python$extras" -C build-dir="$folder/build" "$@"
 }
-stage 'build' build "[$extras]" -C cmake.define.MAA_ACTIVATION=relu -C cmake.define.MAA_SQUASH=tanh
+stage 'build' build "[$extras]" -C cmake.define.MAA_ACTIVATION=relu -C cmake.define.MAA_SQUASH=tanh \
+  -C cmake.define.MAA_HEADS=mean
 stage 'tests' "$folder/venv/bin/pytest" -q examples/python
-stage 'build for PPO' build '' --force-reinstall --no-deps -C cmake.define.MAA_ACTIVATION=tanh -C cmake.define.MAA_SQUASH=clip
+stage 'build for PPO' build '' --force-reinstall --no-deps -C cmake.define.MAA_ACTIVATION=tanh \
+  -C cmake.define.MAA_SQUASH=clip -C cmake.define.MAA_HEADS=mean_and_log_std
 stage 'tests for PPO' "$folder/venv/bin/pytest" -q examples/python
 print_times

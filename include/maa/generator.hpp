@@ -32,6 +32,7 @@ MAA_NAMESPACE_BEGIN
 template <class PolicyT, class ConfigT = DefaultConfig, class BackendT = cpu::Backend>
 class Generator {
  public:
+  // As above; the policies' network; all that training leaves (generator/state.hpp), and its models.
   using Policy = PolicyT;
   using Config = ConfigT;
   using Backend = BackendT;
@@ -96,6 +97,7 @@ class Generator {
     return fit_inside(dataset, dataset.interface, recipe, callback);
   }
 
+  // Whether there is a state to generate by; the state (Error without), and the backend.
   bool trained() const { return state_ != nullptr; }
   const State& state() const { return trained_state(); }
   const Backend& backend() const { return backend_; }

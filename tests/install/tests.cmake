@@ -44,6 +44,16 @@ if(MAA_INSTALL)
     --test-command ${consumers}/policy/policy_only)
   set_tests_properties(consumer.policy PROPERTIES FIXTURES_REQUIRED installed)
 
+  find_program(maa_dpkg_deb dpkg-deb)
+  mark_as_advanced(maa_dpkg_deb)
+  if(maa_dpkg_deb)
+    add_test(NAME consumer.deb COMMAND ${CMAKE_COMMAND} -Dcpack=${CMAKE_CPACK_COMMAND} -Dbuild=${PROJECT_BINARY_DIR}
+      -Dversion=${PROJECT_VERSION} -Dfolder=${consumers}/deb -Dgenerator=${CMAKE_GENERATOR}
+      -Dcompiler=${CMAKE_CXX_COMPILER} -Dconsumer=${CMAKE_CURRENT_LIST_DIR}/policy_only
+      -P ${CMAKE_CURRENT_LIST_DIR}/deb.cmake)
+    set_tests_properties(consumer.deb PROPERTIES FIXTURES_REQUIRED clean)
+  endif()
+
   find_program(maa_pkg_config pkg-config)
   mark_as_advanced(maa_pkg_config)
   if(maa_pkg_config)
@@ -82,6 +92,10 @@ add_test(NAME consumer.policy_only COMMAND ${CMAKE_CTEST_COMMAND}
   --build-generator ${CMAKE_GENERATOR} --build-noclean
   --build-options -DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER} -Dmaa_source=${PROJECT_SOURCE_DIR}
   --test-command ${consumers}/policy_only/policy_only)
+
+find_package(Python3 COMPONENTS Interpreter)
+add_test(NAME consumer.recipes COMMAND ${Python3_EXECUTABLE} -B ${CMAKE_CURRENT_LIST_DIR}/recipes.py ${PROJECT_VERSION}
+  WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
 
 # Without what only tests, examples and benchmarks need, there is a build of the rest.
 set(without)

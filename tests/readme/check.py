@@ -1,6 +1,7 @@
 """Checks a page of documentation: its C++ blocks are the given source files word for word, in order, and its relative
-links lead to files and headings that exist. With --python its first Python block is written to a file, to be run.
-Usage: check.py [--python OUT] PAGE SOURCE..."""
+links lead to files and headings that exist. With --python its Python blocks are written to FOLDER/snippet_1.py, ..., to be run.
+Blocks in `c++` and `cpp` of docs/cookbook.md are a program of their own (cookbook.py).
+Usage: check.py [--python FOLDER] PAGE SOURCE..."""
 import pathlib
 import re
 import sys
@@ -22,18 +23,16 @@ def anchors(path):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-blocks = re.findall(r"```(\w+)\n(.*?)```", page.read_text(), re.S)
-programs = [text for language, text in blocks if language == "cpp"]
+blocks = re.findall(r"```([\w+]+)\n(.*?)```", page.read_text(), re.S)
+programs = [text for language, text in blocks if language == "cpp" and page.name != "cookbook.md"]
 if len(programs) != len(sources):
     sys.exit(f"{page}: expected {len(sources)} cpp blocks, found {len(programs)}")
 for program, source in zip(programs, sources):
     if program != source.read_text():
         sys.exit(f"{page}: expected a cpp block equal to {source}, found another text")
 if snippet:
-    snippets = [text for language, text in blocks if language == "python"]
-    if not snippets:
-        sys.exit(f"{page}: expected a python block, found none")
-    snippet.write_text(snippets[0])
+    for i, (_, text) in enumerate((block for block in blocks if block[0] == "python"), 1):
+        (snippet / f"snippet_{i}.py").write_text(text)
 for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
     name, _, anchor = link.partition("#")
     target = page.parent / name if name else page

@@ -1,11 +1,38 @@
-// Writes what the README's program reads, into the current folder: random data, a generator trained on them for a
-// few steps, and a demonstration.
+// Writes what the README's program reads, into the current folder: random data, a generator trained on them
+// for a few steps, and a demonstration.
 #include <maa/generator.hpp>
 #include <maa/io/policy_file.hpp>
 
+namespace {
+
+using namespace maa;
+using Policy = MetaWorldPolicy;
+
+// Of runs that show what their policies do, as `fit --report` wants them: the last has one trajectory.
+Dataset runs_of_tasks() {
+  Dataset dataset(39, 4, Policy::parameter_size, {"first", "second", "third", "<fourth> & \"last\""});
+  for (Index task = 0; task < 4; ++task) {
+    for (Index run = 0; run < 3; ++run) {
+      const auto seed = static_cast<std::uint64_t>(3 * task + run);
+      const auto policy = Policy::untrained(seed);
+      dataset.add_policy({task, run, 0}, policy.weights());
+      for (Index i = 0; i < (task == 3 && run == 2 ? 1 : 3); ++i) {
+        Trajectory trajectory(40, 39, 4);
+        Rng(seed).fork(static_cast<std::uint64_t>(i)).fill_normal(trajectory.observations().span());
+        policy.act_batch(trajectory.observations().span(), trajectory.actions().span());
+        trajectory.success_step = 30;
+        trajectory.run = run;
+        trajectory.task = dataset.tasks[static_cast<std::size_t>(task)];
+        dataset.add_trajectory(std::move(trajectory));
+      }
+    }
+  }
+  return dataset;
+}
+
+}  // namespace
+
 int main() {
-  using namespace maa;
-  using Policy = MetaWorldPolicy;
   Dataset dataset(39, 4, Policy::parameter_size, {"first", "second"});
   for (Index task = 0; task < 2; ++task) {
     for (Index run = 0; run < 2; ++run) {
@@ -24,6 +51,7 @@ int main() {
     }
   }
   dataset.save("dataset.safetensors");
+  runs_of_tasks().save("runs.safetensors");
   BehaviorRecipe recipe;
   recipe.check = false;  // nothing is learned from random data
   for (auto* train : {&recipe.embedder.train, &recipe.behavior.train}) {

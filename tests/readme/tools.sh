@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The programs fit ($1) and inspect ($2) in a folder with dataset.safetensors and demonstration.npz: what they print, that
-# a stopped fit goes on to the same generator, and what they refuse.
+# The programs fit ($1) and inspect ($2) in a folder with dataset.safetensors, runs.safetensors and
+# demonstration.npz: what they print, that a stopped fit goes on to the same generator, what they refuse, and the report.
 set -euo pipefail
-fit=$1 inspect=$2
+fit=$1 inspect=$2 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 folder=$(mktemp -d "$PWD/tools_XXXXXX")
 trap 'rm -rf "$folder"' EXIT
-data=$PWD/dataset.safetensors demonstration=$PWD/demonstration.npz
+data=$PWD/dataset.safetensors runs=$PWD/runs.safetensors demonstration=$PWD/demonstration.npz
 cd "$folder"
 
 # expect TEXT COMMAND...: succeeds, and its output has TEXT.
@@ -29,16 +29,20 @@ expect "second: 2 policies, 4 trajectories, 4 with success, 70 to 70 steps" "$in
 expect "trajectory: 70 steps, 39 observations, 4 actions" "$inspect" "$demonstration"
 refused "expected policies that do what the trajectories show" "$fit" "$data" --out refused.safetensors
 options=(--steps 6 --batch 2 --no-check)
-expect whole.safetensors "$fit" "$data" --out whole.safetensors --log loss.csv "${options[@]}"
+expect whole.safetensors "$fit" "$data" --out whole.safetensors --log loss.csv --tensorboard curves "${options[@]}"
 grep -q '^behavior,6,' loss.csv
+"${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" loss.csv curves
+rm -rf loss.csv curves
 [[ ! -e whole.safetensors.checkpoint ]]
-"$fit" "$data" --out stopped.safetensors "${options[@]}" & running=$!
+logs=(--log loss.jsonl --tensorboard curves)
+"$fit" "$data" --out stopped.safetensors "${logs[@]}" "${options[@]}" & running=$!
 while [[ ! -e stopped.safetensors.checkpoint ]] && kill -0 "$running" 2> /dev/null; do
   sleep 0.05
   kill -INT "$running" 2> /dev/null || true
 done
 wait "$running" || true
-expect stopped.safetensors "$fit" "$data" --out stopped.safetensors "${options[@]}"
+expect stopped.safetensors "$fit" "$data" --out stopped.safetensors "${logs[@]}" "${options[@]}"
+"${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" loss.jsonl curves
 cmp whole.safetensors stopped.safetensors
 expect "maa generator 1" "$inspect" whole.safetensors
 expect "recipe.behavior.train.steps = 6" "$inspect" --all whole.safetensors
@@ -46,4 +50,13 @@ expect "demonstration_0.safetensors" "$3" whole.safetensors "$demonstration" --o
 expect "maa policy 1: 8 tensors" "$inspect" demonstration_0.safetensors
 echo text > text.safetensors
 refused "text.safetensors" "$inspect" text.safetensors
+refused "cannot write 'nowhere/loss.csv'" "$fit" "$data" --log nowhere/loss.csv "${options[@]}"
+touch file
+refused "file" "$fit" "$data" --tensorboard file "${options[@]}"
 refused "cannot write" "$fit" "$data" --out nowhere/generator.safetensors "${options[@]}"
+refused "expected held-out runs of at least two trajectories" "$fit" "$data" --report report.html "${options[@]}"
+refused "cannot write 'nowhere/report.html'" "$fit" "$runs" --report nowhere/report.html
+refused "--report" "$fit" "$data" --hold-out 0.5
+expect report.html "$fit" "$runs" --report report.html --steps 20 --batch 4
+"${MAA_TEST_PYTHON:-python3}" -B "$here/check_fit_report.py" report.html
+expect "provenance.policies = 6" "$inspect" generator.safetensors  # what is held out was not trained on

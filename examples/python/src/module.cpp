@@ -73,15 +73,9 @@ struct Acting {
 
   // [O] -> [A], or [rows, O] -> [rows, A].
   nb::object act(nb::handle found) const {
-    constexpr auto inputs = static_cast<std::size_t>(Policy::observation_size);
-    constexpr auto outputs = static_cast<std::size_t>(Policy::action_size);
     const auto observations = as<Numbers>(found);
-    const auto dimensions = observations.ndim();
-    const bool fits = (dimensions == 1 || dimensions == 2) && observations.shape(dimensions - 1) == inputs;
-    require(fits, "act: expected observations of shape [", inputs, "] or [rows, ", inputs, "], found ",
-            dimensions, " dimensions, the last of ",
-            dimensions == 0 ? 0 : observations.shape(dimensions - 1));
-    if (dimensions == 2) {
+    require_shape(observations, "act");
+    if (observations.ndim() == 2) {
       const auto rows = observations.shape(0);
       const auto from = as<Floats>(found);
       const auto actions = empty(nb::make_tuple(rows, outputs));
@@ -105,7 +99,36 @@ struct Acting {
     return actions;
   }
 
+  // The same shapes. Equal seeds give equal noise. P: Policy, where that has a log_std head.
+  template <class P>
+  nb::object sample(nb::handle found, std::uint64_t seed) const {
+    const P& sampling = policy;
+    const auto from = as<Floats>(found);
+    require_shape(from, "sample");
+    const auto rows = from.ndim() == 2 ? from.shape(0) : 1;
+    const auto actions = from.ndim() == 2 ? empty(nb::make_tuple(rows, outputs)) : empty(nb::int_(outputs));
+    auto* to = data_of(actions);
+    Rng rng(seed);
+    const nb::gil_scoped_release others_run;
+    for (std::size_t i = 0; i < rows; ++i) {
+      sampling.sample(Policy::Observation(from.data() + i * inputs, inputs),
+                      Policy::Action(to + i * outputs, outputs), rng);
+    }
+    return actions;
+  }
+
  private:
+  static constexpr auto inputs = static_cast<std::size_t>(Policy::observation_size);
+  static constexpr auto outputs = static_cast<std::size_t>(Policy::action_size);
+
+  template <class Array>
+  static void require_shape(const Array& observations, const char* where) {
+    const auto dimensions = observations.ndim();
+    const bool fits = (dimensions == 1 || dimensions == 2) && observations.shape(dimensions - 1) == inputs;
+    require(fits, where, ": expected observations of shape [", inputs, "] or [rows, ", inputs, "], found ",
+            dimensions, " dimensions, the last of ",
+            dimensions == 0 ? 0 : observations.shape(dimensions - 1));
+  }
   template <class Array>
   static Array as(nb::handle found) {
     Array result;
@@ -307,6 +330,16 @@ struct type_caster<maa::python::Demonstration> {
 
 namespace maa::python {
 
+namespace {
+template <class P>
+void add_sample(nb::class_<Acting>& acting) {
+  if constexpr (P::Network::has_log_std) {
+    acting.def("sample", &Acting::sample<P>, nb::arg("observations"), nb::kw_only(), nb::arg("seed"),
+               "As act, with the noise of the log_std head; equal seeds give equal noise.");
+  }
+}
+}  // namespace
+
 NB_MODULE(_native, module) {
   static const auto* error = new nb::object(nb::module_::import_("maa.errors").attr("Error"));
   nb::register_exception_translator([](const std::exception_ptr& thrown, void*) {
@@ -327,7 +360,10 @@ NB_MODULE(_native, module) {
   module.def("fit_options", &default_options<BehaviorRecipe>);
   module.def("generate_options", &default_options<GenerateOptions>);
 
-  nb::class_<Acting>(module, "Policy", "A policy that acts, of the type that the package was built for.")
+  nb::class_<Acting> acting(module, "Policy",
+                            "A policy that acts, of the type that the package was built for.");
+  add_sample<Policy>(acting);
+  acting
       .def(nb::init<Vector, Row, Row, std::optional<float>, Row, Row, PolicyMetadata>(), nb::arg("weights"),
            nb::kw_only(), nb::arg("observation_mean") = Row(), nb::arg("observation_scale") = Row(),
            nb::arg("observation_clip") = nb::none(), nb::arg("action_centre") = Row(),

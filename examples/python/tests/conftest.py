@@ -119,7 +119,7 @@ def acts(path, row, observations):
                     "tanh": np.tanh,
                     "elu": lambda v: np.where(v > 0, v, np.exp(v) - 1),
                 }[activation](x)
-        assert first == weights.size
+        assert weights.size - first in (0, sizes[-1] * (sizes[-2] + 1))  # a log_std head comes last
         x = {"tanh": np.tanh, "clip": lambda v: np.clip(v, -1, 1), "none": lambda v: v}[squash](x)
         if "interface.action_centre" in tensors:
             x = tensors["interface.action_centre"] + tensors["interface.action_half_width"] * x

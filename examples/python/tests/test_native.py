@@ -32,7 +32,10 @@ def dataset(runs=4, steps=70):
     result = maa.Dataset()
     names = [*(f"layers.{i}" for i in range(len(KIND.hidden))), "mean"]
     for run in range(runs):
-        policy = result.add_policy(mlp(run, names, **sizes()), task=f"task {run % 2}", run=run, action_box=BOX)
+        state = mlp(run, names, **sizes())
+        if KIND.has_log_std:
+            state["log_std"] = np.full(KIND.actions, -1 - 0.1 * run)
+        policy = result.add_policy(state, task=f"task {run % 2}", run=run, action_box=BOX)
         observations = rng.uniform(-1, 1, (steps, KIND.observations))
         result.add_trajectory(
             maa.Trajectory(observations, policy.act(observations), success_step=50, task=policy.task, run=run)
@@ -84,6 +87,25 @@ def test_act(policy):
     for wrong in (np.zeros(KIND.observations + 1), np.zeros((2, 2, KIND.observations)), np.float32(0), ROWS[:, :-1]):
         with pytest.raises(maa.Error, match="act: expected observations of shape"):
             policy.act(wrong)
+
+
+@pytest.mark.skipif(not KIND.has_log_std, reason="the built type has no log_std")
+def test_sample(policy, generator, data):
+    """Mean + exp(log_std) * noise in the action box's units, squashed: here -1 of a box whose half width is 1.5."""
+    same = np.repeat(ROWS[:1], 4000, 0)
+    found = policy.sample(same, seed=3)
+    assert found.shape == (4000, KIND.actions) and found.dtype == np.float32
+    assert np.array_equal(policy.sample(same, seed=3), found) and not np.array_equal(policy.sample(same, seed=4), found)
+    assert np.array_equal(policy.sample(ROWS[0], seed=3), found[0])
+    if KIND.squash == "clip":  # few are cut off
+        assert np.abs(found.mean(0) - policy.act(ROWS[0])).max() < 0.05
+        assert np.abs(found.std(0) - 1.5 * np.exp(-1)).max() < 0.05
+    with pytest.raises(maa.Error, match="sample: expected observations of shape"):
+        policy.sample(ROWS[:, :-1], seed=0)
+    for made in generator.generate(data.trajectories[0], count=2):
+        tensors = KIND.split(made.weights)
+        assert not tensors["log_std.weight"].any()  # as those of its data
+        assert ((-1.5 < tensors["log_std.bias"]) & (tensors["log_std.bias"] < -0.8)).all()
 
 
 def test_overhead(policy):
@@ -223,7 +245,7 @@ def test_fit_calls_back(data, tmp_path):
         stopped.fit(data, options={"behavior.train.steps": -1})
     with pytest.raises(maa.Error, match="none.safetensors"):
         stopped.fit(tmp_path / "none.safetensors")
-    other = maa.PolicyType(KIND.observations, KIND.actions, KIND.hidden, KIND.activations, "mean", "none")
+    other = maa.PolicyType(KIND.observations, KIND.actions, KIND.hidden, KIND.activations, KIND.heads, "none")
     with pytest.raises(maa.Error, match=f"fit: expected a data set with squash {KIND.squash}, found none"):
         stopped.fit(maa.Dataset(other))
     assert not stopped.trained

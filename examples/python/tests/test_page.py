@@ -20,7 +20,7 @@ def has(package):
 
 
 @pytest.mark.skipif(maa.PolicyType.built() != kind(), reason="the page is of the default type")
-@pytest.mark.filterwarnings("ignore:.*log_std head was dropped")
+@pytest.mark.filterwarnings("ignore:.*log_std was dropped")
 def test_page(tmp_path, monkeypatch, request):
     lines, act, to_torch, runs = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
     code = [line for line in lines.splitlines() if line and not line.startswith(("import", "from"))]
@@ -52,6 +52,22 @@ def test_page(tmp_path, monkeypatch, request):
         with torch.no_grad():
             found = torch.jit.load("policy.pt")(torch.from_numpy(observation)).numpy()
         assert np.abs(found - policy.act(observation)).max() <= 1e-6
+
+
+def test_cookbook(tmp_path, monkeypatch):
+    """The Python block of docs/cookbook.md."""
+    (block,) = re.findall(r"```python\n(.*?)```", (PAGE.parents[2] / "docs/cookbook.md").read_text(), re.S)
+    monkeypatch.chdir(tmp_path)
+    dataset = maa.Dataset()
+    observations = np.random.default_rng(3).uniform(-1, 1, (2, 40, dataset.type.observations))
+    for task, seen in zip(("up", "down"), observations):
+        dataset.add_trajectory(maa.Trajectory(seen, np.zeros((40, dataset.type.actions)), task=task))
+    dataset.trajectories[0].save("demonstration.npz")
+    generator = maa.Generator()
+    generator.fit(dataset, options=SHORT)
+    generator.save("generator.safetensors")
+    exec(block, {})
+    assert (tmp_path / "policy.safetensors").exists()
 
 
 def test_tables_and_names():

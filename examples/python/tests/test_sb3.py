@@ -58,7 +58,7 @@ def test_actions(algorithm, normalised, tmp_path):
     seen = env.normalize_obs(OBSERVATIONS) if normalised else OBSERVATIONS
     expected, _ = model.predict(seen, deterministic=True)
     for source, statistics in [(tmp_path / "model.zip", env if normalised else None), (model, None)]:
-        dataset = maa.Dataset(kind(squash, activation))
+        dataset = maa.Dataset(kind(squash, activation, heads="mean_and_log_std" if squash == "clip" else "mean"))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             policy = dataset.add_sb3(source, task="up", run=0, statistics=statistics)
@@ -120,7 +120,7 @@ def test_files_of_weights_alone(tmp_path):
     torch.save(
         {"model_state_dict": {**actor, "std": torch.ones(1)}, "iter": 3, "infos": None}, tmp_path / "model_3.pt"
     )
-    with pytest.warns(UserWarning, match="'std'"):
+    with pytest.warns(UserWarning, match="log_std was dropped"):
         maa.Dataset(kind("none", "elu")).add_rsl_rl(tmp_path / "model_3.pt", task="up", run=0)
     module = torch.nn.Linear(3, 1)
     torch.save(module, tmp_path / "module.pt")

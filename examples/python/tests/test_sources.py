@@ -61,7 +61,7 @@ def test_clipped_sb3(tmp_path, read_numpy):
     state["action_net.weight"] *= 3
     write_zip(tmp_path / "model.zip", sb3_data("PPO", low="[-1.5]", high="[2.5]"), state)
     dataset = maa.Dataset(kind("clip", "tanh"))
-    with pytest.warns(UserWarning, match="'log_std': a log_std that does not depend on the observation was dropped"):
+    with pytest.warns(UserWarning, match="log_std was dropped: the policy type has heads mean"):
         dataset.add_sb3(tmp_path / "model.zip", task="up", run=0)
     names = ["mlp_extractor.policy_net.0", "mlp_extractor.policy_net.2", "action_net"]
     mean = layers_of(state, names, OBSERVATIONS, np.tanh)
@@ -130,7 +130,7 @@ def test_cleanrl_ppo(tmp_path):
     state = {**mlp(3, names), **linear(rng, "critic.0", 3, 64), "actor_logstd": np.zeros((1, 1), np.float32)}
     dataset = maa.Dataset(kind("clip", "tanh"))
     statistics = {"mean": [0, 0, 1], "variance": [0.5, 0.5, 9], "clip": 10}
-    with pytest.warns(UserWarning, match="actor_logstd"):
+    with pytest.warns(UserWarning, match="log_std was dropped"):
         dataset.add_cleanrl(state, task="up", run=0, action_box=([-0.5], [0.25]), statistics=statistics)
     x = (OBSERVATIONS - [0, 0, 1]) / np.sqrt(np.array([0.5, 0.5, 9]) + 1e-8)
     check(dataset, tmp_path, 0, np.clip(layers_of(state, names, x, np.tanh), -0.5, 0.25))
@@ -217,6 +217,62 @@ def test_log_std_head_is_kept_where_the_type_has_one():
     assert all(np.array_equal(tensors[name], state[name]) for name in state)
     with pytest.raises(maa.Error, match="expected a log_std head, found none"):
         dataset.add_policy(mlp(8, ["layers.0", "layers.1", "mean"]), task="up", run=0)
+
+
+def log_std_of(dataset, policy):
+    tensors = dataset.type.split(dataset.weights(policy))
+    return tensors["log_std.weight"], tensors["log_std.bias"]
+
+
+def test_log_std_without_observation_is_kept_where_the_type_has_a_head(tmp_path, read_numpy):
+    """As a head of weight 0, in the action box's units as the mean is."""
+    numbers = np.float32([-0.7, 0.3])
+    state = {**sb3_state("PPO", 2, actions=2), "log_std": numbers}
+    write_zip(tmp_path / "model.zip", sb3_data("PPO", low="[-1.5 -4.]", high="[2.5 4.]"), state)
+    agent = mlp(4, ["actor_mean.0", "actor_mean.2", "actor_mean.4"], actions=2)
+    actor = mlp(6, ["actor.0", "actor.2", "actor.4"], actions=2)
+    box = ([-1.5, -4.0], [2.5, 4.0])
+    names = ["layers.0", "layers.1", "mean"]
+    for squash, activation, add in [
+        ("clip", "tanh", lambda d: d.add_sb3(tmp_path / "model.zip", task="up", run=0)),
+        (
+            "clip",
+            "tanh",
+            lambda d: d.add_cleanrl(
+                {**agent, "actor_logstd": numbers[None]}, task="up", run=0, action_box=box, statistics=False
+            ),
+        ),
+        ("none", "elu", lambda d: d.add_rsl_rl({**actor, "std": np.exp(numbers)}, task="up", run=0)),
+        ("none", "elu", lambda d: d.add_rsl_rl({**actor, "log_std": numbers}, task="up", run=0)),
+        (
+            "none",
+            "elu",
+            lambda d: d.add_policy({**mlp(8, names, actions=2), "log_std": numbers}, task="up", run=0),
+        ),
+    ]:
+        dataset = maa.Dataset(kind(squash, activation, actions=2, heads="mean_and_log_std"))
+        policy = add(dataset)
+        weight, bias = log_std_of(dataset, policy)
+        expected = numbers - np.log([2, 4]) if squash == "clip" else numbers
+        assert not weight.any() and np.abs(bias - expected).max() < 1e-6
+        assert not dataset.provenance
+
+
+def test_log_std_that_sampling_clamps():
+    state = {**mlp(8, ["layers.0", "layers.1", "mean"]), "log_std": np.zeros(1)}
+    dataset = maa.Dataset(kind("clip", heads="mean_and_log_std"))
+    with pytest.warns(UserWarning, match="is clamped to \\[-20, 2\\] in sampling"):
+        dataset.add_policy(state, task="up", run=0, action_box=([-0.05], [0.05]), world=True)
+
+
+def test_log_std_of_other_sizes():
+    actor = mlp(6, ["actor.0", "actor.2", "actor.4"])
+    for state, message in [
+        ({"std": np.ones(2)}, "'std': expected 1 numbers, one for each action, found shape \\(2,\\)"),
+        ({"std": np.zeros(1)}, "'std': expected positive numbers, found 0"),
+    ]:
+        with pytest.raises(maa.Error, match=message):
+            maa.Dataset(kind("none", "elu")).add_rsl_rl({**actor, **state}, task="up", run=0)
 
 
 # What is refused, each with the key that it is about.

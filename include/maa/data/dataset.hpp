@@ -26,8 +26,9 @@ struct PolicyRecord {
   bool operator==(const PolicyRecord&) const = default;
 };
 
-// Policies and trajectories by index, without any (task, run) on both sides.
+// A side to train on and one for validation, without any (task, run) on both.
 struct RunSplit {
+  // The indices of its policies and trajectories.
   struct Side {
     std::vector<Index> policies;
     std::vector<Index> trajectories;
@@ -36,6 +37,7 @@ struct RunSplit {
   Side validation;
 };
 
+// Policies of one type and trajectories of one simulator; all numbers are in its units.
 struct Dataset {
   Index observation_size = 0;      // O
   Index action_size = 0;           // A
@@ -51,10 +53,12 @@ struct Dataset {
   // Every trajectory holds a copy of its task's name.
   static constexpr std::size_t longest_name = 4096;
 
+  // Without policies and trajectories.
   Dataset() = default;
   Dataset(Index observation_size_, Index action_size_, Index parameter_count_,
           std::vector<std::string> tasks_);
 
+  // N
   Index policy_count() const noexcept { return static_cast<Index>(policies.size()); }
   // [N, P]
   MatrixView<float> weight_matrix() noexcept { return {weights.data(), policy_count(), parameter_count}; }
@@ -80,7 +84,8 @@ struct Dataset {
   // (-1: none), trajectory_has_targets (0 or 1) [M]; float32 observations [sum of lengths, O], actions [..,
   // A], target_actions [sum of lengths that have them, A], one trajectory after the other; metadata format =
   // maa.dataset, task_count, task.0, task.1, ..., and provenance.KEY. A file without weights holds no
-  // policies (parameter_count 0). Both validate; other tensors are an error unless they are allowed.
+  // policies (parameter_count 0); trajectory_has_targets and target_actions may be left out. Both validate;
+  // other tensors are an error unless they are allowed.
   void save(const std::filesystem::path& path) const;
   static Dataset load(const std::filesystem::path& path, Unread unread = Unread::refuse);
 
@@ -351,16 +356,20 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unr
   const auto trajectory_task = reader.read<std::int64_t>("trajectory_task", {lengths.size()});
   const auto trajectory_run = reader.read<std::int64_t>("trajectory_run", {lengths.size()});
   const auto success = reader.read<std::int64_t>("trajectory_success", {lengths.size()});
-  const auto has_targets = reader.read<std::int64_t>("trajectory_has_targets", {lengths.size()});
+  // Without them no trajectory has targets.
+  const auto has_targets = reader.contains("trajectory_has_targets")
+                               ? reader.read<std::int64_t>("trajectory_has_targets", {lengths.size()})
+                               : Buffer<std::int64_t>(lengths.size());
+  const Index target_rows = reader.contains("target_actions") ? columns_of("target_actions")[0] : 0;
   const auto observations = reader.read<float>("observations");
   const auto actions = reader.read<float>("actions", {columns_of("observations")[0], dataset.action_size});
-  const auto targets =
-      reader.read<float>("target_actions", {columns_of("target_actions")[0], dataset.action_size});
+  const auto targets = reader.contains("target_actions")
+                           ? reader.read<float>("target_actions", {target_rows, dataset.action_size})
+                           : Buffer<float>();
   const MatrixView<const float> all_observations(observations.data(), columns_of("observations")[0],
                                                  dataset.observation_size);
   const MatrixView<const float> all_actions(actions.data(), all_observations.rows, dataset.action_size);
-  const MatrixView<const float> all_targets(targets.data(), columns_of("target_actions")[0],
-                                            dataset.action_size);
+  const MatrixView<const float> all_targets(targets.data(), target_rows, dataset.action_size);
   Index first = 0;
   Index first_target = 0;
   for (Index i = 0; i < lengths.size(); ++i) {

@@ -21,8 +21,8 @@ MAA_NAMESPACE_BEGIN
 // Errors are means over steps and entries of an action, of the square; `variance` is that of the best
 // constant action on the same steps.
 struct ActionError {
-  Index steps = 0;  // compared
-  double error = 0;
+  Index steps = 0;   // compared
+  double error = 0;  // mean square
   double variance = 0;
 
   // 0: exact, 1: as good as a constant.
@@ -39,7 +39,7 @@ struct PolicyCheck : ActionError {
 };
 
 // A trajectory, on all of its steps (of a longer one the first 2,048), and the policy of its task, and run if
-// it has one, with the least error; -1 without any.
+// it has one, with the least error (`best`; -1 without any).
 struct TrajectoryCheck : ActionError {
   Index best = -1;
   // `best` if its actions are the trajectory's, -1 otherwise. They are if
@@ -54,6 +54,7 @@ struct TrajectoryCheck : ActionError {
   Index maker = -1;
 };
 
+// What check() found.
 struct DatasetCheck {
   std::vector<PolicyCheck> policies;          // in the order of the data set
   std::vector<TrajectoryCheck> trajectories;  // the same

@@ -22,15 +22,17 @@ MAA_NAMESPACE_BEGIN
 using PolicyMetadata = std::map<std::string, std::string>;
 
 // Of all policies of a data set, and of those that a generator trained on it makes. Trajectories are in the
-// world's units; the network reads clamp((x - observation_mean) observation_scale, -clip, clip) and gives
-// (action - action_centre) / action_half_width: ObservationScaling and ActionBox say more. Runs that were
-// trained with statistics of their own are brought to common ones by their first layer.
+// world's units; the network reads (x - observation_mean) observation_scale, clamped at +- observation_clip,
+// and gives (action - action_centre) / action_half_width: ObservationScaling and ActionBox say more. Runs
+// that were trained with statistics of their own are brought to common ones by their first layer. `metadata`
+// goes along.
 struct PolicyInterface {
   std::vector<float> observation_mean, observation_scale;  // [O], or none
   float observation_clip = no_clip;
   std::vector<float> action_centre, action_half_width;  // [A], or none
   PolicyMetadata metadata;
 
+  // Whether there is any of it.
   bool scales_observations() const { return !observation_mean.empty(); }
   bool scales_actions() const { return !action_centre.empty(); }
   bool transforms() const { return scales_observations() || scales_actions(); }

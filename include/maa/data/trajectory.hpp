@@ -43,6 +43,7 @@ class Trajectory {
     copy_expression(actions, this->actions());
   }
 
+  // T, O and A.
   Index length() const noexcept { return length_; }
   Index observation_size() const noexcept { return observation_size_; }
   Index action_size() const noexcept { return action_size_; }

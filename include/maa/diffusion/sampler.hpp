@@ -19,6 +19,7 @@ constexpr std::array<std::string_view, 2> names_of(SamplerKind) {
   return {"ddim", "ddpm"};
 }
 
+// The sampler, its steps and their spacing.
 struct SamplingOptions {
   SamplerKind sampler = SamplerKind::ddim;
   Index steps = 10;

@@ -52,6 +52,7 @@ struct BehaviorOptions {
 // each validation task, always the same ones and with the same noise. It is a candidate where `guidance`
 // makes several.
 struct BehaviorRecipe : FitOptions {
+  // Of its two stages.
   EmbedderOptions embedder;
   BehaviorOptions behavior;
 
@@ -75,6 +76,7 @@ struct BehaviorRecipe : FitOptions {
     validation_fraction = 0;  // no stage validates on runs
   }
 
+  // What it takes of a data set.
   DataUse data_use() const { return {.styles = behavior.styles}; }
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {

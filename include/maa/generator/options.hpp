@@ -14,9 +14,9 @@
 
 MAA_NAMESPACE_BEGIN
 
-// One random transform of rows of observations and actions (either may have no rows), drawn from `rng`: equal
-// generators mean the same transform. Domain knowledge of the caller, who names it (not "none"): a
-// checkpoint's training goes on only with an augmentation of the same name.
+// One random transform (`apply`) of rows of observations and actions (either may have no rows), drawn from
+// `rng`: equal generators mean the same transform. Domain knowledge of the caller, who names it (not "none"):
+// a checkpoint's training goes on only with an augmentation of the same name.
 struct Augmentation {
   std::string name = "none";
   std::function<void(Rng rng, MatrixView<float> observations, MatrixView<float> actions)> apply = {};
@@ -35,17 +35,17 @@ inline constexpr Limits guidance_limits = between(-100, 100).up_to(100);
 
 // What a recipe takes of a data set.
 struct DataUse {
-  Scaling scaling = Scaling::standard;
-  bool needs_policies = false;
-  bool paper_prompts = false;  // PromptShape::paper_needs() whatever the shape
-  bool raw_prompts = false;    // models see prompts as they are
-  Styles styles = Styles::task;
+  Scaling scaling = Scaling::standard;  // of prompts
+  bool needs_policies = false;          // trajectories alone are an Error
+  bool paper_prompts = false;           // PromptShape::paper_needs() whatever the shape
+  bool raw_prompts = false;             // models see prompts as they are
+  Styles styles = Styles::task;         // whose trajectories are shown and asked about together
 };
 
 // What Generator::fit does whatever the recipe; recipes derive from it (behavior_recipe.hpp, the default, and
 // paper_recipe.hpp).
 struct FitOptions {
-  std::uint64_t seed = 0;
+  std::uint64_t seed = 0;  // equal seeds give equal bits
   // Of the embeddings that Config::condition has, those that the denoiser sees; the others are zeros to it.
   // With h alone prompts need no success, in training and at run time.
   ConditionParts condition = ConditionParts::both;
@@ -84,8 +84,8 @@ struct FitOptions {
 
 // The contrastive stage that embeds trajectories (eq. 7), of every recipe.
 struct EmbedderOptions {
-  TrainOptions train;
-  double temperature = 1;
+  TrainOptions train;                // batch: prompts per step
+  double temperature = 1;            // by which logits are divided
   bool symmetric = false;            // h -> v and v -> h
   bool same_task_positives = false;  // all pairs of a task are right answers, not only the diagonal
   double feature_noise = 0;          // standard deviation, added to normalised features
@@ -100,6 +100,7 @@ struct EmbedderOptions {
   }
 };
 
+// How Generator::generate makes policies.
 struct GenerateOptions {
   Index count = 1;                      // policies per prompt
   Index demonstrations_per_prompt = 1;  // for generate_each(): so many in a row make one prompt

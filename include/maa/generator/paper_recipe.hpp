@@ -13,12 +13,13 @@ constexpr std::array<std::string_view, 2> names_of(NoiseForm) {
   return {"add", "mix"};
 }
 
+// The stage that learns to encode and decode weights (eq. 5).
 struct AutoencoderOptions {
-  TrainOptions train;
-  NoiseForm noise_form = NoiseForm::add;
-  double input_noise = 1e-4;
-  double latent_noise = 1e-3;
-  bool clamp_latent = false;  // to [-1, 1] in training only (the public code)
+  TrainOptions train;                     // batch: policies per step
+  NoiseForm noise_form = NoiseForm::add;  // of both kinds
+  double input_noise = 1e-4;              // f, of standardised weights
+  double latent_noise = 1e-3;             // f, of latents
+  bool clamp_latent = false;              // to [-1, 1] in training only (the public code)
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -30,12 +31,13 @@ struct AutoencoderOptions {
   }
 };
 
+// The stage that learns to denoise latents of policies.
 struct DenoiserOptions {
-  TrainOptions train;
+  TrainOptions train;                        // batch: policies per step
   Scaling latent_scaling = Scaling::limits;  // limits: of each feature over policies and tokens (the paper)
   bool normalize_condition = true;           // to [-1, 1] by per-feature limits
-  double condition_noise = 0;
-  double condition_dropout = 0;  // share of samples with a zero condition; needed for guidance
+  double condition_noise = 0;                // standard deviation, added to normalised conditions
+  double condition_dropout = 0;              // share of samples with a zero condition; needed for guidance
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -75,6 +77,7 @@ MAA_COLD inline TrainingCounts training_counts(const Dataset& dataset, const Fit
           })};
 }
 
+// Its options by stage; paper() and reference() fill them.
 struct PaperRecipe : FitOptions {
   // limits: prompts to [-1, 1], raw weights (the paper). standard: prompts by mean and deviation, and weights
   // in the space of normalised observations, minus their mean over the zoo, over each tensor's deviation.
@@ -137,6 +140,7 @@ struct PaperRecipe : FitOptions {
     return recipe;
   }
 
+  // What it takes of a data set.
   DataUse data_use() const {
     return {.scaling = scaling, .needs_policies = true, .paper_prompts = true, .raw_prompts = raw_conditions};
   }

@@ -24,8 +24,8 @@ MAA_NAMESPACE_BEGIN
 // Costs, per policy and step, 32 forward and backward passes, and a tenth of a forward pass of what is held
 // out.
 struct PolishOptions {
-  Index steps = 0;  // 0: no polishing
-  double learning_rate = 3e-4;
+  Index steps = 0;              // 0: no polishing
+  double learning_rate = 3e-4;  // constant
   // Of the tenths of each demonstration, this share is held out, evenly spread; at least one, and not all.
   double held_out = 0.2;
 

@@ -16,6 +16,7 @@ MAA_NAMESPACE_BEGIN
 template <class Network, Index rank_>
 class HeadPosterior {
  public:
+  // Whose posterior it is.
   using Head = BayesianHead<Network, rank_>;
   static constexpr Index rank = Head::rank;
 
@@ -90,8 +91,9 @@ class HeadPosterior {
 template <class Policy, Index rank>
 class Uncertainty {
  public:
-  using Network = typename Policy::Network;
+  using Network = typename Policy::Network;  // of its policy
 
+  // As Generator::uncertainty makes it.
   Uncertainty(Policy policy, HeadPosterior<Network, rank> posterior)
       : policy_(std::move(policy)), posterior_(std::move(posterior)) {}
 

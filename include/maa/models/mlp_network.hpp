@@ -8,13 +8,14 @@
 
 MAA_NAMESPACE_BEGIN
 
-// A fully connected hidden layer of `Size` units followed by an activation.
+// A fully connected hidden layer of `size` units followed by an activation.
 template <Index Size, Activation Act>
 struct Hidden {
   static constexpr Index size = Size;
   static constexpr Activation activation = Act;
 };
 
+// One or more of them, the first reads observations: their count, sizes and activations.
 template <class... Layers>
 struct HiddenLayers {
   static_assert(sizeof...(Layers) >= 1, "a policy has at least one hidden layer");
@@ -47,6 +48,7 @@ constexpr std::array<std::string_view, 2> names_of(Tokens) {
 template <Index Observations, Index Actions, class HiddenLayersT, Heads heads_ = Heads::mean_and_log_std,
           Squash squash_ = Squash::tanh, Tokens tokens_ = Tokens::heads_with_last_hidden>
 struct MlpNetwork {
+  // What it is made of.
   static constexpr Index observation_size = Observations;
   static constexpr Index action_size = Actions;
   static constexpr Heads heads = heads_;
@@ -57,6 +59,7 @@ struct MlpNetwork {
   static constexpr Index last_hidden = hidden_sizes[hidden_count - 1];
   static constexpr bool has_log_std = heads == Heads::mean_and_log_std;
 
+  // Its tensors: those of hidden layers, of the mean head and of the log_std head.
   template <class T>
   struct Weights {
     std::array<WeightAndBias<T>, static_cast<std::size_t>(hidden_count)> layers;
@@ -87,6 +90,7 @@ struct MlpNetwork {
     visit("tokens", tokens_);
   }
 
+  // How many parts the flat vector is cut into.
   static constexpr Index token_count = hidden_count + (tokens_ == Tokens::by_layer ? 1 : 0);
   // Parameters per token; they sum to parameter_count<MlpNetwork>.
   static constexpr std::array<Index, static_cast<std::size_t>(token_count)> token_sizes = [] {

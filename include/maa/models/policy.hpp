@@ -62,7 +62,7 @@ inline constexpr float no_clip = std::numeric_limits<float>::max();
 // with running statistics (VecNormalize, rsl_rl's and Brax's normalisers). The default is x itself.
 template <Index Observations>
 struct ObservationScaling {
-  using Row = std::array<float, static_cast<std::size_t>(Observations)>;
+  using Row = std::array<float, static_cast<std::size_t>(Observations)>;  // a number for each observation
 
   Row mean{};
   Row scale = [] {
@@ -116,6 +116,7 @@ struct ObservationScaling {
 template <class NetworkT, Storage storage_ = Storage::fp32>
 class MlpPolicy {
  public:
+  // Its network, storage, sizes, and the types of what it takes.
   using Network = NetworkT;
   static constexpr Storage storage = storage_;
   static constexpr Index observation_size = Network::observation_size;
@@ -153,6 +154,8 @@ class MlpPolicy {
     return policy;
   }
 
+  // As they were given: weights [parameter_size] in the network's flat order, action box, observation
+  // scaling.
   std::span<const float> weights() const noexcept { return memory_.span().first(parameter_size); }
   const Box& box() const noexcept { return box_; }
   const Scaling& scaling() const noexcept { return scaling_; }
@@ -271,6 +274,7 @@ class MlpPolicy {
   bool scaled_ = false;
 };
 
+// Of the paper's three domains.
 using MetaWorldPolicy = MlpPolicy<MetaWorldNetwork>;
 using RobosuitePolicy = MlpPolicy<RobosuiteNetwork>;
 using QuadrupedPolicy = MlpPolicy<QuadrupedNetwork>;

@@ -17,6 +17,7 @@ constexpr std::array<std::string_view, 3> names_of(LearningRateKind) {
   return {"constant", "cosine", "warm_restarts"};
 }
 
+// A schedule of this kind, from base to minimum.
 struct LearningRate {
   LearningRateKind kind = LearningRateKind::cosine;
   double base = 1e-3;

@@ -17,13 +17,13 @@ MAA_NAMESPACE_BEGIN
 
 // AdamW with beta2 = .999 and epsilon = 1e-8.
 struct TrainOptions {
-  Index steps = 1000;
-  Index batch = 128;
-  LearningRate learning_rate = {};
-  double beta1 = 0.9;
-  double weight_decay = 0;
-  bool decay_all = false;  // biases and gains decay, too (PyTorch's AdamW without groups)
-  double clip_norm = 0;    // global gradient norm above which gradients are scaled down; 0: no clipping
+  Index steps = 1000;               // of the optimizer
+  Index batch = 128;                // samples in each
+  LearningRate learning_rate = {};  // at each of them
+  double beta1 = 0.9;               // of Adam's first moment
+  double weight_decay = 0;          // decoupled, of matrices alone
+  bool decay_all = false;           // biases and gains decay, too (PyTorch's AdamW without groups)
+  double clip_norm = 0;  // global gradient norm above which gradients are scaled down; 0: no clipping
   // The largest decay of an exponential moving average of the weights (ema_decay()), which then is what the
   // trained model uses; 0: none.
   double ema = 0;
@@ -48,11 +48,11 @@ struct TrainOptions {
 
 // What a progress callback learns after a step.
 struct TrainProgress {
-  std::string_view stage;
-  Index step = 0;  // finished steps
-  Index steps = 0;
-  double loss = 0;
-  double learning_rate = 0;
+  std::string_view stage;            // of the recipe, by name
+  Index step = 0;                    // finished steps
+  Index steps = 0;                   // of the stage
+  double loss = 0;                   // of the step's batch
+  double learning_rate = 0;          // of the step
   double gradient_norm = 0;          // before clipping
   std::optional<double> validation;  // loss on held-out data, when it was measured at this step
 };
@@ -66,6 +66,7 @@ using TrainCallback = std::function<bool(const TrainProgress&)>;
 template <class T, class Backend>
 class Trainer {
  public:
+  // Numbers in the backend's memory.
   using Array = typename Backend::template Array<T>;
   using Real = typename Backend::template Element<T>;
 
@@ -89,6 +90,7 @@ class Trainer {
     }
   }
 
+  // The options, the finished steps, whether those are all, and the raw weights.
   const TrainOptions& options() const { return options_; }
   Index step_count() const { return step_; }
   bool finished() const { return step_ >= options_.steps; }

@@ -194,7 +194,11 @@ class Dataset:
             )
         notes = list(source.notes)
         if source.log_std is not None and not kind.has_log_std:
-            notes.append("a log_std head was dropped: the policy type has heads mean")
+            notes.append("log_std was dropped: the policy type has heads mean (mean_and_log_std carries it)")
+        elif kind.has_log_std and not source.log_std[0].any():
+            vector = source.boxed().log_std[1]
+            if vector.min() < -20 or vector.max() > 2:
+                notes.append(f"log_std: is clamped to [-20, 2] in sampling, found {vector} in the action box's units")
         for note in notes:
             if note not in self.provenance.values():
                 self.provenance[f"note_{sum(key.startswith('note_') for key in self.provenance)}"] = note

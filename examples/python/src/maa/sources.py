@@ -191,10 +191,24 @@ class State:
         return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
-_DROPPED = (
-    "'{}': a log_std that does not depend on the observation was dropped: maa's log_std head is one of the last layer "
-    "(no head is needed to act)"
-)
+def _head(state, key, mean, of=lambda values: values):
+    """The log_std head that gives the vector `key` [A] whatever the observation: its weight is 0."""
+    weight, bias = mean
+    values = state.take(key, None)
+    require(
+        values.size == bias.size,
+        f"{state.what}, '{key}': expected {bias.size} numbers, one for each action, found shape {values.shape}",
+    )
+    return np.zeros_like(weight), of(values.reshape(-1))
+
+
+def _log(state, key):
+    def of(values):
+        require((values > 0).all(), f"{state.what}, '{key}': expected positive numbers, found {values.min()}")
+        return np.log(values)
+
+    return of
+
 
 
 def _source(layers, mean, activation, squash, **others):
@@ -203,8 +217,9 @@ def _source(layers, mean, activation, squash, **others):
 
 def plain(found, policy_type, layers=None, action_box=None, world=False, statistics=None, what="state_dict"):
     """A state_dict of the policy type; its hidden layers are named layers.0, layers.1, ..., its heads mean and log_std,
-    or as `layers` tells: the prefixes of all linear layers in order, the last one the mean head. It may hold its interface
-    as policy files do: observation_mean, observation_scale, observation_clip, action_centre, action_half_width."""
+    or as `layers` tells: the prefixes of all linear layers in order, the last one the mean head. A log_std [A] is one that
+    does not depend on the observation. It may hold its interface as policy files do: observation_mean, observation_scale,
+    observation_clip, action_centre, action_half_width."""
     state = State(found, what)
     if layers is None:
         layers = [f"layers.{i}" for i in range(len(policy_type.hidden))] + ["mean"]
@@ -212,6 +227,8 @@ def plain(found, policy_type, layers=None, action_box=None, world=False, statist
     log_std = None
     if "log_std.weight" in state:
         log_std = state.linear("log_std")
+    elif "log_std" in state:
+        log_std = _head(state, "log_std", linear[-1])
     if "observation_mean" in state:
         mean, scale = state.take("observation_mean", 1), state.take("observation_scale", 1)
         clip = float(state.take("observation_clip", 0)) if "observation_clip" in state else np.inf
@@ -379,9 +396,11 @@ def sb3(model, action_box=None, statistics=None, activation=None):
         require(not squashes, what, ", 'squash_output': expected false, found true")
         layers = state.chain("mlp_extractor.policy_net.")
         mean = state.linear("action_net")
-        if "log_std" in state:
+        if use_sde and "log_std" in state:
             state.take("log_std", None)
-            notes.append(_DROPPED.format("log_std"))
+            notes.append("'log_std': was dropped: with use_sde it is of noise that depends on hidden units")
+        elif "log_std" in state:
+            log_std = _head(state, "log_std", mean)
         default, squash = "Tanh", "clip"
     else:
         raise Error(
@@ -434,7 +453,7 @@ def cleanrl(found, action_box=None, statistics=None):
     if "actor_mean.0.weight" in state:
         *layers, mean = state.chain("actor_mean.")
         state.ignore("critic.")
-        state.take("actor_logstd", None)
+        log_std = _head(state, "actor_logstd", mean)
         state.require_all_used()
         require(
             action_box is not None,
@@ -452,10 +471,10 @@ def cleanrl(found, action_box=None, statistics=None):
             mean,
             "tanh",
             "clip",
+            log_std=log_std,
             box=box,
             world=True,
             statistics=Statistics.read(statistics),
-            notes=[_DROPPED.format("actor_logstd")],
         )
     layers, index, notes = [], 1, []
     while f"fc{index}.weight" in state:
@@ -492,11 +511,10 @@ def rsl_rl(found, activation="elu", clip_actions=None, statistics=None, epsilon=
     prefix = "mlp." if "mlp.0.weight" in state else "actor."
     *layers, mean = state.chain(prefix)
     require(layers, what, f": expected a hidden layer before '{prefix}0.weight', found none")
-    notes = []
+    log_std = None
     for key in ("std", "log_std", "distribution.std_param", "distribution.log_std_param"):
         if key in state:
-            state.take(key, None)
-            notes.append(_DROPPED.format(key))
+            log_std = _head(state, key, mean, *([] if "log" in key else [_log(state, key)]))
     own = next((name for name in ("obs_normalizer.", "actor_obs_normalizer.") if name + "_mean" in state), None)
     if own is not None:
         normalizer, whose = state, f"{what}, '{own}"
@@ -520,8 +538,8 @@ def rsl_rl(found, activation="elu", clip_actions=None, statistics=None, epsilon=
         mean,
         activation,
         "none" if box is None else "clip",
+        log_std=log_std,
         box=box,
         world=True,
         statistics=Statistics.read(statistics),
-        notes=notes,
     )

@@ -1,0 +1,11 @@
+# An overlay port of the checkout that it lies in: vcpkg install maa --overlay-ports=cmake/packaging/vcpkg
+get_filename_component(SOURCE_PATH "${CMAKE_CURRENT_LIST_DIR}/../../../.." ABSOLUTE)
+vcpkg_check_linkage(ONLY_STATIC_LIBRARY)
+vcpkg_cmake_configure(SOURCE_PATH "${SOURCE_PATH}"
+  OPTIONS -DMAA_BUILD_TESTS=OFF -DMAA_BUILD_EXAMPLES=OFF -DMAA_BUILD_BENCHMARKS=OFF -DMAA_CUDA=OFF -DMAA_INSTALL=ON
+    -DMAA_COMPILED_LIBRARY=ON)
+vcpkg_cmake_install()
+vcpkg_cmake_config_fixup(PACKAGE_NAME maa CONFIG_PATH lib/cmake/maa)
+vcpkg_fixup_pkgconfig()
+file(REMOVE_RECURSE "${CURRENT_PACKAGES_DIR}/debug/include" "${CURRENT_PACKAGES_DIR}/debug/share")
+vcpkg_install_copyright(FILE_LIST "${SOURCE_PATH}/LICENSE")

@@ -1,0 +1,155 @@
+#include "training_curves.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <bit>
+#include <chrono>
+
+namespace maa::examples {
+namespace {
+
+double seconds_now() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+// Of protocol buffers what an event needs: numbers of a fixed size are little-endian.
+template <class T>
+void append_fixed(std::string& to, T value) {
+  for (std::size_t i = 0; i < sizeof(T); ++i) {
+    to += static_cast<char>(value >> (8 * i) & 0xff);
+  }
+}
+void append_varint(std::string& to, std::uint64_t value) {
+  for (; value >= 0x80; value >>= 7) {
+    to += static_cast<char>(value | 0x80);
+  }
+  to += static_cast<char>(value);
+}
+void append_key(std::string& to, unsigned field, unsigned type) {
+  append_varint(to, field << 3 | type);
+}
+void append_text(std::string& to, unsigned field, std::string_view text) {
+  append_key(to, field, 2);
+  append_varint(to, text.size());
+  to += text;
+}
+// Event: wall_time = 1, step = 2, file_version = 3, summary = 5.
+std::string new_event(Index step) {
+  std::string event;
+  append_key(event, 1, 1);
+  append_fixed(event, std::bit_cast<std::uint64_t>(seconds_now()));
+  append_key(event, 2, 0);
+  append_varint(event, static_cast<std::uint64_t>(step));
+  return event;
+}
+
+// CRC-32C (Castagnoli), rotated and shifted as TensorFlow's records have it.
+std::uint32_t masked_crc(std::string_view bytes) {
+  static const auto table = [] {
+    std::array<std::uint32_t, 256> result{};
+    for (std::uint32_t i = 0; i < 256; ++i) {
+      result[i] = i;
+      for (int bit = 0; bit < 8; ++bit) {
+        result[i] = result[i] >> 1 ^ (result[i] & 1 ? 0x82f63b78u : 0u);
+      }
+    }
+    return result;
+  }();
+  std::uint32_t crc = ~0u;
+  for (const char byte : bytes) {
+    crc = crc >> 8 ^ table[(crc ^ static_cast<unsigned char>(byte)) & 0xff];
+  }
+  return std::rotr(~crc, 15) + 0xa282ead8u;
+}
+
+}  // namespace
+
+EventFile::EventFile(const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  // The first number orders the files of a folder; the others keep processes apart that start in one second.
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  const auto path = folder / concatenate("events.out.tfevents.", static_cast<std::int64_t>(seconds_now()),
+                                         '.', host.data(), '.', ::getpid(), ".maa");
+  file_.open(path, std::ios::binary);
+  require(file_.good(), "cannot write '", path.string(), "'");
+  auto event = new_event(0);
+  append_text(event, 3, "brain.Event:2");
+  record(event);
+}
+
+void EventFile::add(const std::string& tag, Index step, double value) {
+  std::string scalar;  // Summary.Value: tag = 1, simple_value = 2
+  append_text(scalar, 1, tag);
+  append_key(scalar, 2, 5);
+  append_fixed(scalar, std::bit_cast<std::uint32_t>(static_cast<float>(value)));
+  std::string summary;  // Summary: value = 1
+  append_text(summary, 1, scalar);
+  auto event = new_event(step);
+  append_text(event, 5, summary);
+  record(event);
+}
+
+// Length, its checksum, the event, its checksum.
+void EventFile::record(std::string_view event) {
+  std::string length;
+  append_fixed(length, static_cast<std::uint64_t>(event.size()));
+  std::string whole = length;
+  append_fixed(whole, masked_crc(length));
+  whole += event;
+  append_fixed(whole, masked_crc(event));
+  file_.write(whole.data(), std::ssize(whole));
+  file_.flush();
+  require(file_.good(), "cannot write an event file");
+}
+
+TrainingCurves::TrainingCurves(const std::filesystem::path& file, const std::filesystem::path& folder)
+    : path_(file), json_(file.extension() == ".jsonl") {
+  if (!file.empty()) {
+    const bool goes_on = std::filesystem::exists(file);
+    lines_.open(file, std::ios::app);
+    if (!goes_on && !json_) {
+      lines_ << "stage,step,loss,validation,learning_rate,gradient_norm\n";
+    }
+    require(lines_.good(), "cannot write '", file.string(), "'");
+  }
+  if (!folder.empty()) {
+    events_.emplace(folder);
+  }
+}
+
+void TrainingCurves::write(const TrainProgress& now) {
+  const std::pair<std::string_view, std::optional<double>> numbers[] = {{"loss", now.loss},
+                                                                        {"validation", now.validation},
+                                                                        {"learning_rate", now.learning_rate},
+                                                                        {"gradient_norm", now.gradient_norm}};
+  if (lines_.is_open()) {
+    if (json_) {
+      lines_ << R"({"stage":")" << now.stage << R"(","step":)" << now.step;
+    } else {
+      lines_ << now.stage << ',' << now.step;
+    }
+    for (const auto& [name, value] : numbers) {
+      if (!json_) {
+        lines_ << ',';
+      } else if (value) {
+        lines_ << ",\"" << name << "\":";
+      }
+      if (value) {
+        lines_ << *value;
+      }
+    }
+    lines_ << (json_ ? "}\n" : "\n");
+    require(lines_.good(), "cannot write '", path_.string(), "'");
+  }
+  if (events_) {
+    for (const auto& [name, value] : numbers) {
+      if (value) {
+        events_->add(concatenate(now.stage, '/', name), now.step, *value);
+      }
+    }
+  }
+}
+
+}  // namespace maa::examples

@@ -1,0 +1,30 @@
+# Makes the Debian package of the build folder ${build}, and looks at what it says and holds; unpacked, it is an installed
+# copy.
+file(REMOVE_RECURSE ${folder})
+file(MAKE_DIRECTORY ${folder})
+execute_process(COMMAND ${cpack} -G DEB --config ${build}/CPackConfig.cmake -B ${folder}
+  OUTPUT_VARIABLE output ERROR_VARIABLE output RESULT_VARIABLE result)
+file(GLOB package ${folder}/libmaa-dev_${version}_*.deb)
+if(result OR NOT package)
+  message(FATAL_ERROR "cpack -G DEB: ${output}")
+endif()
+execute_process(COMMAND dpkg-deb --info ${package} OUTPUT_VARIABLE info COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND dpkg-deb --contents ${package} OUTPUT_VARIABLE contents COMMAND_ERROR_IS_FATAL ANY)
+foreach(expected IN ITEMS "Package: libmaa-dev" "Version: ${version}" "Maintainer: " "Section: libdevel" "libeigen3-dev")
+  if(NOT info MATCHES "${expected}")
+    message(FATAL_ERROR "expected '${expected}' in ${info}")
+  endif()
+endforeach()
+foreach(expected IN ITEMS include/maa/policy.hpp include/maa/generator.hpp cmake/maa/maa-config.cmake pkgconfig/maa.pc
+    doc/maa/LICENSE)
+  if(NOT contents MATCHES "\\./usr/[^\n]*${expected}\n")
+    message(FATAL_ERROR "expected ${expected} in ${contents}")
+  endif()
+endforeach()
+if(contents MATCHES "\n[^\n]*(/home|/tmp|\\./[^u./][^\n]*)")
+  message(FATAL_ERROR "expected files below /usr alone, found ${CMAKE_MATCH_0}")
+endif()
+execute_process(COMMAND dpkg-deb --extract ${package} ${folder}/root COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${CMAKE_COMMAND} -S ${consumer} -B ${folder}/consumer -G ${generator}
+  -DCMAKE_CXX_COMPILER=${compiler} -DCMAKE_PREFIX_PATH=${folder}/root/usr COMMAND_ERROR_IS_FATAL ANY)
+execute_process(COMMAND ${CMAKE_COMMAND} --build ${folder}/consumer COMMAND_ERROR_IS_FATAL ANY)
