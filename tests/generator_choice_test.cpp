@@ -103,6 +103,41 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
   CHECK(generator.novelty({&data.trajectories.front(), 1}).front() < 1e-3);
 }
 
+TEST_CASE(
+    "prompts unlike those trained on get the guidance that validation tasks said, the others their own") {
+  const auto data = with_noise_task(1);
+  auto chosen = validated(60);
+  SmallGenerator generator{cpu::Backend(2)};
+  chosen.guidance = {1};
+  REQUIRE(generator.fit(data, chosen));
+  CHECK(std::set<double>{0, 0.5, 1}.contains(generator.state().settings.unknown_guidance));
+  // Without validation tasks nothing says so.
+  SmallGenerator without{cpu::Backend(2)};
+  chosen.validation_tasks.clear();
+  REQUIRE(without.fit(dataset(), chosen));
+  CHECK(without.state().settings.unknown_guidance == 1);
+
+  std::vector<Trajectory> prompts{data.trajectories[0]};
+  for (const auto& trajectory : data.trajectories) {
+    if (prompts.size() == 1 && generator.novelty({&trajectory, 1})[0] > 1) {
+      prompts.push_back(trajectory);
+    }
+  }
+  REQUIRE(generator.novelty(prompts)[0] <= 1);
+  REQUIRE(prompts.size() == 2);
+  for (const double guidance : {0.0, 0.5, 1.0}) {
+    CAPTURE(guidance);
+    auto state = std::make_unique<SmallGenerator::State>(generator.state());
+    state->settings.unknown_guidance = guidance;
+    const SmallGenerator changed(std::move(state));
+    const auto found = changed.generate_each(prompts);
+    const auto known = generator.generate_each(prompts, {.guidance = {1}});
+    const auto unknown = generator.generate_each(prompts, {.guidance = {guidance}});
+    CHECK(same_bits(found[0].weights(), known[0].weights()));
+    CHECK(same_bits(found[1].weights(), unknown[1].weights()));
+  }
+}
+
 TEST_CASE("margins of another number than the candidates' are refused by name") {
   const test::TemporaryFolder folder;
   auto chosen = validated(4);

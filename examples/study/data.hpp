@@ -2,6 +2,7 @@
 #pragma once
 
 #include <maa/data/dataset.hpp>
+#include <maa/data/unit_alignment.hpp>
 
 #include "cloning.hpp"
 #include "options.hpp"
@@ -68,5 +69,13 @@ void add_zoo(const Options& options, const PolicyType& policy, Dataset& dataset,
 // One common initialisation, and the policy it is before any training.
 void initial_weights(const NetworkType& network, const Normalizer& normalizer, std::uint64_t seed,
                      std::span<float> weights);
+
+// align_units() of each of these policies [N, P].
+inline void align_policies(const MlpLayout& layout, std::span<const float> reference,
+                           MatrixView<float> policies) {
+  for (Index i = 0; i < policies.rows; ++i) {
+    align_units(layout, reference, policies.row_span(i));
+  }
+}
 
 }  // namespace maa::examples::study

@@ -386,6 +386,7 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
   add_with_head("zoo mean + head",
                 [=, &model] { return model.fit_heads(baselines->zoo_mean_policies(), *one); });
   add_with_head("no condition + head", [=] { return baselines->generate(*one, {true, 0}); });
+  add_with_head("condition always + head", [=] { return baselines->generate(*one, {true, 1}); });
   if (unconditioned != nullptr) {
     add("one network + head", [=, &options] {
       return unconditioned->generate(*one, 1, seed_for(options, Purpose::generation), {true, 0});
@@ -425,8 +426,12 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
   });
   add("untrained policy", [=] { return baselines->untrained(); });
   if (options.training.recipe != "default") {
-    add("zoo, reconstructed", [=, &model, &dataset] {
-      const auto policies = baselines->of_zoo();
+    add("zoo, reconstructed", [=, &options, &model, &dataset] {
+      auto policies = baselines->of_zoo();
+      if (options.training.align_units) {  // as those that it was trained on
+        align_policies(model.policy().layout, dataset.weight_matrix().row_span(0),
+                       as_rows(policies, dataset.parameter_count));
+      }
       return model.reconstruct(as_rows(policies, dataset.parameter_count));
     }).seen_only = true;
   }

@@ -5,9 +5,9 @@
 #include <iterator>
 
 #include <maa/core/nearest_names.hpp>
-#include <maa/data/unit_alignment.hpp>
 #include <maa/io/atomic_file.hpp>
 
+#include "data.hpp"
 #include "interrupt.hpp"
 #include "outputs.hpp"
 #include "recipe.hpp"
@@ -156,10 +156,8 @@ void Study::fit(bool conditioned) {
       if (changed.policies.empty()) {
         changed = data();
       }
-      const auto rows = changed.weight_matrix();
-      for (Index i = 1; i < rows.rows; ++i) {
-        align_units(simulator_.interface().policy.layout, std::as_const(rows).row_span(0), rows.row_span(i));
-      }
+      align_policies(simulator_.interface().policy.layout, data().weight_matrix().row_span(0),
+                     changed.weight_matrix());
     }
     const auto& given = changed.policies.empty() ? data() : changed;
     try {

@@ -90,9 +90,10 @@ class BehaviorStage {
     return loss;
   }
 
-  // Mean squared error of the actions of policies that are generated without a condition for prompts of the
-  // validation tasks; none without such tasks.
-  std::optional<double> validation(std::span<const Real> weights) {
+  // Mean squared error of the actions of policies that are generated for prompts of the validation tasks, by
+  // default without a condition; none without such tasks.
+  std::optional<double> validation(std::span<const Real> weights) { return validation(weights, 0); }
+  std::optional<double> validation(std::span<const Real> weights, double guidance) {
     const auto& tasks = data_.validation_tasks;
     if (tasks.empty()) {
       return std::nullopt;
@@ -113,10 +114,13 @@ class BehaviorStage {
     const Batch made(data_, state_, options, count, group, in_turn, rng.fork(0), host_);
     const auto batch = uploaded_batch(made);
     const auto w = bind<Part>(weights);
-    const auto none = no_condition(count);
+    const auto condition =
+        guidance == 0 ? no_condition(count)
+                      : MatrixView<const Real>(
+                            path_.forward(backend_, w.embedder, batch.features, count, workspace_).condition);
     auto streams = sample_streams(rng, 1, count);
     Generation<Network, Config, Backend> generation(backend_, state_, w, workspace_);
-    MatrixView<Real> policies = generation.sample(none, 0, streams, state_.settings.sampling, {});
+    MatrixView<Real> policies = generation.sample(condition, guidance, streams, state_.settings.sampling, {});
     if constexpr (Model::has_head) {
       policies = generation.fit_heads(policies, made.support, w.head);
     }

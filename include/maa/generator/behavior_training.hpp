@@ -152,6 +152,19 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   if (Model::has_head && recipe.guidance.size() > 1) {
     state.choice_margins = choice_margins(fitting, conditions);
   }
+  if (Model::has_head && recipe.behavior.condition_dropout > 0) {
+    // Few tasks teach nothing about the conditions of others: then those are better not looked at.
+    const auto weights = fitting.template constants<typename Model::WithoutEncoders>(
+        parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>);
+    std::optional<double> least;
+    for (const double guidance : {1.0, 0.5, 0.0}) {
+      const auto loss = behavior.validation(weights.span(), guidance);
+      if (loss && (!least || *loss < *least)) {
+        least = loss;
+        state.settings.unknown_guidance = guidance;
+      }
+    }
+  }
   if constexpr (Model::has_head) {
     state.variance_scale = variance_scale(fitting, recipe.behavior);
   }

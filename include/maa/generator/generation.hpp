@@ -173,7 +173,11 @@ class Generation {
     const bool choosing = guidances.size() > 1;
     const bool has_fallback =
         choosing && options.guidance.empty() && fit_head && !state_.fallback_policy.empty();
-    const auto known = fit_head && options.trust_known ? known_rows(condition) : std::vector<bool>();
+    const bool otherwise = fit_head && options.guidance.empty() && guidances.size() == 1 &&
+                           state_.settings.unknown_guidance != guidances[0];
+    const auto like_trained =
+        otherwise || (fit_head && options.trust_known) ? known_rows(condition) : std::vector<bool>();
+    const auto known = options.trust_known ? like_trained : std::vector<bool>();
     // The first policy of each prompt has the posterior's mean.
     std::vector<double> deviation;
     std::vector<Rng> draws;
@@ -204,7 +208,18 @@ class Generation {
     };
     for (const double guidance : guidances) {
       auto noise = streams;
-      score_and_offer(sample(condition, guidance, noise, sampling, options.progress), w_.head, guidance);
+      const auto policies = sample(condition, guidance, noise, sampling, options.progress);
+      if (otherwise && std::ranges::find(like_trained, false) != like_trained.end()) {
+        noise = streams;
+        const auto others =
+            sample(condition, state_.settings.unknown_guidance, noise, sampling, options.progress);
+        for (Index i = 0; i < condition.rows; ++i) {
+          if (!like_trained[static_cast<std::size_t>(i)]) {
+            copy_matrix(backend_, MatrixView<const Real>(others.row_range(i, 1)), policies.row_range(i, 1));
+          }
+        }
+      }
+      score_and_offer(policies, w_.head, guidance);
     }
     if constexpr (Model::has_head) {
       if (has_fallback) {

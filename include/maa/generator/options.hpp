@@ -107,7 +107,8 @@ struct GenerateOptions {
   std::uint64_t seed = 0;               // equal seeds give equal policies
   // How much the condition counts: 0 not at all, above 1 more than trained (all but 1 want training with
   // condition_dropout). Of several, a candidate is made with each, and the one is returned by which the
-  // evidence of the prompt is greatest. Empty: the generator's own choice (FitOptions::guidance) and, if
+  // evidence of the prompt is greatest. Empty: the generator's own choice (FitOptions::guidance; of a
+  // single one another for unknown prompts, if validation tasks said so) and, if
   // those are several, its fallback where it has one (BehaviorRecipe); the first is then returned unless
   // another's evidence exceeds its by more than it does for nearly all prompts of training.
   std::vector<double> guidance = {};

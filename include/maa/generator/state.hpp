@@ -16,6 +16,9 @@ struct GenerationSettings {
   DiffusionOptions diffusion;
   SamplingOptions sampling;
   std::vector<double> guidance = {1};
+  // In place of the only guidance, for prompts unlike those trained on (KnownPrompts): what did best on
+  // validation tasks of 1, .5 and 0.
+  double unknown_guidance = 1;
   CorrectiveAugmentation corrective;
   double prompt_limit = 0;  // normalised features of prompts are clamped to [-limit, limit]; 0: not at all
 
@@ -24,6 +27,7 @@ struct GenerationSettings {
     visit("diffusion", self.diffusion);
     visit("sampling", self.sampling);
     visit("guidance", guidance_limits, self.guidance);
+    visit("unknown_guidance", between(-100, 100), self.unknown_guidance);
     visit("corrective", self.corrective);
     visit("prompt_limit", not_negative(), self.prompt_limit);
   }
