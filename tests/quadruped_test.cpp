@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <set>
 #include <thread>
 #include <vector>
 
 #include "commands.hpp"
+#include "controller.hpp"
 #include "episodes.hpp"
 #include "quadruped.hpp"
 #include "robot.hpp"
@@ -286,4 +288,58 @@ TEST_CASE("quadruped: rendering shows the robot and does not disturb the state")
     environment->render(64, 48);
     REQUIRE(observation == expected);
   }
+}
+
+// The controller of examples/quadruped_controller, from the file alone.
+TEST_CASE("quadruped: a controller sees what the environment shows, and acts as the policy does") {
+  // Where the test "quadruped_controller" finds it.
+  const test::TemporaryFolder folder;
+  const char* const wanted = std::getenv("MAA_TEST_EXPORTS");
+  const auto file = (wanted != nullptr ? std::filesystem::path(wanted) : folder / "") / "walk.safetensors";
+  std::filesystem::create_directories(file.parent_path());
+  const auto policy = quadruped::Policy::untrained(3);
+  maa::save_policy(file, policy, quadruped::controller_metadata());
+  controller::Controller walk(file);
+  CHECK(walk.period == quadruped::period);
+  CHECK(walk.stiffness[4] == quadruped::stiffness);
+  CHECK(walk.damping[5] == quadruped::damping);
+
+  const auto environment = at("sideways");
+  Observation observation{};
+  environment->reset({0.8, 0, 0.3, 1, 0.4, 7}, observation);
+  walk.reset(0.4);
+  for (int t = 0; t < 60; ++t) {
+    CAPTURE(t);
+    const float* const now = observation.data() + 192;
+    controller::State state;
+    for (std::size_t i = 0; i < 3; ++i) {
+      state.gravity[i] = now[3 + i];
+      state.angular_velocity[i] = 4 * now[58 + i];
+    }
+    for (std::size_t i = 0; i < 12; ++i) {
+      state.position[i] = now[6 + i] + quadruped::default_position[i % 3];
+      state.velocity[i] = 10 * now[18 + i];
+    }
+    const auto targets = walk.step(state, {now[0], now[1], now[2]});
+    Action action{};
+    policy.act(observation, action);
+    const auto reference =
+        quadruped::gait_reference(std::fmod(0.4 + t * quadruped::gait_frequency * .02, 1.0));
+    for (std::size_t i = 0; i < 12; ++i) {
+      CHECK(walk.action()[i] == doctest::Approx(action[i]).epsilon(1e-4));
+      CHECK(targets[i] ==
+            doctest::Approx(reference[i] + quadruped::action_scale * static_cast<double>(action[i]))
+                .epsilon(1e-4));
+    }
+    if (environment->step(walk.action(), observation).failed) break;
+  }
+
+  auto metadata = quadruped::controller_metadata();
+  metadata["action_scale"] = "1,2";
+  maa::save_policy(folder / "short.safetensors", policy, metadata);
+  CHECK(has(error_of([&] { controller::Controller(folder / "short.safetensors"); }),
+            "expected 12 numbers as action_scale, found 2"));
+  maa::save_policy(folder / "bare.safetensors", policy);
+  CHECK(has(error_of([&] { controller::Controller(folder / "bare.safetensors"); }),
+            "default_joint_pos, found 0"));
 }

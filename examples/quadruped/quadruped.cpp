@@ -328,7 +328,7 @@ class Quadruped final : public Simulator {
   }
   std::string name() const override { return "quadruped"; }
   const Interface& interface() const override {
-    static const Interface known{policy_type<Policy>(), {}, {}};  // no symmetry: nothing but the data
+    static const Interface known{policy_type<Policy>(), {}, {}, controller_metadata()};  // no symmetry
     return known;
   }
   const std::vector<std::string>& task_names() const override { return names_; }
@@ -393,16 +393,16 @@ PolicyMetadata controller_metadata() {
     for (const char* axis : {"x", "y", "z"}) named("angular velocity ", axis);
     for (int i = 0; i < 3; ++i) named("zero");
   }
-  return {
-      {"observation_names", observations},
-      {"action_names", actions},
-      {"joint_names", joints},
-      {"default_joint_pos", positions},
-      {"joint_stiffness", gains},
-      {"joint_damping", dampings},
-      {"action_scale", scales},
-      {"period", concatenate(period)},
-      {"gait", concatenate("trot in place, frequency ", gait_frequency, " Hz, lift ", gait_lift, " rad")}};
+  return {{"observation_names", observations},
+          {"action_names", actions},
+          {"joint_names", joints},
+          {"default_joint_pos", positions},
+          {"joint_stiffness", gains},
+          {"joint_damping", dampings},
+          {"action_scale", scales},
+          {"period", concatenate(period)},
+          {"gait_frequency", concatenate(gait_frequency)},
+          {"gait_lift", concatenate(gait_lift)}};
 }
 
 }  // namespace maa::examples::quadruped

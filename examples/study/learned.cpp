@@ -98,6 +98,7 @@ class LearnedDemonstrators final : public Demonstrators {
     tasks.insert(tasks.end(), options_.tasks.validation.begin(), options_.tasks.validation.end());
     Dataset dataset(all.observation_size, all.action_size, all.parameter_count, tasks);
     dataset.provenance = all.provenance;
+    dataset.interface.metadata = simulator_.interface().metadata;
     // Policies of trained tasks and of validation tasks, of which the rollouts alone are kept.
     std::vector<Index> acting;
     for (const auto& task : tasks) {
