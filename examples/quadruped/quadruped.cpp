@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include <maa/core/finite.hpp>
 #include <maa/core/nearest_names.hpp>
@@ -20,6 +21,7 @@ constexpr double greatest_action = 10;
 constexpr double joint_velocity_unit = 10, angular_velocity_unit = 4;  // rad/s
 constexpr double least_height = 0.15, least_upright = 0.5;  // of the trunk: metres, cosine of its tilt
 constexpr double start_height = 0.30, start_offset = 0.1;   // metres, rad
+constexpr Index least_swing = 2;                            // steps; less is bouncing
 constexpr Index window = 25, first_measured = 50;           // steps
 constexpr std::array<Index, 2> pushes = {150, 300};         // steps
 
@@ -59,6 +61,9 @@ class QuadrupedEnvironment final : public Environment {
         trunk_(model_->jnt_bodyid[0]),
         trunk_mass_(model_->body_mass[trunk_]) {
     require(data_ != nullptr, "quadruped: MuJoCo has no memory for ", name_);
+    for (std::size_t leg = 0; leg < legs.size(); ++leg) {
+      foot_[leg] = mj_name2id(model_.get(), mjOBJ_GEOM, legs[leg]);
+    }
     std::copy_n(model_->body_inertia + 3 * trunk_, 3, trunk_inertia_.begin());
     for (Index joint = 0; joint < joint_count; ++joint) {
       const auto at = static_cast<std::size_t>(joint);
@@ -115,6 +120,7 @@ class QuadrupedEnvironment final : public Environment {
     gait_ = {};
     sums_.fill(0);
     errors_.fill(0);
+    lifted_.fill(0);
     ready_ = true;
     check_physics();
     write_frame(motion());
@@ -265,11 +271,36 @@ class QuadrupedEnvironment final : public Environment {
     for (int i = 0; i < 3; ++i) put(0);
   }
 
+  bool touches_ground(std::size_t leg) const {
+    const auto* const contacts = data_->contact;
+    return std::any_of(contacts, contacts + data_->ncon, [&](const mjContact& contact) {
+      return contact.geom1 == foot_[leg] || contact.geom2 == foot_[leg];
+    });
+  }
+
   void measure(const Motion& now) {
     gait_.fallen = gait_.fallen || data_->qpos[2] < least_height || now.upright < least_upright;
+    for (std::size_t leg = 0; leg < legs.size(); ++leg) {
+      const bool touches = touches_ground(leg);
+      down_[leg] += touches ? 1 : 0;
+      touched_down_[leg] += touches && lifted_[leg] >= least_swing ? 1 : 0;
+      lifted_[leg] = touches ? 0 : lifted_[leg] + 1;
+    }
     if (gait_.steps++ < first_measured) {
+      down_.fill(0);
+      touched_down_.fill(0);
       return;
     }
+    const auto steps_measured = static_cast<double>(gait_.steps - first_measured);
+    gait_.forward += (now.forward - gait_.forward) / steps_measured;
+    gait_.left += (now.left - gait_.left) / steps_measured;
+    gait_.turn += (now.turn - gait_.turn) / steps_measured;
+    const auto of_feet = [&](const std::array<Index, 4>& counts) {
+      return static_cast<double>(std::accumulate(counts.begin(), counts.end(), Index{0})) /
+             (4 * steps_measured);
+    };
+    gait_.duty_factor = of_feet(down_);
+    gait_.stride_frequency = of_feet(touched_down_) / period;
     sums_[0] += now.forward;
     sums_[1] += now.left;
     sums_[2] += now.turn;
@@ -311,8 +342,11 @@ class QuadrupedEnvironment final : public Environment {
   double phase_ = 0;
   std::array<double, joint_count> last_{}, before_{};  // actions
   std::array<float, frames * frame_size> history_{};
-  std::array<double, 3> sums_{};    // of this window: forward, left, turn
-  std::array<double, 2> errors_{};  // of the windows before it
+  std::array<double, 3> sums_{};                  // of this window: forward, left, turn
+  std::array<double, 2> errors_{};                // of the windows before it
+  std::array<int, 4> foot_{};                     // geoms named as the legs are, or -1
+  std::array<Index, 4> lifted_{};                 // steps since it touched the ground
+  std::array<Index, 4> down_{}, touched_down_{};  // steps, times
   Gait gait_;
   bool ready_ = false;
 };

@@ -40,10 +40,13 @@ inline constexpr Index episode_steps = 500;
 inline constexpr double velocity_bound = 0.15;  // m/s
 inline constexpr double turning_bound = 0.25;   // rad/s
 
-// What an episode came to so far.
+// What an episode came to so far. All but the last two are of what follows the first second.
 struct Gait {
-  double velocity_error = 0;  // m/s
-  double turning_error = 0;   // rad/s
+  double velocity_error = 0;               // m/s
+  double turning_error = 0;                // rad/s
+  double forward = 0, left = 0, turn = 0;  // means, as commands
+  double stride_frequency = 0;             // times a second that a foot touches down, mean over the feet
+  double duty_factor = 0;                  // share of the time that a foot touches the ground, the same
   Index steps = 0;
   bool fallen = false;
 };
