@@ -1,5 +1,6 @@
 # Sourced by the scripts that run a study of reinforcement-learned policies: `name` is the program, its folder and the
-# preset that builds it, `minutes` what it takes on two cores. Packages, building, running, the report.
+# preset that builds it, `minutes` what it takes on two cores, `more` options of its own, for the help. Packages,
+# building, running, the report.
 set -euo pipefail
 unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -15,7 +16,7 @@ Usage: bash examples/$name.sh [--seed N] [--out FOLDER] [--hold-out TASK...] [--
   --hold-out TASK...  tasks that are not trained on but reported as the unseen ones, to choose settings by
   --resume            go on where an earlier run into the same folder stopped
   --smoke             a much shortened run that shows that everything works; its numbers mean nothing
-  --help              this text, and the program's options once it is built
+${more-}  --help              this text, and the program's options once it is built
 
 It installs Debian packages through apt (with sudo when not root), builds in build/quickstart, and takes about $minutes
 minutes on two cores. ctrl-C keeps what is finished.

@@ -43,6 +43,7 @@ class Counter final : public Environment {
   Index observation_size() const override { return 3; }
   Index action_size() const override { return 2; }
   Index max_episode_steps() const override { return 17; }
+  double action_limit() const override { return 2.5; }
   // Seeds below 10 are questions about the process.
   Placement draw_placement(std::uint64_t seed) override {
     if (seed == 0) return {static_cast<double>(::getpid())};
@@ -63,7 +64,7 @@ class Counter final : public Environment {
     if (action[0] == 333.0F) throw std::runtime_error("not an error of maa");
     for (std::size_t i = 0; i < 2; ++i) sum_[i] += action[i];
     show(observation);
-    return {.success = sum_[0] > 1.0F, .reward = sum_[1] / 7.0};
+    return {.success = sum_[0] > 1.0F, .failed = sum_[0] < 0.0F, .reward = sum_[1] / 7.0};
   }
   void expert_action(std::span<float> action) override {
     for (float& value : action) value = -sum_[0] / 3.0F;
@@ -163,6 +164,7 @@ TEST_CASE("remote environment: everything passes through as it is") {
   CHECK(remote->observation_size() == 3);
   CHECK(remote->action_size() == 2);
   CHECK(remote->max_episode_steps() == 17);
+  CHECK(remote->action_limit() == 2.5);
   CHECK(&simulator->interface() == &interface);
   CHECK(process_of(*remote) != ::getpid());
 

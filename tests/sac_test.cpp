@@ -9,7 +9,7 @@
 #include <maa/models/policy.hpp>
 #include <maa/testing/grad_check.hpp>
 
-#include "interface.hpp"
+#include "lines.hpp"
 #include "sac.hpp"
 #include "sac_loss.hpp"
 #include "temporary_folder.hpp"
@@ -29,63 +29,12 @@ using Policy = maa::MlpPolicy<maa::MlpNetwork<1, 1, maa::HiddenLayers<Layer, Lay
 constexpr Index parameters = Policy::parameter_size;
 const auto& policy_of_tests = policy_type<Policy>();
 
-// x, drawn from [-1, 1], moves by `gain` times the action; a step is rewarded by reward(x, action).
-struct Problem {
-  Index episode_steps = 1;
-  double gain = 0;
-  std::function<double(double x, double action)> reward = [](double, double) { return 0.0; };
-  Index observations = 1;
-};
+using Problem = test::Problem;
 
-class Line final : public Environment {
+class Lines final : public test::Lines {
  public:
-  Line(std::string task, const Problem& problem) : task_(std::move(task)), problem_(problem) {}
-
-  const std::string& task() const override { return task_; }
-  Index observation_size() const override { return problem_.observations; }
-  Index action_size() const override { return 1; }
-  Index max_episode_steps() const override { return problem_.episode_steps; }
-  Placement draw_placement(std::uint64_t seed) override { return {Rng(seed).uniform(-1, 1)}; }
-  void reset(const Placement& placement, std::span<float> observation) override {
-    x_ = placement[0];
-    observation[0] = static_cast<float>(x_);
-  }
-  StepResult step(std::span<const float> action, std::span<float> observation) override {
-    maa::require(std::abs(action[0]) <= 1, "expected an action in [-1, 1], found ", action[0]);
-    const double reward = problem_.reward(x_, action[0]);
-    x_ += problem_.gain * static_cast<double>(action[0]);
-    observation[0] = static_cast<float>(x_);
-    return {.success = x_ > 0, .reward = reward};
-  }
-  void expert_action(std::span<float>) override { maa::fail("no expert here"); }
-  Image render(Index, Index) override { maa::fail("no pictures here"); }
-
- private:
-  std::string task_;
-  const Problem& problem_;
-  double x_ = 0;
-};
-
-class Lines final : public Simulator {
- public:
-  explicit Lines(std::map<std::string, Problem> problems) : problems_(std::move(problems)) {
-    for (const auto& [name, problem] : problems_) {
-      names_.push_back(name);
-    }
-  }
-  std::string name() const override { return "lines"; }
-  const Interface& interface() const override { return interface_; }
-  const std::vector<std::string>& task_names() const override { return names_; }
-  std::unique_ptr<Environment> make_environment(const std::string& task) override {
-    return std::make_unique<Line>(task, problems_.at(task));
-  }
-  std::string mirror_task(const std::string&) const override { return ""; }
-  std::map<std::string, std::string> versions() const override { return {}; }
-
- private:
-  std::map<std::string, Problem> problems_;
-  std::vector<std::string> names_;
-  Interface interface_{policy_of_tests, {}, {}};
+  explicit Lines(std::map<std::string, Problem> problems)
+      : test::Lines(std::move(problems), policy_of_tests) {}
 };
 
 Buffer<float> exported(const SacTrainer& trainer) {

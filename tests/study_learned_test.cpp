@@ -76,7 +76,7 @@ class Walk final : public Environment {
   std::array<double, 2> at_{};
 };
 
-class Walks final : public Simulator {
+class Walks : public Simulator {
  public:
   std::string name() const override { return "walks"; }
   const Interface& interface() const override {
@@ -92,6 +92,17 @@ class Walks final : public Simulator {
 
  private:
   std::vector<std::string> names_ = {"east", "west", "north", "nowhere"};
+};
+
+// Of policies that nothing squashes, as proximal policy optimisation trains them.
+using UnsquashedPolicy = maa::MlpPolicy<
+    maa::MlpNetwork<2, 2, maa::HiddenLayers<Layer, Layer>, maa::Heads::mean, maa::Squash::none>>;
+class UnsquashedWalks final : public Walks {
+ public:
+  const Interface& interface() const override {
+    static const Interface known{policy_type<UnsquashedPolicy>(), {}, {}, {{"period", "0.5"}}};
+    return known;
+  }
 };
 
 Options options_in(const std::filesystem::path& out) {
@@ -177,6 +188,31 @@ TEST_CASE(
   for (const auto& weights : weights_of(others)) {
     CHECK(known.contains(weights));
   }
+}
+
+TEST_CASE(
+    "learned: runs by proximal policy optimisation, stopped on the way, with the interface's metadata") {
+  const TemporaryFolder folder;
+  UnsquashedWalks simulator;
+  auto options = options_in(folder / "out");
+  options.learned->ppo = {.steps = 32 * 30, .environments = 4, .horizon = 8};
+  const auto whole = collected(options, simulator, folder / "whole");
+  CHECK(whole.policy_count() == 8 * options.learned->checkpoints);
+  for (const auto& record : whole.policies) {
+    CHECK((record.step == 32 * 23 ||
+           record.step == 32 * 30));  // the first iterations that reach 3 / 4, and all
+  }
+  Walk::stop_after = 150;
+  CHECK_THROWS_AS(collected(options, simulator, folder / "stopped"), Interrupted);
+  Walk::stop_after = -1;
+  detail::interrupt_flag = 0;
+  CHECK(std::filesystem::exists(folder / "stopped" / "episodes" / "ppo.safetensors"));
+  CHECK(same(collected(options, simulator, folder / "stopped"), whole));
+
+  TrainingLog log;
+  const auto zoo =
+      make_demonstrators(options, simulator, folder / "whole" / "collected.safetensors")->zoo(log);
+  CHECK(zoo.interface.metadata == maa::PolicyMetadata{{"period", "0.5"}});
 }
 
 TEST_CASE("learned: the zoo has its own runs alone, and rollouts of each checkpoint") {
@@ -344,4 +380,17 @@ TEST_CASE("learned: a study from runs to measured policies, in three groups, and
 
   options.resume = true;
   CHECK(run(options)["rows"] == results["rows"]);
+}
+
+TEST_CASE("learned: of a seen task that no run learns nothing is shown, which is no error") {
+  const TemporaryFolder folder;
+  auto options = options_in(folder / "out");
+  options.tasks = {{"east", "nowhere", "west"}, {}, {}, {}};
+  options.methods.only = {"generated", "multi-task cloning"};
+  const auto results = run(options);
+  std::set<std::string> tasks;
+  for (const auto& row : results["rows"]) {
+    tasks.insert(row["task"]);
+  }
+  CHECK(tasks == std::set<std::string>{"east", "west", "mean"});
 }

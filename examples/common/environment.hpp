@@ -25,8 +25,11 @@ using Placement = std::vector<double>;
 
 // What step() reports besides the observation.
 struct StepResult {
-  bool success = false;  // the state after this step fulfils the task; an episode succeeds if any step does
-  double reward = 0;     // what reinforcement learning maximises the sum of; 0 where a simulator has none
+  // The state after this step fulfils the task, or the episode up to it does where that is what counts; an
+  // episode succeeds if any step does.
+  bool success = false;
+  bool failed = false;  // nothing that follows can make the episode succeed (a fall): it may end here
+  double reward = 0;    // what reinforcement learning maximises the sum of; 0 where a simulator has none
 };
 
 // An RGB image, 8 bits a channel, rows from the top: pixels[3 * (row * width + column) + channel].
@@ -68,6 +71,8 @@ class Environment {
   virtual Index observation_size() const = 0;
   virtual Index action_size() const = 0;
   virtual Index max_episode_steps() const = 0;
+  // Actions beyond it (either sign) count as it.
+  virtual double action_limit() const { return 1; }
 
   // A random placement, a pure function of the task and the seed. Does not touch the state.
   virtual Placement draw_placement(std::uint64_t seed) = 0;

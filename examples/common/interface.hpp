@@ -2,6 +2,7 @@
 #pragma once
 
 #include <maa/data/corrective_augmentation.hpp>
+#include <maa/data/policy_interface.hpp>
 
 #include "environment.hpp"
 #include "policy_type.hpp"
@@ -14,6 +15,7 @@ struct Interface {
   const PolicyType& policy;
   Symmetry symmetry;
   CorrectiveAugmentation corrective;  // none where experts are no controllers of an effector
+  PolicyMetadata metadata = {};       // of policy files: what a controller must know
 };
 
 }  // namespace maa::examples

@@ -44,7 +44,8 @@ class Actor {
 // A policy type as values, with its errors: wrong sizes, and numbers that are not finite.
 struct PolicyType : NetworkType {
   std::unique_ptr<Actor> (*make)(std::span<const float> weights) = nullptr;
-  void (*save)(const std::filesystem::path& path, std::span<const float> weights) = nullptr;
+  void (*save)(const std::filesystem::path& path, std::span<const float> weights,
+               const PolicyMetadata& metadata) = nullptr;
   std::unique_ptr<Actor> (*load)(const std::filesystem::path& path) = nullptr;
 };
 
@@ -61,16 +62,17 @@ const PolicyType& policy_type() {
     }
     Policy policy;
   };
-  static const PolicyType type{network_type<typename Policy::Network>(),
-                               [](std::span<const float> weights) -> std::unique_ptr<Actor> {
-                                 return std::make_unique<ActorOf>(Policy(weights));
-                               },
-                               [](const std::filesystem::path& path, std::span<const float> weights) {
-                                 save_policy(path, Policy(weights));
-                               },
-                               [](const std::filesystem::path& path) -> std::unique_ptr<Actor> {
-                                 return std::make_unique<ActorOf>(load_policy<Policy>(path));
-                               }};
+  static const PolicyType type{
+      network_type<typename Policy::Network>(),
+      [](std::span<const float> weights) -> std::unique_ptr<Actor> {
+        return std::make_unique<ActorOf>(Policy(weights));
+      },
+      [](const std::filesystem::path& path, std::span<const float> weights, const PolicyMetadata& metadata) {
+        save_policy(path, Policy(weights), metadata);
+      },
+      [](const std::filesystem::path& path) -> std::unique_ptr<Actor> {
+        return std::make_unique<ActorOf>(load_policy<Policy>(path));
+      }};
   return type;
 }
 

@@ -171,6 +171,7 @@ struct TaskFacts {
   Index observation_size = 0;
   Index action_size = 0;
   Index max_episode_steps = 0;
+  double action_limit = 1;
 };
 
 // One worker process. Used by one thread at a time.
@@ -302,6 +303,7 @@ TaskFacts make_task(Worker& worker, const std::string& task) {
   facts.observation_size = answer.get<Index>();
   facts.action_size = answer.get<Index>();
   facts.max_episode_steps = answer.get<Index>();
+  facts.action_limit = answer.get<double>();
   return facts;
 }
 
@@ -353,6 +355,7 @@ class RemoteEnvironment final : public Environment {
   Index observation_size() const override { return facts_.observation_size; }
   Index action_size() const override { return facts_.action_size; }
   Index max_episode_steps() const override { return facts_.max_episode_steps; }
+  double action_limit() const override { return facts_.action_limit; }
 
   Placement draw_placement(std::uint64_t seed) override {
     worker_->request(Kind::draw).put(seed);
@@ -371,7 +374,8 @@ class RemoteEnvironment final : public Environment {
     request.put(action);
     request.put(static_cast<std::uint32_t>(observation.size()));
     Message& answer = worker_->ask();
-    const StepResult result{.success = answer.get<bool>(), .reward = answer.get<double>()};
+    const StepResult result{
+        .success = answer.get<bool>(), .failed = answer.get<bool>(), .reward = answer.get<double>()};
     answer.get(observation);
     return result;
   }
@@ -489,6 +493,7 @@ class Server {
         observation_.resize(request_.get<std::uint32_t>());
         const auto result = environment_->step(action_, observation_);
         answer_.put(result.success);
+        answer_.put(result.failed);
         answer_.put(result.reward);
         answer_.put(std::span<const float>(observation_));
         break;
@@ -534,6 +539,7 @@ class Server {
     answer_.put(environment_->observation_size());
     answer_.put(environment_->action_size());
     answer_.put(environment_->max_episode_steps());
+    answer_.put(environment_->action_limit());
   }
 
   Simulator* simulator_;

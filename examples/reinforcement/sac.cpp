@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <exception>
 #include <utility>
 
 #include <maa/backend/cpu/optimizer.hpp>
@@ -29,79 +28,12 @@ enum class Purpose : std::uint64_t {
   noise
 };
 
-// The layers of the policy on [observation, action], and one value.
-MlpLayout critic_layout(const MlpLayout& actor) {
-  MlpLayout layout;
-  Index offset = 0;
-  const auto next = [&](Index in, Index out, Activation activation) {
-    const MlpLayout::Linear linear{in, out, offset, offset + in * out, activation};
-    offset += (in + 1) * out;
-    return linear;
-  };
-  Index inputs = actor.hidden.front().in + actor.mean.out;
-  for (const auto& layer : actor.hidden) {
-    layout.hidden.push_back(next(inputs, layer.out, layer.activation));
-    inputs = layer.out;
-  }
-  layout.mean = next(inputs, 1, Activation::identity);
-  layout.parameter_count = offset;
-  return layout;
-}
-
-// As Init::uniform_fan_in, PyTorch's default.
-void initialize_critic(const MlpLayout& layout, std::span<float> weights, const Rng& rng) {
-  std::uint64_t stream = 0;
-  const auto draw = [&](const MlpLayout::Linear& layer) {
-    const double bound = 1 / std::sqrt(static_cast<double>(layer.in));
-    for (const auto& [offset, size] :
-         {std::pair(layer.weight_offset, layer.in * layer.out), std::pair(layer.bias_offset, layer.out)}) {
-      rng.fork(stream++).fill_uniform(
-          weights.subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(size)), -bound, bound);
-    }
-  };
-  for (const auto& layer : layout.hidden) {
-    draw(layer);
-  }
-  draw(layout.mean);
-}
-
-// What a file of a training's state must agree in.
-struct Fingerprint {
-  Index format = 1;
-  Index observations = 0;
-  Index actions = 0;
-  std::vector<Index> hidden;
-  std::vector<Activation> activations;
-  std::vector<std::string> tasks;
-  std::vector<std::uint64_t> seeds;
-  SacOptions options;
-
-  template <class Visitor, class Self>
-  static constexpr void describe(Visitor& visit, Self& self) {
-    visit("format", self.format);
-    visit("observations", self.observations);
-    visit("actions", self.actions);
-    visit("hidden", self.hidden);
-    visit("activations", self.activations);
-    visit("tasks", self.tasks);
-    visit("seeds", self.seeds);
-    visit("options", self.options);
-  }
-};
-
-// Weights and Adam's moments.
-struct Learned {
-  Buffer<float> weights, first_moment, second_moment;
-
-  explicit Learned(Index size) : weights(size), first_moment(size), second_moment(size) {}
-};
-
 // One run, without its environment.
 struct RunState {
-  Learned actor, critics;         // [P] and [2, C]
-  Buffer<float> targets;          // [2, C]
-  Buffer<double> temperature{3};  // log alpha and its moments
-  Buffer<float> replay;           // [capacity, O + A + 1 + O]: observation, action, reward, next observation
+  detail::Learned actor, critics;  // [P] and [2, C]
+  Buffer<float> targets;           // [2, C]
+  Buffer<double> temperature{3};   // log alpha and its moments
+  Buffer<float> replay;            // [capacity, O + A + 1 + O]: observation, action, reward, next observation
   // The present episode.
   Buffer<float> observation;                          // [O]
   Buffer<float> actions;                              // [max_episode_steps, A]
@@ -148,7 +80,7 @@ struct RunState {
 
 struct SacTrainer::State {
   const NetworkType& network;
-  MlpLayout critic;
+  MlpLayout critic;  // reads [observation, action]
   std::vector<SacRun> runs;
   SacOptions options;
   Index observation_size, action_size;
@@ -162,7 +94,7 @@ struct SacTrainer::State {
   State(const NetworkType& network_, Simulator& simulator, std::vector<SacRun> runs_,
         const SacOptions& options_, int threads)
       : network(network_),
-        critic(critic_layout(network.layout)),
+        critic(detail::value_layout(network.layout, network.observation_size() + network.action_size())),
         runs(std::move(runs_)),
         options(options_),
         observation_size(network.observation_size()),
@@ -174,11 +106,8 @@ struct SacTrainer::State {
             "sac: expected policies squashed by tanh with a log_std head");
     require(!runs.empty(), "sac: expected runs, found none");
     for (const auto& run : runs) {
-      auto& environment = *environments.emplace_back(simulator.make_environment(run.task));
-      require(environment.observation_size() == observation_size && environment.action_size() == action_size,
-              "sac: expected the policies' ", observation_size, " observations and ", action_size,
-              " actions of the task \"", run.task, "\", found ", environment.observation_size(), " and ",
-              environment.action_size());
+      const auto& environment =
+          *environments.emplace_back(detail::environment_for(run, simulator, network, "sac"));
       states.push_back(initial_state(run, environment));
     }
     for_runs([&](Index g) { begin_episode(g); });
@@ -199,34 +128,17 @@ struct SacTrainer::State {
     network.initialize(state.actor.weights.span(), rng.fork(static_cast<std::uint64_t>(Purpose::actor)));
     const auto size = static_cast<std::size_t>(critic.parameter_count);
     for (std::size_t i = 0; i < 2; ++i) {
-      initialize_critic(critic, state.critics.weights.span().subspan(i * size, size),
-                        rng.fork(static_cast<std::uint64_t>(Purpose::critics)).fork(i));
+      detail::initialize_values(critic, state.critics.weights.span().subspan(i * size, size),
+                                rng.fork(static_cast<std::uint64_t>(Purpose::critics)).fork(i));
     }
     state.targets = state.critics.weights;
     state.temperature[0] = std::log(options.initial_temperature);
     return state;
   }
 
-  // body(g) for every run, on the pool. The first error of a run, in their order, is thrown afterwards.
   template <class Body>
   void for_runs(const Body& body) {
-    std::vector<std::exception_ptr> errors(runs.size());
-    pool.for_each(std::ssize(runs), [&](Index g) {
-      try {
-        body(g);
-      } catch (...) {
-        errors[static_cast<std::size_t>(g)] = std::current_exception();
-      }
-    });
-    for (Index g = 0; g < std::ssize(runs); ++g) {
-      try {
-        if (const auto& error = errors[static_cast<std::size_t>(g)]) {
-          std::rethrow_exception(error);
-        }
-      } catch (const Error& error) {
-        fail("sac: run ", g, " (\"", run(g).task, "\"): ", error.what());
-      }
-    }
+    detail::for_runs(pool, runs, "sac", body);
   }
 
   void reset(Index g, std::int64_t episode, std::span<float> observation) {
@@ -372,21 +284,7 @@ struct SacTrainer::State {
     own.last_update[1] = -actor.log_prob;
   }
 
-  Fingerprint fingerprint() const {
-    Fingerprint result;
-    result.observations = observation_size;
-    result.actions = action_size;
-    for (const auto& layer : network.layout.hidden) {
-      result.hidden.push_back(layer.out);
-      result.activations.push_back(layer.activation);
-    }
-    for (const auto& run : runs) {
-      result.tasks.push_back(run.task);
-      result.seeds.push_back(run.seed);
-    }
-    result.options = options;
-    return result;
-  }
+  detail::Fingerprint<SacOptions> fingerprint() const { return {network, runs, options}; }
 };
 
 SacTrainer::SacTrainer(const NetworkType& network, Simulator& simulator, std::vector<SacRun> runs,
@@ -401,8 +299,11 @@ const SacOptions& SacTrainer::options() const {
 const std::vector<SacRun>& SacTrainer::runs() const {
   return state_->runs;
 }
-Index SacTrainer::run_count() const {
-  return std::ssize(state_->runs);
+Index SacTrainer::steps() const {
+  return options().steps;
+}
+double SacTrainer::mean_return(Index run) const {
+  return status(run).mean_return;
 }
 Index SacTrainer::step_count() const {
   return state_->step;

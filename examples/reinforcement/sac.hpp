@@ -11,8 +11,7 @@
 #include <maa/core/options.hpp>
 #include <maa/core/views.hpp>
 
-#include "environment.hpp"
-#include "policy_type.hpp"
+#include "runs.hpp"
 
 namespace maa::examples::reinforcement {
 
@@ -47,11 +46,7 @@ struct SacOptions {
   }
 };
 
-// Runs of equal seeds start from equal weights.
-struct SacRun {
-  std::string task;
-  std::uint64_t seed = 0;
-};
+using SacRun = LearningRun;
 
 // How a run is doing.
 struct SacStatus {
@@ -64,43 +59,30 @@ struct SacStatus {
   double entropy = 0;      // -log pi of the actor's actions, mean over the batch
 };
 
-// Trains G runs. Each has an environment of its own and a new random placement, draw_placement(seed), in
-// every episode. Episodes end after max_episode_steps, and no state is terminal: values bootstrap through an
-// episode's end. A run depends on its task and its seed alone: its bits are the same for any number of
-// threads, and for a run trained alone.
-class SacTrainer {
+// Each run has an environment of its own and a new random placement, draw_placement(seed), in every episode.
+// Episodes end after max_episode_steps, and no state is terminal: values bootstrap through an episode's end.
+class SacTrainer final : public Trainer {
  public:
   // The network must outlive this object; its policies are squashed by tanh and have a log_std head. The
   // critics have its hidden layers. 0 threads: one per hardware thread; environments are stepped on all of
   // them. Error for a network, runs or options that do not fit.
   SacTrainer(const NetworkType& network, Simulator& simulator, std::vector<SacRun> runs,
              const SacOptions& options, int threads);
-  ~SacTrainer();
-  SacTrainer(const SacTrainer&) = delete;
-  SacTrainer& operator=(const SacTrainer&) = delete;
+  ~SacTrainer() override;
 
   const SacOptions& options() const;
-  const std::vector<SacRun>& runs() const;
-  Index run_count() const;
-  Index step_count() const;  // environment steps of each run so far
-  bool finished() const { return step_count() >= options().steps; }
+  const std::vector<SacRun>& runs() const override;
+  Index steps() const override;
+  Index step_count() const override;
 
-  // One environment step of every run, and the update that is due after it. Error, naming the run, of an
-  // environment, or if a loss is not finite; the trainer is then of no more use.
-  void step();
+  // One environment step of every run, and the update that is due after it.
+  void step() override;
 
   SacStatus status(Index run) const;
-
-  // The policies for raw observations: [G, P].
-  void export_policies(MatrixView<float> weights) const;
-
-  // All of the training's state. A trainer of the same network, tasks, seeds and options that loads it goes
-  // on to the same bits, at any step: environments are deterministic, so load repeats the present episode
-  // from its placement and actions.
-  void save(const std::filesystem::path& path) const;
-  // Error if the file does not hold this trainer's state; nothing changes then. Error too if an environment
-  // does not come to the same observation again; the trainer is then of no more use.
-  void load(const std::filesystem::path& path);
+  double mean_return(Index run) const override;
+  void export_policies(MatrixView<float> weights) const override;
+  void save(const std::filesystem::path& path) const override;
+  void load(const std::filesystem::path& path) override;
 
  private:
   struct State;

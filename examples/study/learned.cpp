@@ -13,8 +13,8 @@
 namespace maa::examples::study {
 namespace {
 
-using reinforcement::SacRun;
-using reinforcement::SacTrainer;
+using reinforcement::LearningRun;
+using reinforcement::Trainer;
 
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::ranges::find(names, name) != names.end();
@@ -38,14 +38,15 @@ class LearnedDemonstrators final : public Demonstrators {
   void collect(const std::filesystem::path& folder, TrainingLog& log) override {
     std::filesystem::create_directories(folder);
     const auto runs = learned_runs(options_);
-    std::vector<SacRun> trained;
+    std::vector<LearningRun> trained;
     for (const auto& [task, run] : runs) {
       trained.push_back(
           {task, seed_for(options_, Purpose::reinforcement, task_number(simulator_, task), run)});
     }
-    SacTrainer trainer(type_, simulator_, trained, data_.sac, options_.threads);
-    const auto state = folder / "sac.safetensors", checkpoints = folder / "checkpoints.safetensors",
-               log_path = folder / "log.jsonl";
+    const auto learning = make_trainer(std::move(trained));
+    auto& trainer = *learning;
+    const auto state = folder / (data_.ppo ? "ppo.safetensors" : "sac.safetensors"),
+               checkpoints = folder / "checkpoints.safetensors", log_path = folder / "log.jsonl";
     auto origin = depends_on(options_, "data");
     origin["versions"] = simulator_.versions();
     origin["unseen"] = options_.tasks.unseen;
@@ -64,20 +65,22 @@ class LearnedDemonstrators final : public Demonstrators {
       found.save(checkpoints);
       trainer.save(state);
     };
-    Progress progress(concatenate(runs.size(), " runs"), data_.sac.steps);
+    const Index steps = trainer.steps();
+    Progress progress(concatenate(runs.size(), " runs"), steps);
     while (!trainer.finished()) {
       if (interrupted()) {
         keep();
         throw Interrupted();
       }
+      const Index before = trainer.step_count();
       trainer.step();
-      const Index step = trainer.step_count();
-      if (step % std::max<Index>(1, data_.sac.steps / 200) == 0) {
+      const Index step = trainer.step_count(), report_every = std::max<Index>(1, steps / 200);
+      if (step / report_every > before / report_every) {
         const double mean = mean_return(trainer);
         progress.update(step, concatenate("mean return ", mean));
-        log.add("runs, minus the return", step, data_.sac.steps, -mean);
+        log.add("runs, minus the return", step, steps, -mean);
       }
-      if (checkpoint_at(step)) {
+      if (checkpoints_by(step, steps) > checkpoints_by(before, steps)) {
         add_checkpoint(trainer, runs, found);
         keep();
       }
@@ -95,6 +98,7 @@ class LearnedDemonstrators final : public Demonstrators {
     tasks.insert(tasks.end(), options_.tasks.validation.begin(), options_.tasks.validation.end());
     Dataset dataset(all.observation_size, all.action_size, all.parameter_count, tasks);
     dataset.provenance = all.provenance;
+    dataset.interface.metadata = simulator_.interface().metadata;
     // Policies of trained tasks and of validation tasks, of which the rollouts alone are kept.
     std::vector<Index> acting;
     for (const auto& task : tasks) {
@@ -172,16 +176,24 @@ class LearnedDemonstrators final : public Demonstrators {
     }
     return dataset;
   }
-  bool checkpoint_at(Index step) const {
-    const Index first = data_.sac.steps / 2;
-    for (Index k = 1; k <= data_.checkpoints; ++k) {
-      if (step == first + k * (data_.sac.steps - first) / data_.checkpoints) {
-        return true;
-      }
+  std::unique_ptr<Trainer> make_trainer(std::vector<LearningRun> runs) {
+    if (data_.ppo) {
+      return std::make_unique<reinforcement::PpoTrainer>(type_, simulator_, std::move(runs), *data_.ppo,
+                                                         options_.threads);
     }
-    return false;
+    return std::make_unique<reinforcement::SacTrainer>(type_, simulator_, std::move(runs), data_.sac,
+                                                       options_.threads);
   }
-  static void add_checkpoint(const SacTrainer& trainer, const std::vector<LearnedRun>& runs, Dataset& found) {
+  // Checkpoints that are due when so many of all steps are done.
+  Index checkpoints_by(Index step, Index steps) const {
+    const Index first = steps / 2;
+    Index count = 0;
+    while (count < data_.checkpoints && step >= first + (count + 1) * (steps - first) / data_.checkpoints) {
+      ++count;
+    }
+    return count;
+  }
+  static void add_checkpoint(const Trainer& trainer, const std::vector<LearnedRun>& runs, Dataset& found) {
     Buffer<float> weights(trainer.run_count() * found.parameter_count);
     const MatrixView<float> rows(weights.data(), trainer.run_count(), found.parameter_count);
     trainer.export_policies(rows);
@@ -199,10 +211,10 @@ class LearnedDemonstrators final : public Demonstrators {
       }
     }
   }
-  static double mean_return(const SacTrainer& trainer) {
+  static double mean_return(const Trainer& trainer) {
     double sum = 0;
     for (Index i = 0; i < trainer.run_count(); ++i) {
-      sum += trainer.status(i).mean_return;
+      sum += trainer.mean_return(i);
     }
     return sum / static_cast<double>(trainer.run_count());
   }

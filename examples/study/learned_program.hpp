@@ -29,7 +29,6 @@ inline const Flag learned_flags[] = {
     {"--seed", "seed", "seed of everything random"},
     {"--smoke", "smoke", "tiny sizes: shows that everything works, its numbers mean nothing"},
     {"--runs", "data.runs", "runs of each trained task, whose checkpoints are the zoo"},
-    {"--steps", "data.sac.steps", "environment steps of each run"},
     {"--checkpoints", "data.checkpoints", "of each run"},
     {"--rollouts", "data.rollouts", "of each checkpoint"},
     {"--methods", "methods.only", "measure only these methods [all]"},
@@ -82,13 +81,17 @@ inline std::optional<int> parse(const LearnedProgram& program, int argc, char** 
   if (program.add_own_flags) {
     program.add_own_flags(app);
   }
-  add_flags(app, options, learned_flags);
+  auto flags = std::vector<Flag>(std::begin(learned_flags), std::end(learned_flags));
+  flags.push_back({"--steps", options.learned->ppo ? "data.ppo.steps" : "data.sac.steps",
+                   "environment steps of each run"});
+  add_flags(app, options, flags);
   try {
     app.parse(argc, argv);
     if (options.smoke) {
-      options.tasks.seen.resize(3);
-      options.tasks.unseen.resize(2);
-      options.tasks.validation.resize(1);
+      for (auto& [tasks, most] : {std::pair(&options.tasks.seen, 3), std::pair(&options.tasks.unseen, 2),
+                                  std::pair(&options.tasks.validation, 1)}) {
+        tasks->resize(std::min(tasks->size(), static_cast<std::size_t>(most)));
+      }
       shrink(options);
     }
     if (!hold_out.empty()) {
@@ -105,8 +108,8 @@ inline std::optional<int> parse(const LearnedProgram& program, int argc, char** 
 
 }  // namespace detail
 
-// The program's main: from these options and the command line to a report's files. At least 3 seen, 2 unseen
-// and 1 validation task.
+// The program's main: from these options, which have reinforcement-learned data, and the command line to a
+// report's files.
 inline int run_learned(const LearnedProgram& program, Options options, int argc, char** argv) {
   bool collect_only = false;
   if (const auto code = detail::parse(program, argc, argv, options, collect_only)) {

@@ -15,7 +15,7 @@ Trajectory reflected(const Symmetry& symmetry, Trajectory trajectory) {
 }
 
 // Rows of [observation, embedding of a random prompt of the task] and the expert's action; each episode as it
-// is and reflected.
+// is and reflected. Of tasks with a prompt, an episode that succeeds.
 struct ConditionedTable {
   ConditionedTable(const Options& options, const Symmetry& symmetry, const Dataset& dataset,
                    const Model& model)
@@ -42,6 +42,9 @@ struct ConditionedTable {
       const auto embeddings = model.embed(prompts);
       for (std::size_t e = 0; e < episodes.size(); ++e) {
         const auto& own = of_task[static_cast<std::size_t>(dataset.task_index(episodes[e].task))];
+        if (own.empty()) {
+          continue;
+        }
         for (Index from = table.first[e]; from < table.first[e + 1]; ++from, ++row) {
           const std::span observation(seen.data() + row * inputs, static_cast<std::size_t>(observations));
           const std::span action(wanted.data() + row * actions, static_cast<std::size_t>(actions));
@@ -56,6 +59,7 @@ struct ConditionedTable {
         }
       }
     }
+    rows = row;
   }
 
   Index inputs = 0;

@@ -65,7 +65,7 @@ void shrink(Options& options) {
     learned.other_runs = 1;
     learned.checkpoints = 2;
     learned.rollouts = 2;
-    learned.sac.steps = 4000;
+    learned.steps() = learned.ppo ? std::min<Index>(learned.steps(), 65'536) : 4000;  // fewer do not walk
     learned.sac.warmup = 100;
     learned.sac.batch = 64;
   }

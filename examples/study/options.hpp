@@ -14,6 +14,7 @@
 #include <maa/generator/polish.hpp>
 
 #include "environment.hpp"
+#include "ppo.hpp"
 #include "sac.hpp"
 
 namespace maa::examples::study {
@@ -79,6 +80,9 @@ struct LearnedDataOptions {
   Index rollouts = 4;
   std::vector<double> rollout_noise = {0.0, 0.1, 0.2, 0.3};  // deviations of their action noise, in turn
   reinforcement::SacOptions sac;
+  std::optional<reinforcement::PpoOptions> ppo;  // takes the place of `sac`
+
+  Index& steps() { return ppo ? ppo->steps : sac.steps; }  // of each run's environment
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -88,7 +92,11 @@ struct LearnedDataOptions {
     visit("checkpoints", at_least(1), self.checkpoints);
     visit("rollouts", at_least(1), self.rollouts);
     visit("rollout_noise", not_negative(), self.rollout_noise);
-    visit("sac", self.sac);
+    if (self.ppo) {
+      visit("ppo", *self.ppo);
+    } else {
+      visit("sac", self.sac);
+    }
   }
 };
 

@@ -97,15 +97,16 @@ double deviation(MatrixView<const float> samples) {
 
 }  // namespace
 
-void write_policies(const Options& options, const PolicyType& type, const std::vector<Reported>& reported,
+void write_policies(const Options& options, const Interface& interface, const std::vector<Reported>& reported,
                     const Buffer<float>& generated) {
   std::filesystem::remove_all(options.out / "policies");
   std::filesystem::create_directories(options.out / "policies");
+  const auto& type = interface.policy;
   const auto policies = as_rows(generated, type.parameter_count());
   const Index prompts = options.evaluation.prompts;
   for (Index i = 0; i < policies.rows; ++i) {
     type.save(policy_path(options, reported[static_cast<std::size_t>(i / prompts)], i % prompts),
-              policies.row_span(i));
+              policies.row_span(i), interface.metadata);
   }
 }
 

@@ -8,7 +8,7 @@
 namespace maa::examples::study {
 
 // policies/<name>_<prompt>.safetensors; <name> is Reported::name, of seen and unseen tasks the task.
-void write_policies(const Options& options, const PolicyType& type, const std::vector<Reported>& reported,
+void write_policies(const Options& options, const Interface& interface, const std::vector<Reported>& reported,
                     const Buffer<float>& generated);
 
 // prompts/<name>.npz: the first prompt of each, something to try examples/generate on.

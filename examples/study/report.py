@@ -24,7 +24,8 @@ except ImportError as missing:
 STYLE = Path(__file__).resolve().with_name("report_style.css")
 METAWORLD = "MetaWorld"  # as Simulator::name() gives it
 # By simulator; of others "NAME tasks".
-TASKS = {"tabletop": "tabletop tasks in MuJoCo", "reacher": "hidden goals of a two-link arm in MuJoCo"}
+TASKS = {"tabletop": "tabletop tasks in MuJoCo", "reacher": "hidden goals of a two-link arm in MuJoCo",
+         "quadruped": "commands to a walking quadruped in MuJoCo"}
 CARDS = {"seen": "Seen tasks, new prompts", "new_run": "Seen tasks, runs not in the zoo", "unseen": "Unseen tasks"}
 ALL = {"seen": "all seen tasks", "new_run": "all seen tasks, new runs", "unseen": "all unseen tasks"}
 KINDS = {"seen": "trained on, new prompts", "new_run": "trained on, prompts of runs that no data are from",

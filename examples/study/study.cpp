@@ -234,7 +234,7 @@ void Study::evaluate() {
               "\"; the nearest are ", nearest_names(wanted, names));
     }
     const auto generated = methods.front().weights();
-    write_policies(options_, interface.policy, test.reported, generated);
+    write_policies(options_, interface, test.reported, generated);
     write_prompts(options_, test);
     write_map(options_, data(), model(true), test, generated);
     write_samples(options_, interface.policy, data(), model(true), test);
