@@ -27,12 +27,19 @@ study::Options robosuite_options(const std::string& preset) {
   return options;
 }
 
-// "head" is all that can be left out.
+// What can be left out.
+constexpr const char* ingredients[] = {"head", "joints"};
+
 bool without_head(const study::Options& options) {
+  const auto& without = options.training.without;
+  return std::ranges::find(without, "head") != without.end();
+}
+
+void check_ingredients(const std::string&, study::Options& options) {
   for (const auto& name : options.training.without) {
-    require(name == "head", "robosuite: expected --without head, found \"", name, "\"");
+    require(std::ranges::find(ingredients, name) != std::end(ingredients),
+            "robosuite: there is no ingredient \"", name, "\"; there are head and joints");
   }
-  return !options.training.without.empty();
 }
 
 }  // namespace
@@ -54,9 +61,14 @@ int main(int argc, char** argv) {
       .add_flags =
           [](CLI::App& app) {
             app.get_option("--without")
-                ->description("head: train without the closed-form correction of the last layer");
+                ->description(
+                    "ingredients of the recipe to leave out, to measure what they are worth:\n  head: the "
+                    "closed-form "
+                    "correction of the last layer, in training too\n  joints: joint angles counted in other "
+                    "ways in "
+                    "training");
           },
-      .complete = [](const std::string&, study::Options& options) { without_head(options); },
+      .complete = &check_ingredients,
       .make_simulator = [&] { return make_robosuite(simulator); },
       .models = [](const std::string&, const study::Options& options) -> const study::ModelFactory& {
         return without_head(options) ? robosuite_models_without_head : robosuite_models;
