@@ -1,6 +1,6 @@
 # Sourced by the scripts that run a study of reinforcement-learned policies: `name` is the program, its folder and the
-# preset that builds it, `minutes` what it takes on two cores, `more` options of its own, for the help. Packages,
-# building, running, the report.
+# preset that builds it, `minutes` what it takes on two cores, `more` options of its own, for the help, `venv` the
+# script that makes its simulator's virtual environment, if it has one. Packages, building, running, the report.
 set -euo pipefail
 unset CDPATH  # with it, cd may lead into another folder
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -45,6 +45,10 @@ while (($# > 0)); do
 done
 
 stage 'packages' install_packages "${build_packages[@]}" "${library_packages[@]}" "${example_packages[@]}"
+if [[ -n ${venv-} ]]; then
+  install_packages "${metaworld_packages[@]}"
+  stage 'simulator' bash "$venv"
+fi
 stage 'configure' cmake --preset quickstart -G Ninja
 stage 'build' cmake --build --preset "$name" --parallel "$jobs"
 stage 'learn, train, generate, measure' "$program" "${arguments[@]}"

@@ -77,10 +77,10 @@ class PythonEnvironment final : public Environment {
       require(!std::isnan(value), family_.prefix, ": ", name_, ": step got an action that is NaN");
     }
     std::ranges::copy(action, action_array_.mutable_data());
-    const StepResult result = {.success =
-                                   translated(family_.prefix, "step", [&] { return step_().cast<bool>(); })};
+    const auto [success, reward] =
+        translated(family_.prefix, "step", [&] { return step_().cast<std::pair<bool, double>>(); });
     write(observation_array_, observation);
-    return result;
+    return {.success = success, .reward = reward};
   }
 
   void expert_action(std::span<float> action) override {

@@ -26,7 +26,7 @@ struct PythonFamily {
   // Python, run once: TASKS (names), VERSIONS (by name) and Task(name, flags...), a class with `action` and
   // `observation` (float32 arrays that both sides hold) and the methods refusal(placement) (why it is none,
   // or
-  // ""), draw_placement(seed), reset(placement), step() (whether the state is a success), expert_action(),
+  // ""), draw_placement(seed), reset(placement), step() (whether the state is a success, and a reward), expert_action(),
   // render(width, height), and, for plain(), draw_placement_by_package and reset_by_package.
   const char* glue = nullptr;
   const Interface& interface;

@@ -21,6 +21,7 @@ study::Options quadruped_options() {
   learned.rollout_noise = {0.0, 0.1, 0.3};
   options.evaluation.prompts = 8;
   options.evaluation.scenes = 8;
+  options.evaluation.trial = false;  // ten times what a method costs
   options.clips.stride = 5;
   return options;
 }
@@ -42,6 +43,7 @@ int main(int argc, char** argv) {
             ->check(CLI::Range(0.0, 0.2))
             ->capture_default_str();
       },
-      [&] { return quadruped::make_simulator(robot); }, quadruped::models};
+      [&] { return quadruped::make_simulator(robot); },
+      {{"default", &quadruped::models}}};
   return study::run_learned(program, quadruped_options(), argc, argv);
 }

@@ -166,9 +166,9 @@ class Task:
         self.show(observation)
 
     def step(self):
-        observation, _, _, _, info = self.env.step(np.clip(self.action, -1.0, 1.0))
+        observation, reward, _, _, info = self.env.step(np.clip(self.action, -1.0, 1.0))
         self.show(observation)
-        return bool(info["success"])
+        return bool(info["success"]), float(reward) / 10  # of at most 10
 
     def show(self, observation):
         self.exact_observation = observation

@@ -152,7 +152,7 @@ class Task:
         else:
             self.step_quickly(action)
         self.show()
-        return bool(self.env._check_success())
+        return bool(self.env._check_success()), 0.0
 
     def step_quickly(self, action):
         """As the package's step, to the bit, at a third of the cost: its JOINT_POSITION controller without what only others
