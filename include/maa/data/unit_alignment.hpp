@@ -17,14 +17,14 @@ MAA_NAMESPACE_BEGIN
 
 // The assignment of rows to columns, each to one, of the greatest sum of `gain` [n, n]: column of each row.
 // Hungarian method with potentials, O(n^3).
-MAA_COLD std::vector<Index> best_assignment(MatrixView<const double> gain);
+std::vector<Index> best_assignment(MatrixView<const double> gain);
 
 // Permutes the hidden units of a policy [P], so that its weights are as near to those of `reference` [P] as
 // weight matching brings them (Ainsworth et al., Git Re-Basin, ICLR 2023, algorithm 1): layer by layer the
 // permutation of the greatest inner product, given the others, until none changes; at most `rounds` times.
 // What the policy does stays the same but for rounding. Error for other sizes than the layout's.
-MAA_COLD void align_units(const MlpLayout& layout, std::span<const float> reference, std::span<float> weights,
-                          Index rounds = 20);
+void align_units(const MlpLayout& layout, std::span<const float> reference, std::span<float> weights,
+                 Index rounds = 20);
 
 #if MAA_BODIES
 MAA_INLINE std::vector<Index> best_assignment(MatrixView<const double> gain) {
