@@ -17,8 +17,7 @@
 
 namespace maa::examples {
 
-// No reflections and no translations: an arm that stands elsewhere is another arm. Training counts the
-// joints' angles in other ways, since nothing else makes one arm's data say something of others.
+// No reflections and no translations: an arm that stands elsewhere is another arm.
 const Interface& robosuite_interface();
 
 inline constexpr Index robosuite_episode_steps = 150;

@@ -292,8 +292,8 @@ class Door:
     def waypoint(task):
         handle, (hinge, latch, _) = Door.seen(task)
         offset = handle - task.data.site_xpos[task.site]
-        aside = np.linalg.norm(offset - Door.APPROACH * (offset @ Door.APPROACH))
-        if latch > 0.2 or hinge > 0.02 or np.linalg.norm(offset) < 0.02:  # down along the handle's circle, then open
+        aside, far = np.linalg.norm(offset - Door.APPROACH * (offset @ Door.APPROACH)), np.linalg.norm(offset)
+        if far < 0.02 or (far < 0.06 and (latch > 0.2 or hinge > 0.02)):  # down along the handle's circle, then open
             turn = 0.1 * np.clip((1.5 - latch) / 0.3, 0.2, 1.0) * holding(task)
             pull = np.clip((latch - 1.0) / 0.2, 0.0, 1.0) if hinge < 0.1 else 1.0
             way = turn * np.array([np.sin(latch), 0.0, -np.cos(latch)])
