@@ -19,7 +19,6 @@
 #include "evaluate.hpp"
 #include "interrupt.hpp"
 #include "metaworld_interface.hpp"
-#include "recipe.hpp"
 #include "stages.hpp"
 #include "temporary_folder.hpp"
 
@@ -795,55 +794,4 @@ TEST_CASE("study: a run of all stages begins anew, unless it is resumed or the l
   CHECK_THROWS_AS(run_all(false, "b"), Interrupted);
   CHECK(run_all(false) == "b");
   CHECK(run_all(false) == "ab");
-}
-
-TEST_CASE("study: joints counted otherwise are the same arm's motion") {
-  Interface interface {
-    policy_type<maa::MetaWorldPolicy>(), {}, {}
-  };
-  interface.symmetry.joints = {{0, 2, 4, 0}, {1, 3, 5, 1}};
-  Options options;
-  const auto augmentation = reflect_and_translate(symmetry_of(options, interface));
-  CHECK(has(augmentation.name, "joints"));
-  const std::array<float, 2> angles{0.3F, -1.2F};
-  int unchanged = 0, reversed = 0;
-  for (std::uint64_t seed = 0; seed < 40; ++seed) {
-    // Two steps, 0.1 rad apart; the last observation has no action.
-    std::array<float, 14> observations{};
-    std::array<float, 3> actions{0.5F, -0.25F, 0.75F};
-    for (std::size_t step = 0; step < 2; ++step) {
-      for (std::size_t j = 0; j < 2; ++j) {
-        const float angle = angles[j] + 0.1F * static_cast<float>(step);
-        observations[7 * step + j] = std::cos(angle);
-        observations[7 * step + 2 + j] = std::sin(angle);
-        observations[7 * step + 4 + j] = 2.0F;
-      }
-      observations[7 * step + 6] = 9.0F;
-    }
-    const auto before = observations;
-    augmentation.apply(maa::Rng(seed), {observations.data(), 2, 7}, {actions.data(), 1, 3});
-    unchanged += observations == before ? 1 : 0;
-    CHECK(actions[2] == 0.75F);
-    for (std::size_t j = 0; j < 2; ++j) {
-      const float sign = observations[4 + j] / 2.0F;
-      CHECK(std::abs(sign) == 1.0F);
-      CHECK(actions[j] == sign * (j == 0 ? 0.5F : -0.25F));
-      reversed += sign < 0 ? 1 : 0;
-      const auto angle = [&](std::size_t step) {
-        return std::atan2(observations[7 * step + 2 + j], observations[7 * step + j]);
-      };
-      CHECK(std::remainder(angle(1) - angle(0), 6.2831853F) == doctest::Approx(0.1F * sign).epsilon(1e-4));
-    }
-    CHECK(observations[6] == 9.0F);
-    CHECK(observations[13] == 9.0F);
-  }
-  CHECK(unchanged > 10);
-  CHECK(unchanged < 30);
-  CHECK(reversed > 10);
-
-  options.training.without = {"joints"};
-  CHECK(symmetry_of(options, interface).joints.empty());
-  CHECK_FALSE(has(reflect_and_translate(symmetry_of(options, interface)).name, "joints"));
-  std::array<float, 3> small{};
-  CHECK(has(error_of([&] { recount({0, 2, 4, 0}, 1, false, small, {}); }), "column 4, but there are 3"));
 }

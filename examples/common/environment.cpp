@@ -1,7 +1,6 @@
 #include "environment.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace maa::examples {
 namespace {
@@ -39,24 +38,6 @@ void translate(const Symmetry& symmetry, std::span<const float, 3> offset, std::
     if (std::ranges::all_of(block, [](float value) { return value == 0.0F; })) continue;
     for (std::size_t axis = 0; axis < 3; ++axis) block[axis] += offset[axis];
   }
-}
-
-void recount(const Joint& joint, float turned, bool reversed, std::span<float> observation,
-             std::span<float> action) {
-  const auto at = [](std::span<float> values, Index column, const char* what) -> float& {
-    require(column >= 0 && column < std::ssize(values), "recount: the joint has the ", what, " column ",
-            column, ", but there are ", values.size());
-    return values[static_cast<std::size_t>(column)];
-  };
-  float& cosine = at(observation, joint.cosine, "observation");
-  float& sine = at(observation, joint.sine, "observation");
-  float& velocity = at(observation, joint.velocity, "observation");
-  const float sign = reversed ? -1.0F : 1.0F;
-  const float c = cosine, s = sign * sine;
-  cosine = c * std::cos(turned) - s * std::sin(turned);
-  sine = s * std::cos(turned) + c * std::sin(turned);
-  velocity *= sign;
-  if (!action.empty()) at(action, joint.action, "action") *= sign;
 }
 
 void Environment::expert_action(std::span<float>) {

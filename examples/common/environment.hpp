@@ -39,14 +39,6 @@ struct Image {
   std::vector<std::uint8_t> pixels;
 };
 
-// A joint's columns of an observation, and its entry of an action, which is a change of its angle.
-struct Joint {
-  Index cosine = 0;
-  Index sine = 0;
-  Index velocity = 0;
-  Index action = 0;
-};
-
 // The symmetries of a family of scenes: reflection in the plane x = 0, and translation. Declared domain
 // knowledge.
 struct Symmetry {
@@ -57,8 +49,6 @@ struct Symmetry {
   std::vector<Index> positions;
   // Deviations of the translations that training draws.
   std::array<double, 3> translation = {0.05, 0.05, 0.02};
-  // Where a joint's angle is zero and which way it counts are conventions: another choice is another arm's.
-  std::vector<Joint> joints;
 };
 
 // Reflects in place. Zeros stay (positive) zeros. Throws maa::Error if a column of the symmetry lies outside
@@ -68,11 +58,6 @@ void mirror(const Symmetry& symmetry, std::span<float> observation, std::span<fl
 // Moves every xyz block of one observation by `offset` in place, leaving blocks that are all zeros alone.
 // Actions are displacements and do not change.
 void translate(const Symmetry& symmetry, std::span<const float, 3> offset, std::span<float> observation);
-
-// Counts a joint's angle from elsewhere: `turned` is added to it, after its sign is changed if `reversed`, in
-// place. An empty action is left alone. Throws maa::Error if a column of the joint lies outside a span.
-void recount(const Joint& joint, float turned, bool reversed, std::span<float> observation,
-             std::span<float> action);
 
 // One task of a simulator. The state is undefined until the first reset().
 class Environment {

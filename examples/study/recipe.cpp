@@ -1,7 +1,6 @@
 #include "recipe.hpp"
 
 #include <algorithm>
-#include <numbers>
 
 namespace maa::examples::study {
 namespace {
@@ -98,9 +97,6 @@ Symmetry symmetry_of(const Options& options, const Interface& interface) {
   if (!options.training.translations) {
     symmetry.positions = {};
   }
-  if (std::ranges::find(options.training.without, "joints") != options.training.without.end()) {
-    symmetry.joints = {};
-  }
   return symmetry;
 }
 
@@ -108,32 +104,22 @@ Augmentation reflect_and_translate(Symmetry symmetry) {
   const auto& deviation = symmetry.translation;
   auto name = concatenate(symmetry.mirrored_observation.empty() ? "" : "reflect ",
                           symmetry.positions.empty() ? "" : "translate ", deviation[0], " ", deviation[1],
-                          " ", deviation[2], symmetry.joints.empty() ? "" : " joints");
-  return {
-      std::move(name),
-      [symmetry = std::move(symmetry)](Rng rng, MatrixView<float> observations, MatrixView<float> actions) {
-        const bool reflected = rng.uniform() < 0.5;
-        std::array<float, 3> offset{};
-        for (std::size_t axis = 0; axis < 3; ++axis) {
-          offset[axis] = static_cast<float>(symmetry.translation[axis] * rng.normal());
-        }
-        const bool recounted = !symmetry.joints.empty() && rng.uniform() < 0.5;
-        std::vector<std::pair<float, bool>> joints;
-        for (std::size_t j = 0; recounted && j < symmetry.joints.size(); ++j) {
-          const auto turned = static_cast<float>(2 * std::numbers::pi * rng.uniform());
-          joints.emplace_back(turned, rng.uniform() < 0.5);
-        }
-        for (Index i = 0; i < observations.rows; ++i) {
-          const auto action = i < actions.rows ? actions.row_span(i) : std::span<float>();
-          for (std::size_t j = 0; j < joints.size(); ++j) {
-            recount(symmetry.joints[j], joints[j].first, joints[j].second, observations.row_span(i), action);
-          }
-          if (reflected) {
-            mirror(symmetry, observations.row_span(i), action);
-          }
-          translate(symmetry, offset, observations.row_span(i));
-        }
-      }};
+                          " ", deviation[2]);
+  return {std::move(name), [symmetry = std::move(symmetry)](Rng rng, MatrixView<float> observations,
+                                                            MatrixView<float> actions) {
+            const bool reflected = rng.uniform() < 0.5;
+            std::array<float, 3> offset{};
+            for (std::size_t axis = 0; axis < 3; ++axis) {
+              offset[axis] = static_cast<float>(symmetry.translation[axis] * rng.normal());
+            }
+            for (Index i = 0; i < observations.rows; ++i) {
+              if (reflected) {
+                mirror(symmetry, observations.row_span(i),
+                       i < actions.rows ? actions.row_span(i) : std::span<float>());
+              }
+              translate(symmetry, offset, observations.row_span(i));
+            }
+          }};
 }
 
 }  // namespace maa::examples::study

@@ -18,11 +18,11 @@ PaperRecipe weights_recipe(const TrainingRun& run);
 PaperRecipe paper_recipe(const TrainingRun& run);
 PaperRecipe reference_recipe(const TrainingRun& run);
 
-// The simulator's symmetry without what the study's options leave out; joints by --without joints.
+// The simulator's symmetry without what the study's options leave out.
 Symmetry symmetry_of(const Options& options, const Interface& interface);
 
-// Reflects in half of the draws, moves everything by normal offsets, and counts the joints' angles otherwise
-// in half of the draws: a task moved, reflected or done by another arm is a task too.
+// Reflects in half of the draws, and moves everything by normal offsets: a task moved or reflected is a task
+// too.
 Augmentation reflect_and_translate(Symmetry symmetry);
 
 }  // namespace maa::examples::study

@@ -76,9 +76,7 @@ class Task:
             use_camera_obs=False, ignore_done=True, hard_reset=False, control_freq=RATE, seed=0, renderer="mujoco")  # fmt: skip
         self.source = Source(np.random.default_rng(0))
         env.rng = self.source
-        initializer = env.placement_initializer
-        for sampler in getattr(initializer, "samplers", {"": initializer}).values():
-            sampler.rng = self.source
+        env.placement_initializer.rng = self.source
         env.reset()
         self.asked = self.source.asked
         # The package would compute all of its observations in every substep; ours is read from the state.
@@ -202,8 +200,6 @@ class Task:
     # Experts: a waypoint for the gripper, and the joints' way to it.
 
     def expert_action(self):
-        if not hasattr(self.kind, "waypoint"):
-            raise RuntimeError("there is no scripted expert")
         target, rotation, close = self.kind.waypoint(self)
         self.action[:JOINTS] = self.towards(target, rotation)
         self.action[JOINTS] = 1.0 if close else -1.0
@@ -292,8 +288,8 @@ class Door:
     def waypoint(task):
         handle, (hinge, latch, _) = Door.seen(task)
         offset = handle - task.data.site_xpos[task.site]
-        aside = np.linalg.norm(offset - Door.APPROACH * (offset @ Door.APPROACH))
-        if latch > 0.2 or hinge > 0.02 or np.linalg.norm(offset) < 0.02:  # down along the handle's circle, then open
+        aside, far = np.linalg.norm(offset - Door.APPROACH * (offset @ Door.APPROACH)), np.linalg.norm(offset)
+        if far < 0.02 or (far < 0.06 and (latch > 0.2 or hinge > 0.02)):  # down along the handle's circle, then open
             turn = 0.1 * np.clip((1.5 - latch) / 0.3, 0.2, 1.0) * holding(task)
             pull = np.clip((latch - 1.0) / 0.2, 0.0, 1.0) if hinge < 0.1 else 1.0
             way = turn * np.array([np.sin(latch), 0.0, -np.cos(latch)])
@@ -313,17 +309,5 @@ class Door:
         return np.array([[c, 0.0, -s], [0.0, 1.0, 0.0], [s, 0.0, c]]) @ away @ DOWN
 
 
-class Nut:
-    """A nut by its handle onto its peg. Its angle follows from the handle and the peg's offset."""
-
-    @staticmethod
-    def seen(task):
-        env = task.env
-        handle = task.data.site_xpos[env.object_site_ids[env.nut_id]]
-        centre = task.data.xpos[env.obj_body_id[env.nuts[env.nut_id].name]]
-        peg = task.data.xpos[(env.peg1_body_id, env.peg2_body_id)[env.nut_id]]
-        return handle, peg - centre
-
-
-KINDS = {"Lift": Lift, "Door": Door, "NutAssemblySquare": Nut, "NutAssemblyRound": Nut}
+KINDS = {"Lift": Lift, "Door": Door}
 TASKS = [f"{robot}-{task}" for robot in ROBOTS for task in KINDS]

@@ -1,6 +1,6 @@
 // robosuite_worker VENV [--plain]: robosuite's tasks by one of its robots (robosuite_interface.hpp). A
 // placement is the numbers that the package draws in a reset: 7 deviations of the joints from their start, in
-// units of 0.02 rad, then x, y and angle of each object. Experts are ours.
+// units of 0.02 rad, then x, y and angle of the object. Experts are ours.
 #include "python_worker.hpp"
 #include "robosuite_interface.hpp"
 
