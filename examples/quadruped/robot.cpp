@@ -87,7 +87,7 @@ std::string own_model(bool uneven) {
 <option timestep="0.005" iterations="20"/>
 <visual>
   <global offwidth="1280" offheight="960"/>
-  <quality shadowsize="2048" offsamples="4"/>
+  <quality shadowsize="1024" offsamples="2"/>
   <headlight ambient=".4 .4 .42" diffuse=".3 .3 .3" specular="0 0 0"/>
   <map znear=".02" zfar="40"/>
 </visual>
