@@ -25,9 +25,9 @@ struct PythonFamily {
   std::vector<Package> packages;  // that results depend on, with the versions the bridge was made for
   // Python, run once: TASKS (names), VERSIONS (by name) and Task(name, flags...), a class with `action` and
   // `observation` (float32 arrays that both sides hold) and the methods refusal(placement) (why it is none,
-  // or
-  // ""), draw_placement(seed), reset(placement), step() (whether the state is a success, and a reward), expert_action(),
-  // render(width, height), and, for plain(), draw_placement_by_package and reset_by_package.
+  // or ""), draw_placement(seed), reset(placement), step() (whether the state is a success,
+  // and a reward), expert_action(), render(width, height), and, for plain_flag, draw_placement_by_package and
+  // reset_by_package.
   const char* glue = nullptr;
   const Interface& interface;
   Index episode_steps = 0;
