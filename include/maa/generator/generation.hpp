@@ -207,12 +207,14 @@ class Generation {
       offer(policies, std::move(score));
     };
     for (const double guidance : guidances) {
-      auto noise = streams;
-      const auto policies = sample(condition, guidance, noise, sampling, options.progress);
-      if (otherwise && std::ranges::find(like_trained, false) != like_trained.end()) {
-        noise = streams;
-        const auto others =
-            sample(condition, state_.settings.unknown_guidance, noise, sampling, options.progress);
+      const auto sampled = [&](double by) {
+        auto noise = streams;
+        return sample(condition, by, noise, sampling, options.progress);
+      };
+      const auto known_count = otherwise ? std::ranges::count(like_trained, true) : condition.rows;
+      const auto policies = sampled(known_count > 0 ? guidance : state_.settings.unknown_guidance);
+      if (known_count > 0 && known_count < condition.rows) {
+        const auto others = sampled(state_.settings.unknown_guidance);
         for (Index i = 0; i < condition.rows; ++i) {
           if (!like_trained[static_cast<std::size_t>(i)]) {
             copy_matrix(backend_, MatrixView<const Real>(others.row_range(i, 1)), policies.row_range(i, 1));
