@@ -178,6 +178,7 @@ TEST_CASE("remote environment: everything passes through as it is") {
     const std::array<float, 2> action = {value, 1.0F / 3.0F};
     const auto result = remote->step(action, observation), local_result = local.step(action, expected);
     CHECK(result.success == local_result.success);
+    CHECK(result.failed == local_result.failed);
     CHECK(result.reward == local_result.reward);
     CHECK(observation == expected);
     std::array<float, 2> advice{}, expected_advice{};
