@@ -113,9 +113,12 @@ void print_table(const Options& options, const std::vector<Reported>& reported, 
     std::printf(" %-20s", title_of(split));
   }
   std::printf("\n");
-  char letter = 'a';  // stands for the method in the table by task
-  for (const auto& method : methods) {
-    std::printf("%c  %-38s", letter++, method.c_str());
+  const auto letter = [](std::size_t i) {  // stands for the method in the table by task
+    return "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"[i % 52];
+  };
+  for (std::size_t i = 0; i < methods.size(); ++i) {
+    const auto& method = methods[i];
+    std::printf("%c  %-38s", letter(i), method.c_str());
     for (const auto split : splits) {
       if (const auto* r = find("mean", name_of(split), method)) {
         std::printf(" %.3f [%.2f, %.2f]  ", (*r)["qualified"].get<double>(), (*r)["ci95"][0].get<double>(),
@@ -128,7 +131,7 @@ void print_table(const Options& options, const std::vector<Reported>& reported, 
   }
   std::printf("\n%-22s", "task");
   for (std::size_t i = 0; i < methods.size(); ++i) {
-    std::printf(" %-4c", static_cast<char>('a' + i));
+    std::printf(" %-4c", letter(i));
   }
   std::printf("\n");
   for (const auto& each : reported) {
