@@ -153,18 +153,15 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
     state.choice_margins = choice_margins(fitting, conditions);
   }
   if (Model::has_head && recipe.behavior.condition_dropout > 0) {
-    // Few tasks teach nothing about the conditions of others: then those are better not looked at. Errors of
-    // actions are not success: only half of the error, or less, tells (docs/notebook.md).
+    // Few tasks teach nothing about the conditions of others: then those are better not looked at.
     const auto weights = fitting.template constants<typename Model::WithoutEncoders>(
         parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>);
-    if (const auto shown = behavior.validation(weights.span(), 1)) {
-      double least = *shown / 2;
-      for (const double guidance : {0.5, 0.0}) {
-        const double loss = *behavior.validation(weights.span(), guidance);
-        if (loss < least) {
-          least = loss;
-          state.settings.unknown_guidance = guidance;
-        }
+    std::optional<double> least;
+    for (const double guidance : {1.0, 0.5, 0.0}) {
+      const auto loss = behavior.validation(weights.span(), guidance);
+      if (loss && (!least || *loss < *least)) {
+        least = loss;
+        state.settings.unknown_guidance = guidance;
       }
     }
   }
