@@ -65,6 +65,10 @@ TEST_CASE("every mistake is refused, and its cause is named") {
     const auto normalizer = toy_normalizer();
     check_refused(with_weights(data, [](std::span<float> row) { std::ranges::reverse(row); }),
                   "with the weights in reverse order");
+    const auto others = with_trajectories(data, [](Trajectory& t) { t.run += 100; });  // no policy's
+    check_refused(with_weights(others, [](std::span<float> row) { std::ranges::reverse(row); }),
+                  "with the weights in reverse order");
+    CHECK(has(check_plausible(others).summary, "no trajectory has the run of a policy of its task"));
     check_refused<ToyPolicyOf<Activation::tanh, Activation::tanh>>(
         data, "with activations [relu, relu] in place of [tanh, tanh]");
     check_refused(
@@ -223,7 +227,7 @@ TEST_CASE("the check does not depend on threads, and knows data sets without pol
       policy.run += 10;
     }
   }));
-  CHECK(has(strangers.summary, "none of 42 policies has trajectories"));
+  CHECK(has(strangers.summary, "no trajectory has the run of a policy of its task"));
   CHECK(has(error_of([&] {
               maa::check<MlpPolicy<MlpNetwork<5, 2, HiddenLayers<Hidden<4, Activation::relu>>>>>(data);
             }),

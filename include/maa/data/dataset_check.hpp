@@ -147,6 +147,12 @@ class DatasetChecker {
     for (Index p = 0; p < data.policy_count(); ++p) {
       tasks_[at(data.policies[at(p)].task)].policies.push_back(p);
     }
+    // Runs that name nobody tell nothing: then a task's policies are all compared.
+    by_run_ = std::ranges::any_of(tasks_, [&](const Task& task) {
+      return std::ranges::any_of(task.trajectories, [&](Index t) {
+        return std::ranges::any_of(task.policies, [&](Index p) { return belongs(p, t); });
+      });
+    });
     for (auto& task : tasks_) {
       measure_constant(task);
     }
@@ -194,7 +200,7 @@ class DatasetChecker {
     return trajectory(t).has_target_actions() ? trajectory(t).target_actions() : trajectory(t).actions();
   }
   bool belongs(Index policy, Index t) const {
-    return trajectory(t).run < 0 || trajectory(t).run == data_.policies[at(policy)].run;
+    return !by_run_ || trajectory(t).run < 0 || trajectory(t).run == data_.policies[at(policy)].run;
   }
 
   void measure_constant(Task& task) const {
@@ -774,8 +780,11 @@ class DatasetChecker {
       }
     }
     if (relative.empty()) {
-      add(concatenate("none of ", data_.policy_count(), " policies has trajectories of its task and run"));
+      add(concatenate("none of ", data_.policy_count(), " policies has trajectories of its task"));
       return;
+    }
+    if (!by_run_) {
+      add("no trajectory has the run of a policy of its task, so that all policies of the task are compared");
     }
     const bool nothing_fits = found > 0.5 && !noise && 2 * worse > count(relative);
     if (worse > 0) {
@@ -957,6 +966,7 @@ class DatasetChecker {
   const cpu::Backend& backend_;
   PolicyReading declared_;
   Index actions_ = 0;
+  bool by_run_ = true;
   std::vector<Task> tasks_;
   std::vector<Index> task_of_;     // of trajectories
   std::vector<float> low_, high_;  // of the compared actions
