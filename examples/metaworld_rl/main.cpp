@@ -10,7 +10,7 @@ namespace {
 study::Options learned_options() {
   study::Options options;
   options.out = "out/metaworld_rl";
-  // Tasks that runs of so many steps learn.
+  // Thought to be easy; only a shortened run was made, so that nobody knows which of them such runs learn.
   options.tasks.seen = {"reach", "window-open", "handle-press", "drawer-close"};
   options.tasks.unseen = {"window-close", "reach-wall"};
   options.tasks.validation = {"door-close"};
