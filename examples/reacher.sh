@@ -3,5 +3,5 @@
 # installs the packages it needs, builds, runs, and writes out/reacher/report.html. --help lists the options; all of them
 # are passed on to the program, which has more.
 name=reacher
-minutes=seven
+time='about seven minutes'
 source "$(dirname "${BASH_SOURCE[0]}")/learned.sh"

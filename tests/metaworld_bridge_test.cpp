@@ -87,29 +87,7 @@ TEST_CASE("metaworld: the tasks and what they have in common") {
 }
 
 TEST_CASE("metaworld: experts succeed on the paper's 19 tasks") {
-  std::array<std::string, 2> failures;
-  {
-    std::vector<std::jthread> threads;
-    for (std::size_t half = 0; half < 2; ++half) {
-      threads.emplace_back([&, half] {
-        for (std::size_t i = half; i < paper_tasks.size(); i += 2) {
-          const auto environment = simulator().make_environment(paper_tasks[i]);
-          for (std::uint64_t seed : {22, 23}) {
-            Observation observation{};
-            Action action{};
-            environment->reset(environment->draw_placement(seed), observation);
-            bool success = false;
-            for (int step = 0; step < 150 && !success; ++step) {
-              environment->expert_action(action);
-              success = environment->step(action, observation).success;
-            }
-            if (!success) failures[half] += paper_tasks[i] + " ";
-          }
-        }
-      });
-    }
-  }
-  CHECK(failures[0] + failures[1] == "");
+  CHECK(test::failures_of_experts(simulator(), paper_tasks, {22, 23}, 150) == "");
 }
 
 TEST_CASE("metaworld: resets and draws are the package's own, on all tasks, whatever came before") {

@@ -143,7 +143,7 @@ TEST_CASE("the gradient of the values' loss") {
   Losses losses;
   Buffer<double> gradients(losses.critic.size()), ignored(losses.critic.size());
   const auto loss = [&](Buffer<double>& to) {
-    return value_loss<double>(
+    return critic_loss<double>(
         losses.backend, losses.critic_layout,
         MatrixView<const double>(losses.critic.data(), 1, Losses::critic_size),
         MatrixView<const double>(losses.seen.data(), Losses::rows, Losses::observations),

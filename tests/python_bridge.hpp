@@ -3,10 +3,14 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <set>
+#include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -35,6 +39,36 @@ inline std::vector<float> record(maa::examples::Environment& environment,
     record.insert(record.end(), observation.begin(), observation.end());
   }
   return record;
+}
+
+// The tasks on which the expert fails from the placement of a seed, space-separated; two environments at
+// once.
+inline std::string failures_of_experts(maa::examples::Simulator& simulator,
+                                       std::span<const std::string> tasks,
+                                       std::initializer_list<std::uint64_t> seeds, int steps) {
+  std::array<std::string, 2> failures;
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t half = 0; half < 2; ++half) {
+      threads.emplace_back([&, half] {
+        for (std::size_t i = half; i < tasks.size(); i += 2) {
+          const auto environment = simulator.make_environment(tasks[i]);
+          std::vector<float> observation(static_cast<std::size_t>(environment->observation_size()));
+          std::vector<float> action(static_cast<std::size_t>(environment->action_size()));
+          for (const std::uint64_t seed : seeds) {
+            environment->reset(environment->draw_placement(seed), observation);
+            bool success = false;
+            for (int step = 0; step < steps && !success; ++step) {
+              environment->expert_action(action);
+              success = environment->step(action, observation).success;
+            }
+            if (!success) failures[half] += tasks[i] + " ";
+          }
+        }
+      });
+    }
+  }
+  return failures[0] + failures[1];
 }
 
 // Our children that run a program whose name begins so (the system keeps 15 characters).

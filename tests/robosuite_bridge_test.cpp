@@ -108,29 +108,7 @@ TEST_CASE("robosuite: observations are what the interface says") {
 
 TEST_CASE("robosuite: experts succeed by both arms") {
   const std::vector<std::string> tasks = {"Panda-Lift", "Panda-Door", "Sawyer-Lift", "Sawyer-Door"};
-  std::array<std::string, 2> failures;
-  {
-    std::vector<std::jthread> threads;
-    for (std::size_t half = 0; half < 2; ++half) {
-      threads.emplace_back([&, half] {
-        for (std::size_t i = half; i < tasks.size(); i += 2) {
-          const auto environment = simulator().make_environment(tasks[i]);
-          for (std::uint64_t seed : {1, 2}) {
-            Observation observation{};
-            Action action{};
-            environment->reset(environment->draw_placement(seed), observation);
-            bool success = false;
-            for (int step = 0; step < 160 && !success; ++step) {
-              environment->expert_action(action);
-              success = environment->step(action, observation).success;
-            }
-            if (!success) failures[half] += tasks[i] + " ";
-          }
-        }
-      });
-    }
-  }
-  CHECK(failures[0] + failures[1] == "");
+  CHECK(test::failures_of_experts(simulator(), tasks, {1, 2}, 160) == "");
 }
 
 TEST_CASE("robosuite: draws, steps and observations are the package's, to the bit") {

@@ -413,7 +413,7 @@ struct PpoTrainer::State {
                 actor_gradients.span());
         const MatrixView<const float> critic_weights(own.critic.weights.data(), 1, critic.parameter_count);
         const double loss =
-            value_loss<float>(serial, critic, critic_weights, observations, targets, critic_gradients);
+            critic_loss<float>(serial, critic, critic_weights, observations, targets, critic_gradients);
         descend(g, epoch * options.minibatches + part, loss, "critic", own.critic, critic_gradients.span());
         own.last_update[0] += weight * actor.divergence;
         own.last_update[1] += weight * actor.clipped;

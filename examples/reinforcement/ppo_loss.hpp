@@ -9,8 +9,7 @@
 #include <cmath>
 #include <numbers>
 
-#include <maa/backend/cpu/policy_batch.hpp>
-#include <maa/core/workspace.hpp>
+#include "critic_loss.hpp"
 
 namespace maa::examples::reinforcement {
 
@@ -88,28 +87,6 @@ PpoActorLoss ppo_actor_loss(const cpu::Backend& backend, const MlpLayout& layout
   std::ranges::fill(gradients.span(), T(0));
   cpu::policy_batch_backward<T>(backend, layout, actor, observations, saved, dmean, {}, gradients);
   return result;
-}
-
-// The mean over rows of (V(o) - target)^2 / 2, and its gradient (overwritten).
-template <class T>
-double value_loss(const cpu::Backend& backend, const MlpLayout& layout, cpu::In<T> critic,
-                  cpu::In<T> observations, cpu::InSpan<T> targets, MatrixView<T> gradients) {
-  auto& scratch = thread_scratch();
-  const Workspace::Scope scope(scratch);
-  const Index rows = observations.rows;
-  require(static_cast<Index>(targets.size()) == rows, "value_loss: expected ", rows, " targets, found ",
-          targets.size());
-  const auto values = scratch.sequence<T>(1, rows, 1), slopes = scratch.sequence<T>(1, rows, 1);
-  const auto saved = cpu::policy_batch_forward<T>(backend, layout, critic, observations, scratch, values);
-  double sum = 0;
-  for (Index i = 0; i < rows; ++i) {
-    const T error = values.data[i] - targets[static_cast<std::size_t>(i)];
-    sum += static_cast<double>(error) * static_cast<double>(error);
-    slopes.data[i] = error / static_cast<T>(rows);
-  }
-  std::ranges::fill(gradients.span(), T(0));
-  cpu::policy_batch_backward<T>(backend, layout, critic, observations, saved, slopes, {}, gradients);
-  return 0.5 * sum / static_cast<double>(rows);
 }
 
 // Generalised advantage estimates of one environment's steps (Schulman et al., 2016, arXiv 1506.02438):

@@ -9,8 +9,7 @@
 #include <cmath>
 #include <numbers>
 
-#include <maa/backend/cpu/policy_batch.hpp>
-#include <maa/core/workspace.hpp>
+#include "critic_loss.hpp"
 
 namespace maa::examples::reinforcement {
 
@@ -101,30 +100,6 @@ void critic_targets(const cpu::Backend& backend, const MlpLayout& actor_layout, 
     const auto at = static_cast<std::size_t>(i);
     targets[at] = rewards[at] + discount * (std::min(q.data[i], q.data[rows + i]) - alpha * log_prob[at]);
   }
-}
-
-// The sum over both critics of the mean over rows of (Q(s, a) - y)^2 / 2 (equation 5), and its gradient
-// (overwritten). inputs [B, O + A].
-template <class T>
-double critic_loss(const cpu::Backend& backend, const MlpLayout& layout, cpu::In<T> critics,
-                   cpu::In<T> inputs, cpu::InSpan<T> targets, MatrixView<T> gradients) {
-  auto& scratch = thread_scratch();
-  const Workspace::Scope scope(scratch);
-  const Index rows = inputs.rows;
-  require(static_cast<Index>(targets.size()) == rows, "critic_loss: expected ", rows, " targets, found ",
-          targets.size());
-  const auto q = scratch.sequence<T>(2, rows, 1), dq = scratch.sequence<T>(2, rows, 1);
-  const auto saved = cpu::policy_batch_forward<T>(backend, layout, critics, inputs, scratch, q);
-  const T scale = T(1) / static_cast<T>(rows);
-  double sum = 0;
-  for (Index i = 0; i < 2 * rows; ++i) {
-    const T error = q.data[i] - targets[static_cast<std::size_t>(i % rows)];
-    sum += static_cast<double>(error) * static_cast<double>(error);
-    dq.data[i] = scale * error;
-  }
-  std::ranges::fill(gradients.span(), T(0));
-  cpu::policy_batch_backward<T>(backend, layout, critics, inputs, saved, dq, {}, gradients);
-  return 0.5 * sum / static_cast<double>(rows);
 }
 
 struct ActorLoss {
