@@ -36,10 +36,11 @@ rm -rf loss.csv curves
 [[ ! -e whole.safetensors.checkpoint ]]
 logs=(--log loss.jsonl --tensorboard curves)
 "$fit" "$data" --out stopped.safetensors "${logs[@]}" "${options[@]}" & running=$!
-while [[ ! -e stopped.safetensors.checkpoint ]] && kill -0 "$running" 2> /dev/null; do
-  sleep 0.05
-  kill -INT "$running" 2> /dev/null || true
+# Once it trains, and once only: a second signal would end it before it has saved anything.
+while [[ ! -s loss.jsonl ]] && kill -0 "$running" 2> /dev/null; do
+  sleep 0.01
 done
+kill -INT "$running" 2> /dev/null || true
 wait "$running" || true
 expect stopped.safetensors "$fit" "$data" --out stopped.safetensors "${logs[@]}" "${options[@]}"
 "${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" loss.jsonl curves
