@@ -264,7 +264,7 @@ TEST_CASE(
   GeneratorState<Network, SmallConfig> state;
   const std::function<bool(const TrainProgress&)> no_callback;
   detail::Fitting<Network, SmallConfig, cpu::Backend> fitting(cpu::Backend(1), data, chosen,
-                                                              chosen.data_use(), {}, no_callback);
+                                                              chosen.data_use(), {}, WarmStart(), no_callback);
   fitting.set_makers(check<Policy>(data));
   Rng rng(4);
   std::vector<std::set<Index>> drawn(7);

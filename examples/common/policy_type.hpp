@@ -10,8 +10,8 @@ namespace maa::examples {
 
 // A network's description (MlpNetwork) as values. Weights are flat arrays [P] in its order.
 struct NetworkType {
+  PolicyShape shape;
   MlpLayout layout;
-  Squash squash = Squash::none;
   std::vector<TensorInfo> tensors;
   void (*initialize)(std::span<float> weights, const Rng& rng) = nullptr;
   void (*fold)(const Normalizer& observations, std::span<float> weights) = nullptr;
@@ -24,8 +24,8 @@ struct NetworkType {
 
 template <class Network>
 NetworkType network_type() {
-  return {Network::layout(),
-          Network::squash,
+  return {PolicyShape::of<Network>(),
+          Network::layout(),
           tensors_of<Network>(),
           [](std::span<float> weights, const Rng& rng) { initialize<Network>(weights, rng); },
           &fold_normalizer<Network>,

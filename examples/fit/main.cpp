@@ -1,77 +1,68 @@
 // From a data set to a generator: fit DATASET --out GENERATOR
-#include <maa/generator.hpp>
-
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
 
 #include "interrupt.hpp"
-#include "progress.hpp"
-#include "report.hpp"
-#include "tool_policy.hpp"
-#include "training_curves.hpp"
+#include "tool_types.hpp"
+#include "training.hpp"
 
 namespace {
 
-struct Report {
-  std::filesystem::path path;  // none, if empty
-  double share = 0.2;
-};
+// What the data set says, or what was given.
+maa::PolicyShape shape_of(const maa::Dataset& data, maa::PolicyShape given, bool complete) {
+  if (given.activations.size() == 1) {
+    given.activations.resize(given.hidden.size(), given.activations.front());
+  }
+  given.observations = data.observation_size;
+  given.actions = data.action_size;
+  maa::require(
+      complete || data.policy_shape.has_value(),
+      "expected --hidden, --activation, --squash and --heads, since the data set does not say what its "
+      "policies are");
+  return complete ? given : *data.policy_shape;
+}
 
-void fit(const std::filesystem::path& path, const std::filesystem::path& out, maa::BehaviorRecipe recipe,
-         const Report& wanted, maa::examples::TrainingCurves curves, int threads) {
-  recipe.checkpoint = out.string() + ".checkpoint";
-  const auto data = maa::Dataset::load(path);
-  std::optional<maa::examples::HeldOut> held_out;
-  if (!wanted.path.empty()) {
-    const auto folder = wanted.path.parent_path();  // an error now rather than after training
-    maa::require(folder.empty() || std::filesystem::is_directory(folder), "cannot write '",
-                 wanted.path.string(), "': expected its folder, found none");
-    held_out = maa::examples::hold_out(data, wanted.share, recipe.seed);
+template <class Enum>
+CLI::CheckedTransformer names() {
+  std::map<std::string, Enum> values;
+  for (std::size_t i = 0; i < names_of(Enum{}).size(); ++i) {
+    values[std::string(names_of(Enum{})[i])] = static_cast<Enum>(i);
   }
-  maa::Generator<Policy> generator{maa::cpu::Backend(threads)};
-  std::unique_ptr<maa::examples::Progress> bar;
-  std::string stage;
-  const auto& training = held_out ? held_out->training : data;
-  const bool finished = generator.fit(training, recipe, [&](const maa::TrainProgress& now) {
-    if (stage != now.stage) {
-      stage = now.stage;
-      bar = std::make_unique<maa::examples::Progress>(stage, now.steps);
-    }
-    bar->update(now.step, maa::concatenate("  loss ", now.loss));
-    curves.write(now);
-    return !maa::examples::interrupted();
-  });
-  bar.reset();
-  if (!finished) {
-    throw maa::examples::Interrupted();
-  }
-  generator.save(out);
-  if (held_out) {
-    auto report = maa::examples::measure(generator, data, *held_out, recipe.seed, threads);
-    report.dataset = path;
-    report.generator = out;
-    report.share = wanted.share;
-    maa::write_file_atomically(wanted.path, maa::examples::page_of(report));
-    std::printf("%s\n", wanted.path.c_str());
-  }
-  std::filesystem::remove(recipe.checkpoint);
-  std::printf("%s\n", out.c_str());
+  return CLI::CheckedTransformer(values);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::filesystem::path data, out = "generator.safetensors", log, tensorboard;
-  maa::BehaviorRecipe recipe;
-  Report report;
+  maa::examples::FitArguments arguments;
+  auto& recipe = arguments.recipe;
+  std::filesystem::path log, tensorboard;
+  maa::PolicyShape shape;
   bool unchecked = false;
-  int threads = 0;
   CLI::App app("Trains a generator by the default recipe. Stopped, the same command goes on where it was.");
   app.set_version_flag("--version", std::string(maa::library_version));
-  app.add_option("dataset", data, "data set (.safetensors)")->required()->check(CLI::ExistingFile);
-  app.add_option("--out", out, "generator file; while training, a checkpoint beside it")
+  app.add_option("dataset", arguments.dataset, "data set (.safetensors)")
+      ->required()
+      ->check(CLI::ExistingFile);
+  app.add_option("--out", arguments.out, "generator file; while training, a checkpoint beside it")
       ->capture_default_str();
+  auto* hidden =
+      app.add_option("--hidden", shape.hidden, "the policies' hidden layers, such as 64x64")->delimiter('x');
+  auto* activation = app.add_option("--activation", shape.activations, "theirs: relu; or of each, elu-relu")
+                         ->delimiter('-')
+                         ->transform(names<maa::Activation>())
+                         ->needs(hidden);
+  auto* squash =
+      app.add_option("--squash", shape.squash, "tanh: SAC, TD3, DDPG. clip: PPO, A2C. none: rsl_rl")
+          ->transform(names<maa::Squash>())
+          ->needs(hidden);
+  auto* heads = app.add_option("--heads", shape.heads, "mean, or mean_and_log_std")
+                    ->transform(names<maa::Heads>())
+                    ->needs(hidden);
+  hidden->needs(activation)->needs(squash)->needs(heads);
+  app.add_option("--start", arguments.start, "generator file to begin from, where names and shapes agree")
+      ->check(CLI::ExistingFile);
   app.add_option("--steps", recipe.behavior.train.steps, "of training the generated policies' behaviour")
       ->capture_default_str();
   app.add_option("--batch", recipe.behavior.train.batch, "prompts in each")->capture_default_str();
@@ -80,17 +71,23 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--log", log, "loss and more at every step: CSV, or JSON lines (.jsonl)");
   app.add_option("--tensorboard", tensorboard, "folder: the same for TensorBoard");
-  auto* page = app.add_option("--report", report.path,
+  auto* page = app.add_option("--report", arguments.report,
                               "HTML page: the generator, trained without some runs and tasks, on these");
-  app.add_option("--hold-out", report.share, "share of the tasks, and of the others' runs, for the report")
+  app.add_option("--hold-out", arguments.share, "share of the tasks, and of the others' runs, for the report")
       ->needs(page)
       ->check(CLI::Range(0.01, 0.9))
       ->capture_default_str();
   app.add_flag("--no-check", unchecked, "train even if policies do not do what the trajectories show");
-  app.add_option("--threads", threads, "0: one per core")->check(CLI::Range(0, 1024))->capture_default_str();
+  app.add_option("--threads", arguments.threads, "0: one per core")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   recipe.check = !unchecked;
-  return maa::examples::run_interruptibly(out.string() + ".checkpoint", [&] {
-    fit(data, out, recipe, report, {log, tensorboard}, threads);
+  return maa::examples::run_interruptibly(arguments.out.string() + ".checkpoint", [&] {
+    maa::examples::TrainingCurves curves(log, tensorboard);
+    const auto data = maa::Dataset::load(arguments.dataset);
+    maa::examples::with_tool_type(shape_of(data, shape, hidden->count() > 0), [&]<class Policy>() {
+      maa::examples::fit<Policy>(data, arguments, curves);
+    });
   });
 }

@@ -452,6 +452,7 @@ HeldOut hold_out(const Dataset& data, double share, std::uint64_t seed) {
       Dataset(data.observation_size, data.action_size, data.parameter_count, std::move(names));
   training.provenance = data.provenance;
   training.interface = data.interface;
+  training.policy_shape = data.policy_shape;
   const auto split = data.split_by_run(share, seed);
   std::map<std::pair<std::string, std::int64_t>, HeldOutPrompt> runs;
   const auto run_of = [&](const std::string& task, std::int64_t run) -> HeldOutPrompt& {

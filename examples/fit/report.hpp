@@ -227,7 +227,7 @@ FitReport measure(const Generator& generator, const Dataset& data, const HeldOut
 
     if constexpr (Generator::Model::has_head) {
       const auto uncertainty = generator.uncertainty(own.first(1), {&prompts[i], 1});
-      constexpr bool squashed = Policy::Network::squash == Squash::tanh;
+      const bool squashed = Policy::Network::squash == Squash::tanh;
       double predicted = 0, found = 0, beyond = 0, unsaturated = 0;
       for (const auto& trajectory : on) {
         const auto deviation = uncertainty[0].deviation(trajectory.observations().span());

@@ -39,6 +39,13 @@ void inspect_dataset(const std::filesystem::path& path) {
                          " observations, ", data.action_size, " actions",
                          data.interface.scales_observations() ? ", observations scaled" : "",
                          data.interface.scales_actions() ? ", with an action box" : ""));
+  if (data.policy_shape) {
+    const auto& shape = *data.policy_shape;
+    print(maa::concatenate("  hidden layers ", maa::detail::field_text(shape.hidden), ", ",
+                           maa::detail::field_text(shape.activations), ", heads ",
+                           maa::detail::name_of(shape.heads), ", squash ",
+                           maa::detail::name_of(shape.squash)));
+  }
   struct Counts {
     std::size_t policies = 0, trajectories = 0, successes = 0;
     maa::Index shortest = std::numeric_limits<maa::Index>::max(), longest = 0;

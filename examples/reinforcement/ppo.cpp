@@ -100,7 +100,7 @@ struct PpoTrainer::State {
         action_size(network.action_size()),
         pool(threads) {
     check_fields(options, "ppo");
-    require(network.squash != Squash::tanh && !network.layout.log_std,
+    require(network.shape.squash != Squash::tanh && !network.layout.log_std,
             "ppo: expected policies that nothing squashes, without a log_std head");
     require(!runs.empty(), "ppo: expected runs, found none");
     require(options.minibatches <= rows(), "ppo: expected at most ", rows(), " minibatches, found ",

@@ -102,7 +102,7 @@ struct SacTrainer::State {
         capacity(std::min(options.replay, options.steps)),
         pool(threads) {
     check_fields(options, "sac");
-    require(network.squash == Squash::tanh && network.layout.log_std.has_value(),
+    require(network.shape.squash == Squash::tanh && network.layout.log_std.has_value(),
             "sac: expected policies squashed by tanh with a log_std head");
     require(!runs.empty(), "sac: expected runs, found none");
     for (const auto& run : runs) {

@@ -79,10 +79,10 @@ double BehaviorCloner::step(const CloningExamples& examples) {
       return MatrixView<float>(view.data + g * view.length * view.channels, view.length, view.channels);
     };
     const auto actions = of(per_policy(actions_, network_->action_size()));
-    losses_[g] = cloning_loss(network_->squash, of(mean), actions, of(dmean));
+    losses_[g] = cloning_loss(network_->shape.squash, of(mean), actions, of(dmean));
     if (learns_log_std()) {
       log_std_losses_[g] =
-          study::log_std_loss(network_->squash, of(mean), of(log_std), actions, of(dlog_std));
+          study::log_std_loss(network_->shape.squash, of(mean), of(log_std), actions, of(dlog_std));
       log_std_backward(of(features), of(dlog_std), matrix(gradients_).row(g));
     }
   });

@@ -223,6 +223,7 @@ Dataset collect(const Options& options, Simulator& simulator, const std::filesys
   tasks.insert(tasks.end(), options.tasks.validation.begin(), options.tasks.validation.end());
   const auto& policy = simulator.interface().policy;
   Dataset dataset(policy.observation_size(), policy.action_size(), policy.parameter_count(), tasks);
+  dataset.policy_shape = policy.shape;
   dataset.provenance["simulator"] = simulator.name();
   for (const auto& [name, version] : simulator.versions()) {
     dataset.provenance["version." + name] = version;

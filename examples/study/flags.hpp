@@ -69,7 +69,7 @@ class FlagVisitor {
           ->option_text(concatenate("{", names, "}=", names_of(T{})[static_cast<std::size_t>(value)]));
     } else {
       auto* option = app_.add_option(flag.flag, value, flag.help);
-      if constexpr (!std::is_same_v<T, std::vector<std::string>>) {
+      if constexpr (!std::is_same_v<T, std::vector<std::string>> && !std::is_same_v<T, std::string>) {
         auto within = limits;
         if constexpr (std::is_unsigned_v<T>) {
           within.low = std::max(within.low, 0.0);  // the parser takes -1 for the largest number

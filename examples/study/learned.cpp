@@ -99,6 +99,7 @@ class LearnedDemonstrators final : public Demonstrators {
     Dataset dataset(all.observation_size, all.action_size, all.parameter_count, tasks);
     dataset.provenance = all.provenance;
     dataset.interface.metadata = simulator_.interface().metadata;
+    dataset.policy_shape = all.policy_shape;
     // Policies of trained tasks and of validation tasks, of which the rollouts alone are kept.
     std::vector<Index> acting;
     for (const auto& task : tasks) {
@@ -170,6 +171,7 @@ class LearnedDemonstrators final : public Demonstrators {
       tasks.insert(tasks.end(), others->begin(), others->end());
     }
     Dataset dataset(type_.observation_size(), type_.action_size(), type_.parameter_count(), tasks);
+    dataset.policy_shape = type_.shape;
     dataset.provenance["simulator"] = simulator_.name();
     for (const auto& [name, version] : simulator_.versions()) {
       dataset.provenance["version." + name] = version;

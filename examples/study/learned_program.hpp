@@ -8,9 +8,9 @@
 
 #include <CLI/CLI.hpp>
 
-#include "flags.hpp"
 #include "interrupt.hpp"
 #include "study.hpp"
+#include "training_flags.hpp"
 
 namespace maa::examples::study {
 
@@ -82,6 +82,7 @@ inline std::optional<int> parse(const LearnedProgram& program, int argc, char** 
     program.add_own_flags(app);
   }
   auto flags = std::vector<Flag>(std::begin(learned_flags), std::end(learned_flags));
+  flags.insert(flags.end(), std::begin(training_flags), std::end(training_flags));
   flags.push_back({"--steps", options.learned->ppo ? "data.ppo.steps" : "data.sac.steps",
                    "environment steps of each run"});
   add_flags(app, options, flags);

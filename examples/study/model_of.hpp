@@ -37,7 +37,12 @@ class ModelOf final : public Model {
     GeneratorType generator{open_backend<Backend>(run.options)};
     std::unique_ptr<Progress> progress;
     std::string stage;
-    const bool finished = generator.fit(run.dataset, recipe, [&](const TrainProgress& now) {
+    WarmStart start;
+    if (!run.options.training.start.empty()) {
+      start = WarmStart::load(run.options.training.start);
+      start.rate = run.options.training.start_rate;
+    }
+    const bool finished = generator.fit(run.dataset, recipe, start, [&](const TrainProgress& now) {
       if (stage != now.stage) {
         stage = now.stage;
         progress = std::make_unique<Progress>(stage, now.steps);

@@ -118,6 +118,8 @@ struct TrainingOptions {
   bool align_units = false;          // of the zoo's policies, to the first one (data/unit_alignment.hpp)
   bool zoo_weights = true;           // otherwise networks that were never trained take the policies' place
   std::vector<std::string> without;  // ingredients that were taken away
+  std::string start;      // a generator's file, of any simulator, to begin from (WarmStart); or none
+  double start_rate = 1;  // of what is copied from it
 
   template <class Visitor, class Self>
   static constexpr void describe(Visitor& visit, Self& self) {
@@ -135,6 +137,8 @@ struct TrainingOptions {
     visit("align_units", self.align_units);
     visit("zoo_weights", self.zoo_weights);
     visit("without", self.without);
+    visit("start", self.start);
+    visit("start_rate", share(), self.start_rate);
   }
 };
 

@@ -9,9 +9,9 @@
 
 #include <CLI/CLI.hpp>
 
-#include "flags.hpp"
 #include "interrupt.hpp"
 #include "study.hpp"
+#include "training_flags.hpp"
 
 namespace maa::examples::study {
 
@@ -96,6 +96,7 @@ inline PresetArguments parse(const PresetProgram& program, int argc, char** argv
     app.add_flag("--noise-study", arguments.noise_study,
                  "also: prompts with action noise 0, .1, .2, .3 and .5");
     std::vector<Flag> flags(std::begin(preset_flags), std::end(preset_flags));
+    flags.insert(flags.end(), std::begin(training_flags), std::end(training_flags));
     flags.insert(flags.end(), program.flags.begin(), program.flags.end());
     study::add_flags(app, options, flags);
     if (program.add_flags) {

@@ -85,6 +85,14 @@ class Generator {
   // threads.
   template <class Recipe = BehaviorRecipe>
   bool fit(const Dataset& dataset, const Recipe& recipe = Recipe(), const TrainCallback& callback = {}) {
+    return fit(dataset, recipe, WarmStart(), callback);
+  }
+  // Begins with another generator's numbers where they fit (generator/warm_start.hpp), as if trained for a
+  // task and fine-tuned for another; state().provenance["start"] says which. A checkpoint of another start is
+  // an Error.
+  template <class Recipe>
+  bool fit(const Dataset& dataset, const Recipe& recipe, const WarmStart& start,
+           const TrainCallback& callback = {}) {
     static_assert(
         requires(detail::Fitting<Network, Config, Backend> & with) { train_stages(with, recipe); },
         "fit: include the header of the recipe's stages: <maa/generator/paper_training.hpp> for PaperRecipe");
@@ -92,9 +100,9 @@ class Generator {
     require(recipe.checkpoint_every > 0, "fit: expected a positive checkpoint_every, found ",
             recipe.checkpoint_every);
     if (dataset.interface.transforms()) {
-      return fit_inside(dataset.inside(), dataset.interface, recipe, callback);
+      return fit_inside(dataset.inside(), dataset.interface, recipe, start, callback);
     }
-    return fit_inside(dataset, dataset.interface, recipe, callback);
+    return fit_inside(dataset, dataset.interface, recipe, start, callback);
   }
 
   // Whether there is a state to generate by; the state (Error without), and the backend.
@@ -215,9 +223,8 @@ class Generator {
     require_shares(policies, demonstrations, "uncertainty");
     const Index share = std::ssize(demonstrations) / std::ssize(policies);
     const detail::PromptPath<Network, Config> path(state);
-    constexpr Index head_size = parameter_count<Head>;
-    constexpr Index head_offset = parameter_count<Model> - head_size;  // the last of the description
-    const auto w = bind<Head>(state.parameters.span().subspan(head_offset, head_size));
+    // The last of the description.
+    const auto w = bind<Head>(state.parameters.span().last(static_cast<std::size_t>(parameter_count<Head>)));
     std::vector<maa::Uncertainty<Policy, Config::head_rank>> result;
     for (std::size_t i = 0; i < policies.size(); ++i) {
       Workspace host;
@@ -283,14 +290,17 @@ class Generator {
   // With a dataset as networks see it.
   template <class Recipe>
   bool fit_inside(const Dataset& dataset, const PolicyInterface& interface, const Recipe& recipe,
-                  const TrainCallback& callback) {
+                  const WarmStart& start, const TrainCallback& callback) {
     auto fields = fields_of(recipe, "recipe.");
     detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_use(), fields,
-                                                      callback);
+                                                      start, callback);
     fitting.state().interface = interface;
     auto& provenance = fitting.state().provenance;
     provenance = {{"policies", concatenate(dataset.policy_count())},
                   {"trajectories", concatenate(dataset.trajectories.size())}};
+    if (!start.empty()) {
+      provenance["start"] = fitting.copied();
+    }
     for (auto& [name, text] : fields) {
       provenance[std::move(name)] = std::move(text);
     }
@@ -298,7 +308,9 @@ class Generator {
       provenance["task." + concatenate(i)] = dataset.tasks[i];
     }
     static_cast<void>(detail::generator_metadata(fitting.state()));  // an Error now rather than in save()
-    fitting.set_makers(checked(dataset, recipe.check));
+    const auto found = checked(dataset, recipe.check);
+    provenance["check"] = found.summary;
+    fitting.set_makers(found);
     if (!train_stages(fitting, recipe)) {
       return false;
     }

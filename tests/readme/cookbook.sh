@@ -17,8 +17,8 @@ fit() {
 inspect() {
   "$inspect_program" "$@"
 }
-cp "$data/dataset.safetensors" "$data/runs.safetensors" .
+cp "$data"/{dataset,runs,small}.safetensors .
 lines=$(sed -n '/^```sh$/,/^```$/p' "$page" | sed '/^```/d')
-[[ $(wc -l <<< "$lines") == 3 ]]
+[[ $(wc -l <<< "$lines") == 4 ]]
 eval "$lines"
-[[ -s report.html && -s loss.csv && -d curves ]]
+[[ -s report.html && -s small_generator.safetensors && -s loss.csv && -d curves ]]

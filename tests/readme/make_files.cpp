@@ -7,17 +7,23 @@ namespace {
 
 using namespace maa;
 using Policy = MetaWorldPolicy;
+// Of other sizes.
+using SmallPolicy = MlpPolicy<
+    MlpNetwork<5, 2, HiddenLayers<Hidden<64, Activation::relu>, Hidden<64, Activation::relu>>, Heads::mean>>;
 
 // Of runs that show what their policies do, as `fit --report` wants them: the last has one trajectory.
+template <class Policy>
 Dataset runs_of_tasks() {
-  Dataset dataset(39, 4, Policy::parameter_size, {"first", "second", "third", "<fourth> & \"last\""});
+  constexpr Index observations = Policy::observation_size, actions = Policy::action_size;
+  Dataset dataset(observations, actions, Policy::parameter_size,
+                  {"first", "second", "third", "<fourth> & \"last\""});
   for (Index task = 0; task < 4; ++task) {
     for (Index run = 0; run < 3; ++run) {
       const auto seed = static_cast<std::uint64_t>(3 * task + run);
       const auto policy = Policy::untrained(seed);
       dataset.add_policy({task, run, 0}, policy.weights());
       for (Index i = 0; i < (task == 3 && run == 2 ? 1 : 3); ++i) {
-        Trajectory trajectory(40, 39, 4);
+        Trajectory trajectory(40, observations, actions);
         Rng(seed).fork(static_cast<std::uint64_t>(i)).fill_normal(trajectory.observations().span());
         policy.act_batch(trajectory.observations().span(), trajectory.actions().span());
         trajectory.success_step = 30;
@@ -34,6 +40,7 @@ Dataset runs_of_tasks() {
 
 int main() {
   Dataset dataset(39, 4, Policy::parameter_size, {"first", "second"});
+  dataset.policy_shape = PolicyShape::of<Policy::Network>();
   for (Index task = 0; task < 2; ++task) {
     for (Index run = 0; run < 2; ++run) {
       dataset.add_policy({task, run, 0},
@@ -51,7 +58,12 @@ int main() {
     }
   }
   dataset.save("dataset.safetensors");
-  runs_of_tasks().save("runs.safetensors");
+  auto runs = runs_of_tasks<Policy>();
+  runs.policy_shape = dataset.policy_shape;
+  runs.save("runs.safetensors");
+  const auto small = runs_of_tasks<SmallPolicy>();
+  small.save("small.safetensors");
+  save_trajectory("small.npz", small.trajectories[0]);
   BehaviorRecipe recipe;
   recipe.check = false;  // nothing is learned from random data
   for (auto* train : {&recipe.embedder.train, &recipe.behavior.train}) {

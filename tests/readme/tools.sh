@@ -6,6 +6,7 @@ fit=$1 inspect=$2 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 folder=$(mktemp -d "$PWD/tools_XXXXXX")
 trap 'rm -rf "$folder"' EXIT
 data=$PWD/dataset.safetensors runs=$PWD/runs.safetensors demonstration=$PWD/demonstration.npz
+small_data=$PWD/small.safetensors small_demonstration=$PWD/small.npz
 cd "$folder"
 
 # expect TEXT COMMAND...: succeeds, and its output has TEXT.
@@ -49,6 +50,26 @@ expect "maa generator 1" "$inspect" whole.safetensors
 expect "recipe.behavior.train.steps = 6" "$inspect" --all whole.safetensors
 expect "demonstration_0.safetensors" "$3" whole.safetensors "$demonstration" --out .
 expect "maa policy 1: 8 tensors" "$inspect" demonstration_0.safetensors
+# Policies of other sizes, whose data set does not say what they are.
+small=(--hidden 64x64 --activation relu --squash tanh --heads mean)
+expect "34 trajectories, 5 observations, 2 actions" "$inspect" "$small_data"
+refused "expected --hidden, --activation, --squash and --heads" "$fit" "$small_data"
+refused "expected a dataset of 5 observations, 2 actions" "$fit" "$small_data" "${small[@]/64x64/64x32}"
+refused "found [1, 1, 1, 1]" "$fit" "$small_data" "${small[@]/64x64/1x1x1x1}"
+refused "--hidden requires --activation" "$fit" "$small_data" --hidden 64x64
+refused "policies of this program's type, found others: hidden: expected [64, 64], found '[128, 128]'" \
+  "$fit" "$data" "${small[@]}"
+expect small_report.html "$fit" "$small_data" "${small[@]}" --out small.safetensors --report small_report.html \
+  --steps 20 --batch 4
+"${MAA_TEST_PYTHON:-python3}" -B "$here/check_fit_report.py" small_report.html
+expect "policy.hidden = [64, 64]" "$inspect" small.safetensors
+expect "provenance.check = " "$inspect" small.safetensors
+expect "copied from whole.safetensors" "$fit" "$small_data" "${small[@]}" --start whole.safetensors --out warm.safetensors \
+  --steps 2 --batch 4
+refused "maa generator 1" "$fit" "$small_data" "${small[@]}" --start "$data"
+expect "small_1.safetensors" "$3" small.safetensors "$small_demonstration" --out . --count 2
+expect "layers.1.weight  F32 [64, 64]" "$inspect" small_1.safetensors
+refused "expected demonstrations of 5 observations" "$3" small.safetensors "$demonstration" --out .
 echo text > text.safetensors
 refused "text.safetensors" "$inspect" text.safetensors
 refused "cannot write 'nowhere/loss.csv'" "$fit" "$data" --log nowhere/loss.csv "${options[@]}"

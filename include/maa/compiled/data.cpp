@@ -16,3 +16,4 @@
 #include <maa/io/c_header.hpp>
 #include <maa/io/npz_archive.hpp>
 #include <maa/io/parameters.hpp>
+#include <maa/models/policy_shape.hpp>

@@ -10,4 +10,5 @@
 #undef MAA_BODIES
 #define MAA_BODIES 1
 #include <maa/compiled/cpu_instances.hpp>
+#include <maa/generator/warm_start.hpp>
 #include <maa/train/batch_order.hpp>

@@ -16,6 +16,7 @@
 
 MAA_NAMESPACE_BEGIN
 
+// Bytes, at least.
 inline constexpr std::size_t buffer_alignment = 64;
 
 namespace detail {
@@ -64,6 +65,7 @@ class Buffer {
   static_assert(std::is_trivially_copyable_v<T>);
 
  public:
+  // Of none, of `size` zeros, of copies; Error for a size that is negative or beyond the system.
   Buffer() = default;
   explicit Buffer(Index size) : data_(allocate(size)), size_(size) {
     if (size > 0) {
@@ -85,6 +87,7 @@ class Buffer {
   }
   ~Buffer() { ::operator delete(data_, detail::alignment_for(bytes(size_))); }
 
+  // As a std::vector's.
   T* data() noexcept { return data_; }
   const T* data() const noexcept { return data_; }
   Index size() const noexcept { return size_; }

@@ -17,6 +17,7 @@
 #pragma once
 
 #include <maa/core/buffer.hpp>
+#include <maa/core/extent.hpp>
 #include <maa/core/rng.hpp>
 
 #include <cmath>
@@ -105,9 +106,9 @@ struct CountVisitor : VisitorBase<CountVisitor> {
   Index parameters = 0;
   Index tensors = 0;
 
-  template <Index... Dims>
+  template <Extent... Dims>
   constexpr void tensor(std::string_view, Init, Role, Order = Order::plain) {
-    parameters += (Dims * ...);
+    parameters += (Index(Dims) * ...);
     ++tensors;
   }
 };
@@ -117,15 +118,15 @@ struct BindVisitor : VisitorBase<BindVisitor<T>> {
   T* next;
 
   explicit BindVisitor(T* data) : next(data) {}
-  template <Index... Dims>
+  template <Extent... Dims>
   void tensor(std::string_view, Init, Role, T*& pointer) {
     pointer = next;
-    next += (Dims * ...);
+    next += (Index(Dims) * ...);
   }
-  template <Index... Dims>
+  template <Extent... Dims>
   void tensor(std::string_view, Init, Role, Order, T*& pointer) {
     pointer = next;
-    next += (Dims * ...);
+    next += (Index(Dims) * ...);
   }
 };
 
@@ -134,9 +135,9 @@ struct ListVisitor : VisitorBase<ListVisitor> {
   std::string prefix;
   Index offset = 0;
 
-  template <Index... Dims>
+  template <Extent... Dims>
   void tensor(std::string_view name, Init init, Role role, Order order = Order::plain) {
-    add(name, {Dims...}, init, role, order);
+    add(name, {Index(Dims)...}, init, role, order);
   }
   // Each gives back the length of the prefix before, for leave.
   std::size_t enter(std::string_view name) { return enter({name, "."}); }
@@ -156,12 +157,19 @@ constexpr CountVisitor count() {
   return visitor;
 }
 
+// A number that is counted where it is needed: at compile time, if all extents are.
+template <class Model, Index CountVisitor::*which>
+struct Counted {
+  constexpr operator Index() const { return count<Model>().*which; }
+};
+
 }  // namespace detail
 
+// An Index, of a constant if all extents are.
 template <class Model>
-inline constexpr Index parameter_count = detail::count<Model>().parameters;
+inline constexpr detail::Counted<Model, &detail::CountVisitor::parameters> parameter_count{};
 template <class Model>
-inline constexpr Index tensor_count = detail::count<Model>().tensors;
+inline constexpr detail::Counted<Model, &detail::CountVisitor::tensors> tensor_count{};
 
 // The model's tensors in memory order, names prefixed with `prefix`.
 template <class Model>

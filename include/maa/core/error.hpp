@@ -45,6 +45,9 @@ class TextPart {
   template <std::unsigned_integral Number>
   requires(!std::same_as<Number, bool>) TextPart(Number value)
       : TextPart(Kind::natural, {.natural = value}) {}
+  template <class Number>  // Extent, parameter_count
+  requires(std::is_class_v<Number>&& std::convertible_to<const Number&, Index>) TextPart(const Number& value)
+      : TextPart(static_cast<Index>(value)) {}
   // A text from a file, in quotes and shortened.
   static TextPart quoted(std::string_view value) {
     return {Kind::quoted, {.text = value.data()}, value.size()};

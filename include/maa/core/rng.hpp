@@ -15,14 +15,16 @@ MAA_NAMESPACE_BEGIN
 // every draw consumes one block, so a position is a number of draws and random access is free.
 class Rng {
  public:
+  // All of it.
   struct State {
-    std::uint64_t seed = 0;
-    std::uint64_t stream = 0;
-    std::uint64_t position = 0;
+    std::uint64_t seed = 0;      // the key of its blocks
+    std::uint64_t stream = 0;    // half of their counter
+    std::uint64_t position = 0;  // draws so far
     bool operator==(const State&) const = default;
   };
 
   Rng() = default;
+  // A stream's start, or one that was left; and where it is.
   explicit Rng(std::uint64_t seed, std::uint64_t stream = 0) noexcept : state_{seed, stream, 0} {}
   explicit Rng(const State& state) noexcept : state_(state) {}
   const State& state() const noexcept { return state_; }

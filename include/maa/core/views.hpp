@@ -12,11 +12,12 @@ MAA_NAMESPACE_BEGIN
 // MatrixView<const float>.
 template <class T>
 struct MatrixView {
-  T* data = nullptr;
+  T* data = nullptr;  // the first row's first number
   Index rows = 0;
-  Index cols = 0;
-  Index stride = 0;
+  Index cols = 0;    // numbers in a row
+  Index stride = 0;  // from a row to the next
 
+  // Of none; of contiguous rows; of rows `stride_` apart; of the same numbers, read only.
   MatrixView() = default;
   MatrixView(T* data_, Index rows_, Index cols_) : MatrixView(data_, rows_, cols_, cols_) {}
   MatrixView(T* data_, Index rows_, Index cols_, Index stride_)
@@ -25,6 +26,7 @@ struct MatrixView {
   requires std::is_same_v<const U, T> &&(!std::is_same_v<U, T>)MatrixView(MatrixView<U> other)
       : MatrixView(other.data, other.rows, other.cols, other.stride) {}
 
+  // Row i, number j of it, how many numbers there are, and parts. Unchecked.
   T* row(Index i) const { return data + i * stride; }
   T& operator()(Index i, Index j) const { return data[i * stride + j]; }
   Index size() const { return rows * cols; }
@@ -44,11 +46,12 @@ struct MatrixView {
 // with length = tokens and channels = features; PyTorch's Conv1d would call it [B, channels, length].
 template <class T>
 struct SequenceView {
-  T* data = nullptr;
+  T* data = nullptr;  // of the first one's first position
   Index batch = 0;
   Index length = 0;
   Index channels = 0;
 
+  // Of none; of the numbers at data_; of the same numbers, read only.
   SequenceView() = default;
   SequenceView(T* data_, Index batch_, Index length_, Index channels_)
       : data(data_), batch(batch_), length(length_), channels(channels_) {}
@@ -56,6 +59,7 @@ struct SequenceView {
   requires std::is_same_v<const U, T> &&(!std::is_same_v<U, T>)SequenceView(SequenceView<U> other)
       : SequenceView(other.data, other.batch, other.length, other.channels) {}
 
+  // All numbers.
   Index size() const { return batch * length * channels; }
   std::span<T> span() const { return {data, static_cast<std::size_t>(size())}; }
   // All positions as rows: [batch * length, channels].

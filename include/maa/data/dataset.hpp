@@ -4,6 +4,7 @@
 
 #include <maa/data/policy_interface.hpp>
 #include <maa/io/unread.hpp>
+#include <maa/models/policy_shape.hpp>
 
 #include <limits>
 #include <map>
@@ -13,6 +14,7 @@
 #include <maa/core/content_hash.hpp>
 #include <maa/core/nearest_names.hpp>
 #include <maa/core/rng.hpp>
+#include <maa/io/parameters.hpp>
 
 #include <set>
 #endif
@@ -49,6 +51,7 @@ struct Dataset {
   std::vector<Trajectory> trajectories;           // each one's task is one of `tasks`
   std::map<std::string, std::string> provenance;  // free text on where all this comes from
   PolicyInterface interface;                      // of all its policies
+  std::optional<PolicyShape> policy_shape;        // of all its policies, if it is known
 
   // Every trajectory holds a copy of its task's name.
   static constexpr std::size_t longest_name = 4096;
@@ -78,13 +81,19 @@ struct Dataset {
 
   // Error unless all of the above holds and all numbers are finite.
   void validate() const;
+  // Error, with `where` before it, unless its sizes, and its policies' shape if it is known, are a Network's.
+  template <class Network>
+  void require_type(std::string_view where) const {
+    require_type(PolicyShape::of<Network>(), maa::parameter_count<Network>, where);
+  }
 
   // One safetensors file, which other programs may write too: float32 weights [N, P]; int64 policy_task,
   // policy_run, policy_step [N]; int64 trajectory_length, trajectory_task, trajectory_run, trajectory_success
   // (-1: none), trajectory_has_targets (0 or 1) [M]; float32 observations [sum of lengths, O], actions [..,
   // A], target_actions [sum of lengths that have them, A], one trajectory after the other; metadata format =
   // maa.dataset, task_count, task.0, task.1, ..., and provenance.KEY. A file without weights holds no
-  // policies (parameter_count 0); trajectory_has_targets and target_actions may be left out. Both validate;
+  // policies (parameter_count 0); trajectory_has_targets and target_actions may be left out, and so may
+  // metadata policy.hidden and the like (PolicyShape), which are those of a policy file. Both validate;
   // other tensors are an error unless they are allowed.
   void save(const std::filesystem::path& path) const;
   static Dataset load(const std::filesystem::path& path, Unread unread = Unread::refuse);
@@ -101,6 +110,7 @@ struct Dataset {
   RunSplit split_by_run(double validation_fraction, std::uint64_t seed) const;
 
  private:
+  void require_type(const PolicyShape& shape, Index parameters, std::string_view where) const;
   void require_tasks() const;
   void require_record(const PolicyRecord& record, Index number) const;
   void require_trajectory(const Trajectory& trajectory) const;
@@ -119,6 +129,20 @@ MAA_COLD MAA_INLINE Dataset::Dataset(Index observation_size_, Index action_size_
       parameter_count(parameter_count_),
       tasks(std::move(tasks_)) {
   validate();
+}
+
+MAA_COLD MAA_INLINE void Dataset::require_type(const PolicyShape& shape, Index parameters,
+                                               std::string_view where) const {
+  if (policy_shape) {
+    const auto different = differences(shape, *policy_shape);
+    require(different.empty(), where,
+            ": expected policies of this program's type, found others: ", different);
+  }
+  require(observation_size == shape.observations && action_size == shape.actions &&
+              (policies.empty() || parameter_count == parameters),
+          where, ": expected a dataset of ", shape.observations, " observations, ", shape.actions,
+          " actions and ", parameters, " parameters, found ", observation_size, ", ", action_size, " and ",
+          parameter_count);
 }
 
 MAA_COLD MAA_INLINE Index Dataset::task_index(const std::string& task) const {
@@ -164,6 +188,7 @@ MAA_COLD MAA_INLINE Dataset Dataset::inside() const {
   result.policies = policies;
   result.provenance = provenance;
   result.interface.metadata = interface.metadata;
+  result.policy_shape = policy_shape;
   for (const auto& trajectory : trajectories) {
     result.trajectories.push_back(interface.inside(trajectory));
   }
@@ -230,6 +255,10 @@ MAA_INLINE void Dataset::validate() const {
   require(parameter_count == 0 || weights.size() / parameter_count >= policy_count(),
           "dataset: expected weights of ", policy_count(), " policies of ", parameter_count, ", found ",
           weights.size(), " numbers");
+  if (policy_shape) {
+    policy_shape->check("dataset");
+    require_type(*policy_shape, policy_shape->parameter_count(), "dataset");
+  }
   for (Index i = 0; i < policy_count(); ++i) {
     require_record(policies[static_cast<std::size_t>(i)], i);
     const auto row = weight_matrix().row_span(i);
@@ -264,6 +293,9 @@ MAA_COLD MAA_INLINE void Dataset::save(const std::filesystem::path& path) const 
     writer.set_metadata(detail::provenance_prefix + key, text);
   }
   add_interface(writer, interface, detail::interface_prefix);
+  if (policy_shape) {
+    detail::set_metadata(writer, detail::policy_fields(*policy_shape));
+  }
   writer.add("weights", {policy_count(), parameter_count},
              weights.span().first(static_cast<std::size_t>(policy_count() * parameter_count)));
   const auto add_column = [&](const char* name, Buffer<std::int64_t> column) {
@@ -327,6 +359,9 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unr
     if (key.starts_with(detail::provenance_prefix)) {
       dataset.provenance[key.substr(detail::provenance_prefix.size())] = text;
     }
+  }
+  if (reader.metadata().contains(concatenate(detail::policy_prefix, "hidden"))) {
+    dataset.policy_shape = detail::read_policy_shape(reader.metadata(), detail::policy_prefix, where);
   }
   const auto task_count = metadata("task_count");
   for (std::size_t i = 0; concatenate(i) != task_count; ++i) {

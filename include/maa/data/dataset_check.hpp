@@ -87,12 +87,7 @@ template <class Policy>
 DatasetCheck check(const Dataset& dataset, const cpu::Backend& backend = cpu::Backend()) {
   using Network = typename Policy::Network;
   dataset.validate();
-  require(dataset.observation_size == Network::observation_size &&
-              dataset.action_size == Network::action_size &&
-              (dataset.policy_count() == 0 || dataset.parameter_count == parameter_count<Network>),
-          "check: expected a dataset of ", Network::observation_size, " observations, ", Network::action_size,
-          " actions and ", parameter_count<Network>, " parameters, found ", dataset.observation_size, ", ",
-          dataset.action_size, " and ", dataset.parameter_count);
+  dataset.require_type<Network>("check");
   return detail::check_dataset(dataset.interface.transforms() ? dataset.inside() : dataset, Network::layout(),
                                Network::squash, backend);
 }

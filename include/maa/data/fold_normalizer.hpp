@@ -15,7 +15,7 @@ void for_first_layer(const Normalizer& observations, std::span<float> weights, c
               observations.features() == Network::observation_size,
           "fold normalizer: expected ", parameter_count<Network>, " weights and ", Network::observation_size,
           " observations, found ", weights.size(), " and ", observations.features());
-  constexpr Index units = Network::hidden_sizes[0];
+  const Index units = Network::hidden_sizes[0];
   float* bias = weights.data() + units * Network::observation_size;
   for (Index i = 0; i < units; ++i) {
     body(weights.data() + i * Network::observation_size, bias[i]);

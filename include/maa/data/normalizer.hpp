@@ -14,11 +14,11 @@ struct Normalizer {
   Buffer<float> offset;
   Buffer<float> scale;
 
+  // The identity, of no features, or of `features`; and how many it has.
   Normalizer() = default;
   explicit Normalizer(Index features) : offset(features), scale(features) {
     std::fill(scale.begin(), scale.end(), 1.0f);
   }
-
   Index features() const { return offset.size(); }
 
   // Maps each feature's minimum and maximum to -1 and 1; a range under 1e-4 is only shifted to its middle.

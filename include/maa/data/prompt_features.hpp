@@ -40,9 +40,10 @@ constexpr ConditionParts seen_parts(ConditionParts configured, ConditionParts ch
 
 // What a trajectory must have to be a prompt.
 struct PromptNeeds {
-  Index steps = 1;
-  bool success = false;
+  Index steps = 1;       // at least so many
+  bool success = false;  // reached
 
+  // Whether a trajectory has it.
   bool met_by(const Trajectory& trajectory) const {
     return trajectory.length() >= steps && (trajectory.success_step.has_value() || !success);
   }
@@ -51,9 +52,9 @@ struct PromptNeeds {
 // The numbers of eq. 6 and 7: `steps` = n pairs, cut in sequences of `sequence` steps of which the first
 // state and all actions count; `success_states` = m states.
 struct PromptShape {
-  PromptKind kind = PromptKind::success;
-  PromptSteps from = PromptSteps::first;
-  Index segments = 1;  // 1 for PromptKind::success
+  PromptKind kind = PromptKind::success;  // where the m states are from
+  PromptSteps from = PromptSteps::first;  // where the pairs are from
+  Index segments = 1;                     // 1 for PromptKind::success
   Index steps = 60;
   Index sequence = 3;
   Index success_states = 3;
@@ -91,8 +92,10 @@ struct PromptShape {
 class PromptEncoder {
  public:
   PromptEncoder() = default;
+  // As they are used; limit 0 or positive.
   PromptEncoder(const PromptShape& shape, Normalizer observations, Normalizer actions, float limit);
 
+  // As it was made.
   const PromptShape& shape() const { return shape_; }
   const Normalizer& observation_normalizer() const { return observations_; }
   const Normalizer& action_normalizer() const { return actions_; }

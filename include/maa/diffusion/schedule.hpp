@@ -37,7 +37,7 @@ constexpr std::array<std::string_view, 3> names_of(TimestepSpacing) {
 // 2021; "squaredcos_cap_v2" elsewhere).
 struct DiffusionOptions {
   Index steps = 100;  // T
-  PredictionType prediction_type = PredictionType::epsilon;
+  PredictionType prediction_type = PredictionType::epsilon;  // what the network gives
   double clip_range = 1;  // samplers clip the estimate of x0 to [-clip_range, clip_range]; 0: not at all
 
   template <class Visitor, class Self>
@@ -64,6 +64,7 @@ class DiffusionSchedule {
  public:
   explicit DiffusionSchedule(const DiffusionOptions& options = {});
 
+  // As it was made, and T.
   const DiffusionOptions& options() const noexcept { return options_; }
   Index steps() const noexcept { return options_.steps; }
 

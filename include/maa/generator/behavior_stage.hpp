@@ -139,7 +139,7 @@ class BehaviorStage {
                             .sample(no_condition(1), 1, stream, state_.settings.sampling, {});
     state_.fallback_policy = Buffer<float>(policy.cols);
     download(backend_, std::span<const Real>(policy.span()), state_.fallback_policy.span());
-    constexpr auto size = static_cast<std::size_t>(parameter_count<typename Model::HeadModel>);
+    const auto size = static_cast<std::size_t>(parameter_count<typename Model::HeadModel>);
     state_.fallback_head = Buffer<float>(weights.last(size));  // the last of the description
   }
 
@@ -232,7 +232,7 @@ class BehaviorStage {
     const auto action = like();
     const auto daction = like();
     const auto saved = policy_batch_forward(backend_, layout_, policies, batch.observations, workspace_, raw);
-    constexpr auto squash = Network::squash == Squash::tanh ? Activation::tanh : Activation::identity;
+    const auto squash = Network::squashing();
     activation_forward(backend_, squash, raw.span(), action.span());
     if (dpolicies.data == nullptr) {
       return mse_loss(backend_, action.flat(), target.flat(), MatrixView<Real>());

@@ -59,7 +59,7 @@ float variance_scale(Fitting<Network, Config, Backend>& fitting, BehaviorOptions
         return tasks[static_cast<std::size_t>(i) % tasks.size()];
       },
       Rng(0x76617269u), host);
-  constexpr Index offset = parameter_count<Model> - parameter_count<Part>;
+  const Index offset = parameter_count<Model> - parameter_count<Part>;
   const auto constants = fitting.template constants<Part>(offset);
   const auto session = backend.session();
   auto& workspace = session.workspace();
@@ -89,7 +89,8 @@ float variance_scale(Fitting<Network, Config, Backend>& fitting, BehaviorOptions
            host.template sequence<float>(prompts, batch.support.observations.length, Network::action_size));
   const auto mean = host.template sequence<float>(prompts, options.queries, Network::action_size);
   const auto asked = read(batch.observations, mean);
-  const auto head = bind<Head>(std::as_const(state.parameters).span().last(parameter_count<Head>));
+  const auto head = bind<Head>(
+      std::as_const(state.parameters).span().last(static_cast<std::size_t>(parameter_count<Head>)));
   const double noise = cpu::value_of(Head::noise(head, batch.support.observations.length));
   double sum = 0;
   for (Index i = 0; i < prompts; ++i) {
@@ -115,7 +116,7 @@ template <class Network, class Config, class Backend>
 bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorRecipe& recipe) {
   using Model = GeneratorModel<Network, Config>;
   using Embedder = typename Model::EmbedderModel;
-  constexpr Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
+  const Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
   const auto& backend = fitting.backend();
   auto& state = fitting.state();
   const auto& augmentation = recipe.behavior.augmentation;

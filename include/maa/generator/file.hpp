@@ -102,7 +102,7 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   state.prompt_encoder = PromptEncoder(
       Config::prompt, normalizer("observation", Network::observation_size, false),
       normalizer("action", Network::action_size, false), static_cast<float>(state.settings.prompt_limit));
-  constexpr Index parameters = parameter_count<Network>;
+  const Index parameters = parameter_count<Network>;
   state.standardizer = WeightStandardizer<Network>(
       normalizer("policy_observation", Network::observation_size, true),
       read("standardizer.mean", parameters, false), read("standardizer.deviation", parameters, false));
@@ -111,9 +111,9 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   }
   state.latent = normalizer("latent", State::Model::latent_numbers, false);
   state.fallback_policy = read("fallback.policy", parameters, true);
-  state.fallback_head =
-      read("fallback.head",
-           state.fallback_policy.empty() ? 0 : parameter_count<typename State::Model::HeadModel>, true);
+  state.fallback_head = read(
+      "fallback.head",
+      state.fallback_policy.empty() ? Index(0) : parameter_count<typename State::Model::HeadModel>, true);
   const auto candidates = std::ssize(state.settings.guidance) + (state.fallback_policy.empty() ? 0 : 1);
   state.choice_margins = read("choice.margins", candidates, true);
   constexpr Index condition_size = State::Model::condition_size;

@@ -2,9 +2,11 @@
 // which order is the recipe's: overloads of train_stages().
 #pragma once
 
+#include <maa/core/content_hash.hpp>
 #include <maa/data/dataset_check.hpp>
 #include <maa/generator/training_data.hpp>
 #include <maa/generator/training_run.hpp>
+#include <maa/generator/warm_start.hpp>
 
 MAA_NAMESPACE_BEGIN
 namespace detail {
@@ -19,12 +21,13 @@ class Fitting {
   // `recipe`: its fields, all of which must be the same for training to go on from a checkpoint, as the model
   // and the data must. The other arguments must outlive it.
   MAA_COLD Fitting(const Backend& backend, const Dataset& dataset, const FitOptions& options,
-                   const DataUse& use, Fields recipe, const TrainCallback& callback)
+                   const DataUse& use, Fields recipe, const WarmStart& start, const TrainCallback& callback)
       : backend_(backend),
         options_(options),
         data_(dataset, options, use, state_),
-        run_(backend, options, fingerprint(std::move(recipe), dataset), tensors_of<Model>(),
-             initialized(options.seed), callback) {
+        rates_(initialize_from(start)),
+        run_(backend, options, fingerprint(std::move(recipe), dataset, start), tensors_of<Model>(),
+             state_.parameters.span(), rates_, callback) {
     state_.settings.diffusion = options.diffusion;
     state_.settings.sampling = options.sampling;
     state_.settings.guidance = options.guidance;
@@ -41,6 +44,8 @@ class Fitting {
     std::ranges::transform(check.trajectories, data_.makers.begin(), &TrajectoryCheck::maker);
   }
   TrainingRun<Backend>& run() { return run_; }
+  // What was copied from a start, in words; empty without one.
+  const std::string& copied() const { return copied_; }
 
   // The options of a stage with its own stream of random numbers.
   template <class StageOptions>
@@ -57,21 +62,36 @@ class Fitting {
   }
 
  private:
-  MAA_COLD static Fields fingerprint(Fields recipe, const Dataset& dataset) {
+  MAA_COLD Fields fingerprint(Fields recipe, const Dataset& dataset, const WarmStart& start) const {
     auto model = structure_of<Model>("model.");
     recipe.insert(recipe.end(), std::make_move_iterator(model.begin()), std::make_move_iterator(model.end()));
     recipe.push_back({"data", concatenate(dataset.content_hash())});
+    if (!start.empty()) {
+      ContentHash hash;
+      hash.add(std::as_const(state_.parameters).span());
+      recipe.push_back({"start", concatenate(hash.value())});
+      recipe.push_back({"start.rates", field_text(rates_)});
+    }
     return recipe;
   }
-  std::span<float> initialized(std::uint64_t seed) {
-    initialize<Model>(state_.parameters.span(), Rng(seed));
-    return state_.parameters.span();
+  // The rates of all tensors, or none; notes what was copied.
+  MAA_COLD std::vector<double> initialize_from(const WarmStart& start) {
+    initialize<Model>(state_.parameters.span(), Rng(options_.seed));
+    if (start.empty()) {
+      return {};
+    }
+    const auto tensors = tensors_of<Model>();
+    const auto copied = start.copy_to(tensors, state_.parameters.span());
+    copied_ = start.summary(tensors, copied);
+    return start.rates(tensors, copied);
   }
 
   const Backend& backend_;
   const FitOptions& options_;
   State state_;
   Data data_;
+  std::string copied_;
+  std::vector<double> rates_;
   TrainingRun<Backend> run_;
 };
 

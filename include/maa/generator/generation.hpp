@@ -255,7 +255,7 @@ class Generation {
     policy_batch_forward(backend_, Network::layout(), policies,
                          uploaded(backend_, SequenceView<const float>(support.observations), workspace_),
                          workspace_, action);
-    constexpr auto squash = Network::squash == Squash::tanh ? Activation::tanh : Activation::identity;
+    const auto squash = Network::squashing();
     activation_forward(backend_, squash, action.span(), action.span());
     const auto found = downloaded(backend_, MatrixView<const Real>(action.per_sample()), host_);
     Buffer<double> error(policies.rows);

@@ -29,7 +29,7 @@ class LogStdFit {
   // and without policies what was done less what the generated policy does.
   void run() {
     const bool of_zoo = !data_.dataset.policies.empty();
-    const auto deviations = state_.standardizer.deviation().span().last(numbers);
+    const auto deviations = of_head(state_.standardizer.deviation().span());
     if (std::ranges::all_of(deviations, [](float deviation) { return deviation == 0; })) {
       return;  // the zoo's policies are equally noisy
     }
@@ -37,8 +37,9 @@ class LogStdFit {
     const TrainOptions options{.steps = rounds * round_steps,
                                .learning_rate = {.base = 1e-2, .warmup = round_steps / 5},
                                .clip_norm = 1};
-    const auto map =
-        state_.parameters.span().subspan(parameter_count<Codec> - numbers * inputs, numbers * inputs);
+    const auto map = state_.parameters.span()
+                         .first(static_cast<std::size_t>(parameter_count<Codec>))
+                         .last(static_cast<std::size_t>(numbers * inputs));
     Trainer<float, cpu::Backend> trainer(backend_, {tensor}, options, std::span<const float>(map));
     Rng rng(0x6c6f6773u);
     for (Index round = 0; round < rounds; ++round) {
@@ -57,14 +58,13 @@ class LogStdFit {
   }
 
  private:
-  static constexpr Index actions = Network::action_size;
-  static constexpr Index units = Network::last_hidden;
-  static constexpr Index numbers = (units + 1) * actions;  // of the log_std head, the network's last
+  static constexpr auto actions = Network::action_size;
+  static constexpr auto units = Network::last_hidden;
+  const Index numbers = (units + 1) * actions;  // of the log_std head, the network's last
   static constexpr std::size_t last_token = static_cast<std::size_t>(Network::token_count) - 1;
   using Decoder = typename Codec::template Decoder<last_token>;
   static constexpr Index inputs =
       Config::decoder_depth == 1 ? Config::latent_size : Config::autoencoder_hidden;
-  static constexpr bool squashed = Network::squash == Squash::tanh;
   // Actions beyond this do not count: they may have been cut off.
   static constexpr float saturated = 0.97f;
   static constexpr Index rounds = 4, round_steps = 75, prompts = 128, queries_per_prompt = 64;
@@ -77,9 +77,15 @@ class LogStdFit {
     SequenceView<const float> counts;     // 1, or 0 where r is not known
   };
 
-  static bool is_saturated(float action) { return squashed && std::abs(action) > saturated; }
+  // The log_std head's among a policy's numbers [P].
+  template <class T>
+  std::span<T> of_head(std::span<T> of_policy) const {
+    return of_policy.last(static_cast<std::size_t>(numbers));
+  }
+  static bool squashed() { return Network::squash == Squash::tanh; }
+  static bool is_saturated(float action) { return squashed() && std::abs(action) > saturated; }
   static float before_squashing(float action) {
-    return squashed ? std::atanh(std::clamp(action, -saturated, saturated)) : action;
+    return squashed() ? std::atanh(std::clamp(action, -saturated, saturated)) : action;
   }
 
   std::pair<NoiseSource, Index> source_of(Index number, Rng& rng) const {
@@ -156,7 +162,7 @@ class LogStdFit {
       }
     }
 
-    constexpr Index offset = parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>;
+    const Index offset = parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>;
     const auto& backend = fitting_.backend();
     const auto constants = fitting_.template constants<typename Model::WithoutEncoders>(offset);
     const auto session = backend.session();
@@ -196,7 +202,7 @@ class LogStdFit {
   // The mean head becomes the same noise everywhere, as large as what counts: there is no zoo's.
   void start_from(const Queries& queries) {
     Buffer<float> mean{state_.standardizer.mean()};
-    std::ranges::fill(mean.span().last(numbers), 0.0f);
+    std::ranges::fill(of_head(mean.span()), 0.0f);
     const auto deviation = queries.deviation.flat(), counts = queries.counts.flat();
     for (Index j = 0; j < actions; ++j) {
       double sum = 0, count = 0;
@@ -211,7 +217,7 @@ class LogStdFit {
       }
     }
     if (!state_.fallback_policy.empty()) {
-      std::ranges::copy(mean.span().last(numbers), state_.fallback_policy.span().last(numbers).begin());
+      std::ranges::copy(of_head(mean.span()), of_head(state_.fallback_policy.span()).begin());
     }
     state_.standardizer = WeightStandardizer<Network>(state_.standardizer.observations(), std::move(mean),
                                                       Buffer<float>(state_.standardizer.deviation()));
@@ -228,8 +234,8 @@ class LogStdFit {
     std::ranges::fill(none.span(), 0.0f);
     std::ranges::fill(dheads.span(), 0.0f);
     linear_forward(backend_, decoder_inputs, weights.data(), static_cast<const float*>(nullptr), heads);
-    const auto scales = state_.standardizer.deviation().span().last(numbers);
-    affine_columns(backend_, scales, state_.standardizer.mean().span().last(numbers), heads);
+    const auto scales = of_head(state_.standardizer.deviation().span());
+    affine_columns(backend_, scales, of_head(state_.standardizer.mean().span()), heads);
     double sum = 0;
     for (Index i = 0; i < prompts; ++i) {
       const auto rows_of = [&](SequenceView<const float> of) {

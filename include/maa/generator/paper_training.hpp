@@ -13,8 +13,8 @@ namespace detail {
 template <class Network, class Config, class Backend>
 bool train_stages(Fitting<Network, Config, Backend>& fitting, const PaperRecipe& recipe) {
   using Model = GeneratorModel<Network, Config>;
-  constexpr Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
-  constexpr Index denoiser_offset = embedder_offset + parameter_count<typename Model::EmbedderModel>;
+  const Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
+  const Index denoiser_offset = embedder_offset + parameter_count<typename Model::EmbedderModel>;
   const auto& backend = fitting.backend();
   AutoencoderStage<Network, Config, Backend> autoencoder(backend, fitting.data(),
                                                          fitting.seeded(recipe.autoencoder, 0));

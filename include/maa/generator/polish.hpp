@@ -130,7 +130,7 @@ class Polishing {
  private:
   // Few enough that weights, gradients and moments stay in a processor's cache, or on a device in its memory.
   static constexpr Index at_once = in_host_memory<Backend> ? 16 : 1024;
-  static constexpr auto squash = Network::squash == Squash::tanh ? Activation::tanh : Activation::identity;
+  const Activation squash = Network::squashing();
 
   template <class Progress>
   void apply(MatrixView<Real> best, const std::vector<const PolishSteps*>& steps, std::vector<Rng> streams,

@@ -94,7 +94,7 @@ struct GeneratorState {
     check_numbers("standardizer.deviation", standardizer.deviation(), parameter_count<Network>, false);
     check_numbers("fallback.policy", fallback_policy, parameter_count<Network>, true);
     check_numbers("fallback.head", fallback_head,
-                  fallback_policy.empty() ? 0 : parameter_count<typename Model::HeadModel>, false);
+                  fallback_policy.empty() ? Index(0) : parameter_count<typename Model::HeadModel>, false);
     check_numbers("choice.margins", choice_margins,
                   std::ssize(settings.guidance) + (fallback_policy.empty() ? 0 : 1), true);
     const auto& known = known_prompts.conditions();

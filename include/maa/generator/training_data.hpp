@@ -32,9 +32,8 @@ struct TrainingData {
   Buffer<float> success_features;
 
   static constexpr Index segments = Config::prompt.segments;
-  static constexpr Index h_size =
-      Config::prompt.trajectory_features(Network::observation_size, Network::action_size);
-  static constexpr Index v_size = Config::prompt.success_features(Network::observation_size);
+  static constexpr auto h_size = GeneratorModel<Network, Config>::trajectory_features;
+  static constexpr auto v_size = GeneratorModel<Network, Config>::success_features;
 
   // Fits the normalisers of `state`, as `use` says. Error if the dataset does not suit the network or holds
   // too little. Where a task has prompts that reach success, those that do not are none, unless conditions
@@ -93,15 +92,11 @@ struct TrainingData {
   }
 
  private:
-  static constexpr Index Network_size = parameter_count<Network>;
+  static constexpr auto Network_size = parameter_count<Network>;
 
   static const Dataset& checked(const Dataset& data, const DataUse& use) {
     data.validate();
-    require(data.observation_size == Network::observation_size && data.action_size == Network::action_size &&
-                (data.parameter_count == Network_size || data.policies.empty()),
-            "fit: expected a dataset of ", Network::observation_size, " observations, ", Network::action_size,
-            " actions and ", Network_size, " parameters, found ", data.observation_size, ", ",
-            data.action_size, " and ", data.parameter_count);
+    data.require_type<Network>("fit");
     require(!data.trajectories.empty(), "fit: expected trajectories, found none beside ", data.policy_count(),
             " policies");
     require(data.policy_count() > 0 || !use.needs_policies,

@@ -28,16 +28,18 @@ class TrainingRun {
   using Real = typename Backend::template Element<float>;
 
   // `parameters`, described by `tensors`, must outlive it, as all arguments but these and the fingerprint:
-  // what must be the same for training to go on from a checkpoint. Reads the checkpoint if there is one;
-  // Error if it is of another run, with each difference named.
+  // what must be the same for training to go on from a checkpoint. `rates`: of each tensor (Trainer), or
+  // none. Reads the checkpoint if there is one; Error if it is of another run, with each difference named.
   TrainingRun(const Backend& backend, const FitOptions& options, Fields fingerprint,
-              std::vector<TensorInfo> tensors, std::span<float> parameters, const TrainCallback& callback)
+              std::vector<TensorInfo> tensors, std::span<float> parameters, std::vector<double> rates,
+              const TrainCallback& callback)
       : backend_(backend),
         options_(options),
         callback_(callback),
         fingerprint_(std::move(fingerprint)),
         tensors_(std::move(tensors)),
-        parameters_(parameters) {
+        parameters_(parameters),
+        rates_(std::move(rates)) {
     for (auto& field : fingerprint_) {
       field.name.insert(0, fingerprint_prefix);
     }
@@ -107,7 +109,8 @@ class TrainingRun {
     if (number < resume_stage_ || stage.options.steps == 0) {
       return true;
     }
-    Trainer<float, Backend> trainer(backend_, stage.tensors, stage.options, std::span<const float>(target));
+    Trainer<float, Backend> trainer(backend_, stage.tensors, stage.options, std::span<const float>(target),
+                                    rates_of(target, stage.tensors.size()));
     auto best_tensors = stage.tensors;
     for (auto& tensor : best_tensors) {
       tensor.name.insert(0, best_prefix);
@@ -166,6 +169,13 @@ class TrainingRun {
     return true;
   }
 
+  // Of a stage's tensors, which are neighbours.
+  std::span<const double> rates_of(std::span<const float> target, std::size_t count) const {
+    const auto first = std::ranges::find(tensors_, target.data() - parameters_.data(), &TensorInfo::offset);
+    return rates_.empty()
+               ? rates_
+               : std::span(rates_).subspan(static_cast<std::size_t>(first - tensors_.begin()), count);
+  }
   MAA_COLD void write_checkpoint(Index stage, const Trainer<float, Backend>& trainer, const Best& best,
                                  const std::vector<TensorInfo>& best_tensors) const {
     SafetensorsWriter writer;
@@ -201,6 +211,7 @@ class TrainingRun {
   Fields fingerprint_;
   std::vector<TensorInfo> tensors_;
   std::span<float> parameters_;
+  std::vector<double> rates_;
   Index stage_ = 0;
   Index resume_stage_ = 0;
   std::unique_ptr<SafetensorsReader> resume_reader_;

@@ -12,7 +12,7 @@ MAA_NAMESPACE_BEGIN
 template <class Network>
 class WeightStandardizer {
  public:
-  static constexpr Index size = parameter_count<Network>;
+  static constexpr auto size = parameter_count<Network>;
 
   // The identity.
   WeightStandardizer() : mean_(size), deviation_(size) {

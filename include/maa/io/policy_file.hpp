@@ -3,21 +3,13 @@
 
 #include <maa/data/policy_interface.hpp>
 #include <maa/io/parameters.hpp>
+#include <maa/models/policy_shape.hpp>
 
 MAA_NAMESPACE_BEGIN
 
 namespace detail {
 
 inline constexpr std::string_view policy_format = "maa policy 1";
-inline constexpr std::string_view policy_prefix = "policy.";
-
-// What of a network decides how it acts. Tokens do not: they are how a generator cuts the weights.
-template <class Network>
-MAA_COLD Fields policy_structure() {
-  auto fields = structure_of<Network>(policy_prefix);
-  std::erase_if(fields, [](const Field& field) { return field.name == "policy.tokens"; });
-  return fields;
-}
 
 }  // namespace detail
 
@@ -28,7 +20,7 @@ void save_policy(const std::filesystem::path& path, const MlpPolicy<Network, sto
                  PolicyMetadata metadata = {}) {
   SafetensorsWriter writer;
   writer.set_metadata("format", std::string(detail::policy_format));
-  detail::set_metadata(writer, detail::policy_structure<Network>());
+  detail::set_metadata(writer, detail::policy_fields(PolicyShape::of<Network>()));
   add_parameters(writer, tensors_of<Network>(), policy.weights());
   const auto interface = PolicyInterface::of(policy, std::move(metadata));
   add_interface(writer, interface, "");
@@ -44,7 +36,7 @@ PolicyT load_policy(const std::filesystem::path& path, Unread unread = Unread::r
   const SafetensorsReader reader(path);
   reader.require_format(detail::policy_format, true);
   const auto& metadata = reader.metadata();
-  auto structure = detail::policy_structure<Network>();
+  auto structure = detail::policy_fields(PolicyShape::of<Network>());
   std::erase_if(structure, [&](Field& field) {
     const auto found = metadata.find(field.name);
     if (!Network::has_log_std && field.name == "policy.heads" && found != metadata.end() &&
@@ -63,6 +55,18 @@ PolicyT load_policy(const std::filesystem::path& path, Unread unread = Unread::r
     reader.require_all_read(Network::has_log_std ? "" : "log_std");
   }
   return PolicyT(weights.span(), interface.template box<PolicyT>(), interface.template scaling<PolicyT>());
+}
+
+// Of the policies of a generator that Generator::save, or of a policy that save_policy wrote. Error, which
+// names the file, if it is neither.
+inline PolicyShape load_policy_shape(const std::filesystem::path& path) {
+  const SafetensorsReader reader(path);
+  const auto& metadata = reader.metadata();
+  const std::string_view generator = "model.policy.";
+  const auto prefix = metadata.contains(concatenate(generator, "hidden")) ? generator : detail::policy_prefix;
+  require(metadata.contains(concatenate(prefix, "hidden")), "'", reader.path(),
+          "': expected a generator or a policy that says what its layers are, found neither");
+  return detail::read_policy_shape(metadata, prefix, concatenate("'", reader.path(), "'"));
 }
 
 // The metadata that save_policy was given.

@@ -9,13 +9,13 @@ namespace detail {
 
 // Depth linear layers without bias with GELU between: In -> Middle -> ... -> Middle -> Out. `start` is the
 // last one's.
-template <Index Depth, Index In, Index Middle, Index Out, Start start, class... Done>
+template <Index Depth, Extent In, Extent Middle, Extent Out, Start start, class... Done>
 struct LinearStack {
   static_assert(Depth >= 1, "an encoder or decoder has at least one linear layer");
   using type = typename LinearStack<Depth - 1, Middle, Middle, Out, start, Done..., LinearNoBias<In, Middle>,
                                     Activate<Middle, Activation::gelu>>::type;
 };
-template <Index In, Index Middle, Index Out, Start start, class... Done>
+template <Extent In, Extent Middle, Extent Out, Start start, class... Done>
 struct LinearStack<1, In, Middle, Out, start, Done...> {
   using type = Sequential<Done..., LinearNoBias<In, Out, start>>;
 };
@@ -38,7 +38,7 @@ template <class Network, Index Latent = 1024, Index HiddenSize = 1024, Index Enc
 struct Autoencoder {
   static constexpr Index token_count = Network::token_count;
   static constexpr Index latent_size = Latent;
-  static constexpr Index parameter_size = parameter_count<Network>;
+  static constexpr auto parameter_size = parameter_count<Network>;
 
   template <std::size_t Token>
   using Encoder = typename detail::LinearStack<EncoderDepth, Network::token_sizes[Token], HiddenSize, Latent,

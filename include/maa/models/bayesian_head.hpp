@@ -20,6 +20,13 @@ struct HeadFit {
   bool known = false;
 };
 
+namespace detail {
+template <class Network, Index rank>
+constexpr Index directions_of_head() {
+  return std::clamp<Index>(rank, 1, Network::last_hidden);
+}
+}  // namespace detail
+
 // Before squashing, an action's entry at the features f [units] of the policy's last hidden layer is
 //   y = H [f 1] + D [f 1] + noise,   D ~ N(0, S),   noise ~ N(0, sigma^2),
 // H the generated head and D [units + 1] what it lacks, independent for each entry. The covariance
@@ -28,9 +35,9 @@ struct HeadFit {
 // on g with strength sigma^2 (backend/cpu/ridge.hpp).
 template <class Network, Index rank_>
 struct BayesianHead {
-  static constexpr Index units = Network::last_hidden;
-  static constexpr Index actions = Network::action_size;
-  static constexpr Index rank = std::clamp<Index>(rank_, 1, units);
+  static constexpr auto units = Network::last_hidden;
+  static constexpr auto actions = Network::action_size;
+  static constexpr auto rank = extent_of<!Network::is_fixed, &detail::directions_of_head<Network, rank_>>();
   // sigma^2 = base_noise exp(log_noise) (rows / reference_rows)^row_exponent for a prompt of `rows` pairs,
   // and known_factor times that for a known one: successive steps are correlated, so that more of them say
   // less each. To tell the two numbers apart takes training prompts of several lengths; at reference_rows,
@@ -49,7 +56,7 @@ struct BayesianHead {
   };
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
-    visit.template tensor<rank, units>("prior.weight", Init::normal(prior_deviation / root_of_rank),
+    visit.template tensor<rank, units>("prior.weight", Init::normal(prior_deviation / root_of_rank()),
                                        Role::weight, w.prior_weight...);
     visit.template tensor<rank>("prior.bias", Init::zeros(), Role::bias, w.prior_bias...);
     visit.template tensor<1>("log_noise", Init::zeros(), Role::bias, w.log_noise...);
@@ -88,7 +95,7 @@ struct BayesianHead {
                                           workspace.template sequence<T>(batch, actions, rank + 1)};
     linear_forward(backend, MatrixView<const T>(features.flat()), w.prior_weight, w.prior_bias,
                    saved.directions.flat());
-    head_residual(backend, squashed, mean, prompt_actions, saved.residual);
+    head_residual(backend, squashed(), mean, prompt_actions, saved.residual);
     ridge_forward(backend, saved.directions, saved.residual, noise(w, rows, fit), saved.coefficients);
     copy_matrix(backend, policies, corrected);
     add_coefficients(backend, layout, w, SequenceView<const T>(saved.coefficients), corrected, workspace);
@@ -164,7 +171,7 @@ struct BayesianHead {
     linear_backward_input(backend, ddirection_rows, w.prior_weight, dfeatures.flat());
     linear_backward_weight(backend, ddirection_rows, MatrixView<const T>(features.flat()),
                            gradients.prior_weight, gradients.prior_bias);
-    head_residual_backward(backend, squashed, mean, prompt_actions, dmean);
+    head_residual_backward(backend, squashed(), mean, prompt_actions, dmean);
     copy_matrix(backend, dcorrected, dpolicies);
     policy_batch_backward(backend, layout, policies, prompt_observations, batch_saved, dmean,
                           SequenceView<const T>(), dpolicies, SequenceView<T>(), dfeatures);
@@ -214,14 +221,15 @@ struct BayesianHead {
     return cpu::value_of(RidgeStrength<float>{&log_noise, &row_exponent, of.base, of.log_rows});
   }
 
-  static constexpr bool squashed = Network::squash == Squash::tanh;
-  static constexpr double root_of_rank = [] {  // Newton's, since std::sqrt is no constant expression
-    double root = static_cast<double>(rank);
+  static constexpr bool squashed() { return Network::squash == Squash::tanh; }
+  static constexpr double root_of_rank() {  // Newton's, since std::sqrt is no constant expression
+    const auto number = static_cast<double>(Index(rank));
+    double root = number;
     for (int i = 0; i < 64; ++i) {
-      root = 0.5 * (root + static_cast<double>(rank) / root);
+      root = 0.5 * (root + number / root);
     }
     return root;
-  }();
+  }
 };
 
 MAA_NAMESPACE_END

@@ -22,28 +22,28 @@ constexpr std::array<std::string_view, 2> names_of(MetricStart) {
 
 namespace detail {
 
-template <EmbedderForm form, Index In, Index HiddenSize, Index Out>
+template <EmbedderForm form, Extent In, Index HiddenSize, Index Out>
 struct EmbedderNetwork;
-template <Index In, Index HiddenSize, Index Out>
+template <Extent In, Index HiddenSize, Index Out>
 struct EmbedderNetwork<EmbedderForm::mlp, In, HiddenSize, Out> {
   using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>,
                           Linear<HiddenSize, HiddenSize>, Activate<HiddenSize, Activation::relu>,
                           Linear<HiddenSize, Out>>;
 };
-template <Index In, Index HiddenSize, Index Out>
+template <Extent In, Index HiddenSize, Index Out>
 struct EmbedderNetwork<EmbedderForm::mlp_normed, In, HiddenSize, Out> {
   using type = Sequential<Linear<In, HiddenSize>, Activate<HiddenSize, Activation::relu>,
                           Linear<HiddenSize, HiddenSize>, Activate<HiddenSize, Activation::relu>,
                           Linear<HiddenSize, Out>, LayerNorm<Out>>;
 };
-template <Index In, Index HiddenSize, Index Out>
+template <Extent In, Index HiddenSize, Index Out>
 struct EmbedderNetwork<EmbedderForm::tanh_normed, In, HiddenSize, Out> {
   using type = Sequential<Linear<In, 256>, LayerNorm<256>, Activate<256, Activation::tanh>, Linear<256, Out>>;
 };
 
 }  // namespace detail
 
-template <Index TrajectoryFeatures, Index SuccessFeatures, Index Embedding = 128, Index HiddenSize = 1024,
+template <Extent TrajectoryFeatures, Extent SuccessFeatures, Index Embedding = 128, Index HiddenSize = 1024,
           EmbedderForm phi_form = EmbedderForm::mlp, EmbedderForm psi_form = EmbedderForm::mlp,
           MetricStart metric_start = MetricStart::fan_in>
 struct BehaviorEmbedder {

@@ -18,27 +18,27 @@ class HeadPosterior {
  public:
   // Whose posterior it is.
   using Head = BayesianHead<Network, rank_>;
-  static constexpr Index rank = Head::rank;
+  static constexpr auto rank = Head::rank;
 
   // features [rows, units] of the policy at the prompt's pairs; noise: sigma^2.
   HeadPosterior(const typename Head::template Weights<const float>& w, std::span<const float> features,
                 double noise, double scale)
       : prior_(std::make_shared<Buffer<float>>(rank * (Head::units + 1))),
-        factor_(order * order),
+        factor_(order() * order()),
         variance_(scale * noise) {
     std::copy_n(w.prior_weight, rank * Head::units, prior_->data());
     std::copy_n(w.prior_bias, rank, prior_->data() + rank * Head::units);
     Workspace scratch;
     const auto g = directions(features, scratch);
-    const MatrixView<double> m(factor_.data(), order, order);
+    const MatrixView<double> m(factor_.data(), order(), order());
     for (Index i = 0; i < g.rows; ++i) {
-      for (Index j = 0; j < order; ++j) {
-        for (Index k = 0; k < order; ++k) {
+      for (Index j = 0; j < order(); ++j) {
+        for (Index k = 0; k < order(); ++k) {
           m(j, k) += g(i, j) * g(i, k);
         }
       }
     }
-    for (Index j = 0; j < order; ++j) {
+    for (Index j = 0; j < order(); ++j) {
       m(j, j) += noise;
     }
     if (!cpu::detail::cholesky_factor(kernels::system_for(cpu::Backend(1).isa()), noise, m)) {
@@ -54,11 +54,11 @@ class HeadPosterior {
     for (Index i = 0; i < g.rows; ++i) {  // |U'^-1 g|^2 for M = U'U
       double* const x = g.row(i);
       double sum = 1;
-      for (Index j = 0; j < order; ++j) {
-        x[j] /= factor_[j * order + j];
+      for (Index j = 0; j < order(); ++j) {
+        x[j] /= factor_[j * order() + j];
         sum += x[j] * x[j];
-        for (Index k = j + 1; k < order; ++k) {
-          x[k] -= factor_[j * order + k] * x[j];
+        for (Index k = j + 1; k < order(); ++k) {
+          x[k] -= factor_[j * order() + k] * x[j];
         }
       }
       result.push_back(variance_ * sum);
@@ -67,14 +67,14 @@ class HeadPosterior {
   }
 
  private:
-  static constexpr Index order = rank + 1;
+  static Index order() { return rank + 1; }
 
   MatrixView<double> directions(std::span<const float> features, Workspace& scratch) const {
     const MatrixView<const float> f(features.data(), std::ssize(features) / Head::units, Head::units);
     const auto projected = scratch.matrix<float>(f.rows, rank);
     const Buffer<float>& prior = *prior_;
     linear_forward(cpu::Backend(1), f, prior.data(), prior.data() + rank * Head::units, projected);
-    const auto result = scratch.matrix<double>(f.rows, order);
+    const auto result = scratch.matrix<double>(f.rows, order());
     for (Index i = 0; i < result.rows; ++i) {
       std::copy_n(projected.row(i), rank, result.row(i));
       result(i, rank) = 1;

@@ -43,21 +43,46 @@ constexpr std::array<std::string_view, 2> names_of(Tokens) {
   return {"heads_with_last_hidden", "by_layer"};
 }
 
-// The network as a description without data. Flat order: hidden layers, mean head, log_std head; each
-// row-major [out, in] weight, then bias.
-template <Index Observations, Index Actions, class HiddenLayersT, Heads heads_ = Heads::mean_and_log_std,
-          Squash squash_ = Squash::tanh, Tokens tokens_ = Tokens::heads_with_last_hidden>
-struct MlpNetwork {
+namespace detail {
+
+// What follows from a network's sizes, activations, squashing and tokens, which Shape names.
+template <class Shape>
+constexpr Index token_size(std::size_t token) {
+  const auto inputs_of = [](std::size_t layer) {
+    return layer == 0 ? Index(Shape::observation_size) : Index(Shape::hidden_sizes[layer - 1]);
+  };
+  constexpr auto layers = static_cast<std::size_t>(Shape::hidden_count);
+  const Index heads =
+      (inputs_of(layers) + 1) * Index(Shape::action_size) * (Shape::heads == Heads::mean_and_log_std ? 2 : 1);
+  const Index layer = token < layers ? (inputs_of(token) + 1) * Index(Shape::hidden_sizes[token]) : 0;
+  const bool with_heads = token + 1 == layers + (Shape::tokens == Tokens::by_layer ? 1 : 0);
+  return layer + (with_heads ? heads : 0);
+}
+template <class Shape, std::size_t token>
+constexpr Index size_of_token() {
+  return token_size<Shape>(token);
+}
+
+template <class Shape>
+struct DescribedMlp {
   // What it is made of.
-  static constexpr Index observation_size = Observations;
-  static constexpr Index action_size = Actions;
-  static constexpr Heads heads = heads_;
-  static constexpr Squash squash = squash_;
-  static constexpr Index hidden_count = HiddenLayersT::count;
-  static constexpr auto hidden_sizes = HiddenLayersT::sizes;
-  static constexpr auto hidden_activations = HiddenLayersT::activations;
-  static constexpr Index last_hidden = hidden_sizes[hidden_count - 1];
+  static constexpr auto observation_size = Shape::observation_size;
+  static constexpr auto action_size = Shape::action_size;
+  static constexpr Heads heads = Shape::heads;
+  static constexpr const Squash& squash = Shape::squash;
+  static constexpr Index hidden_count = Shape::hidden_count;
+  static constexpr auto hidden_sizes = Shape::hidden_sizes;
+  static constexpr const auto& hidden_activations = Shape::hidden_activations;
+  static constexpr auto last_hidden = hidden_sizes[hidden_count - 1];
   static constexpr bool has_log_std = heads == Heads::mean_and_log_std;
+  static constexpr Tokens tokens = Shape::tokens;
+  // Whether sizes are numbers that the compiler knows.
+  static constexpr bool is_fixed = Shape::is_fixed;
+
+  // Squashing as an activation of the mean head; clipping, which training does not see, is none.
+  static constexpr Activation squashing() {
+    return squash == Squash::tanh ? Activation::tanh : Activation::identity;
+  }
 
   // Its tensors: those of hidden layers, of the mean head and of the log_std head.
   template <class T>
@@ -73,36 +98,32 @@ struct MlpNetwork {
       (describe_hidden<At>(visit, w...), ...);
     }
     (std::make_index_sequence<static_cast<std::size_t>(hidden_count)>{});
-    visit.template child<Linear<last_hidden, Actions>>("mean", w.mean...);
+    visit.template child<Linear<last_hidden, action_size>>("mean", w.mean...);
     if constexpr (has_log_std) {
-      visit.template child<Linear<last_hidden, Actions>>("log_std", w.log_std...);
+      visit.template child<Linear<last_hidden, action_size>>("log_std", w.log_std...);
     }
   }
 
   template <class Visitor>
   static constexpr void describe_structure(Visitor& visit) {
-    visit("observations", observation_size);
-    visit("actions", action_size);
-    visit("hidden", hidden_sizes);
+    std::array<Index, static_cast<std::size_t>(hidden_count)> units{};
+    std::copy(hidden_sizes.begin(), hidden_sizes.end(), units.begin());
+    visit("observations", Index(observation_size));
+    visit("actions", Index(action_size));
+    visit("hidden", units);
     visit("activations", hidden_activations);
     visit("heads", heads);
     visit("squash", squash);
-    visit("tokens", tokens_);
+    visit("tokens", tokens);
   }
 
   // How many parts the flat vector is cut into.
-  static constexpr Index token_count = hidden_count + (tokens_ == Tokens::by_layer ? 1 : 0);
-  // Parameters per token; they sum to parameter_count<MlpNetwork>.
-  static constexpr std::array<Index, static_cast<std::size_t>(token_count)> token_sizes = [] {
-    std::array<Index, static_cast<std::size_t>(token_count)> sizes{};
-    Index inputs = Observations;
-    for (std::size_t i = 0; i < hidden_sizes.size(); ++i) {
-      sizes[i] = (inputs + 1) * hidden_sizes[i];
-      inputs = hidden_sizes[i];
-    }
-    sizes[sizes.size() - 1] += (inputs + 1) * Actions * (has_log_std ? 2 : 1);
-    return sizes;
-  }();
+  static constexpr Index token_count = hidden_count + (tokens == Tokens::by_layer ? 1 : 0);
+  // Parameters per token; they sum to parameter_count of the network.
+  static constexpr auto token_sizes = []<std::size_t... At>(std::index_sequence<At...>) {
+    return std::array{extent_of<!is_fixed, &size_of_token<Shape, At>>()...};
+  }
+  (std::make_index_sequence<static_cast<std::size_t>(token_count)>{});
 
   // The same description at run time, for ops on batches of policies.
   static MlpLayout layout() {
@@ -113,26 +134,57 @@ struct MlpNetwork {
       offset += (in + 1) * out;
       return linear;
     };
-    Index inputs = Observations;
+    Index inputs = observation_size;
     for (std::size_t i = 0; i < hidden_sizes.size(); ++i) {
       layout.hidden.push_back(next(inputs, hidden_sizes[i], hidden_activations[i]));
       inputs = hidden_sizes[i];
     }
-    layout.mean = next(inputs, Actions, Activation::identity);
+    layout.mean = next(inputs, action_size, Activation::identity);
     if constexpr (has_log_std) {
-      layout.log_std = next(inputs, Actions, Activation::identity);
+      layout.log_std = next(inputs, action_size, Activation::identity);
     }
     layout.parameter_count = offset;
     return layout;
   }
 
  private:
+  template <std::size_t At>
+  static constexpr auto inputs() {
+    if constexpr (At == 0) {
+      return observation_size;
+    } else {
+      return hidden_sizes[At - 1];
+    }
+  }
   template <std::size_t At, class Visitor, class... W>
   static constexpr void describe_hidden(Visitor& visit, W&... w) {
-    constexpr Index inputs = At == 0 ? Observations : hidden_sizes[At == 0 ? 0 : At - 1];
-    visit.template child<Linear<inputs, hidden_sizes[At]>>("layers", static_cast<Index>(At),
-                                                           std::get<At>(w.layers)...);
+    visit.template child<Linear<inputs<At>(), hidden_sizes[At]>>("layers", static_cast<Index>(At),
+                                                                 std::get<At>(w.layers)...);
   }
+};
+
+template <Index Observations, Index Actions, class HiddenLayersT, Heads heads_, Squash squash_,
+          Tokens tokens_>
+struct FixedShape {
+  static constexpr bool is_fixed = true;
+  static constexpr Index observation_size = Observations;
+  static constexpr Index action_size = Actions;
+  static constexpr Index hidden_count = HiddenLayersT::count;
+  static constexpr auto hidden_sizes = HiddenLayersT::sizes;
+  static constexpr auto hidden_activations = HiddenLayersT::activations;
+  static constexpr Heads heads = heads_;
+  static constexpr Squash squash = squash_;
+  static constexpr Tokens tokens = tokens_;
+};
+
+}  // namespace detail
+
+// The network as a description without data. Flat order: hidden layers, mean head, log_std head; each
+// row-major [out, in] weight, then bias. Sizes that only a running program knows: models/runtime_policy.hpp.
+template <Index Observations, Index Actions, class HiddenLayersT, Heads heads_ = Heads::mean_and_log_std,
+          Squash squash_ = Squash::tanh, Tokens tokens_ = Tokens::heads_with_last_hidden>
+struct MlpNetwork : detail::DescribedMlp<
+                        detail::FixedShape<Observations, Actions, HiddenLayersT, heads_, squash_, tokens_>> {
 };
 
 // The networks of the paper's three domains (Table 1).

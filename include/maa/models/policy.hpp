@@ -14,21 +14,19 @@ MAA_NAMESPACE_BEGIN
 
 // The action box: action = centre + half_width * squashed output. The default is [-1, 1]. Where the network
 // squashes no action is outside.
-template <Index Actions>
+template <Extent Actions>
 struct ActionBox {
-  std::array<float, static_cast<std::size_t>(Actions)> centre{};
-  std::array<float, static_cast<std::size_t>(Actions)> half_width = [] {
-    std::array<float, static_cast<std::size_t>(Actions)> ones{};
-    ones.fill(1.0f);
-    return ones;
-  }();
+  using Row = typename RowOf<Actions>::type;  // a number for each action
+
+  Row centre = RowOf<Actions>::filled(0);
+  Row half_width = RowOf<Actions>::filled(1);
   bool operator==(const ActionBox&) const = default;
 
   // Finite limits, low < high. No rounding leads outside: a half width may be a few last places less than the
   // limits are apart.
   static ActionBox from_limits(std::span<const float> low, std::span<const float> high) {
     require(static_cast<Index>(low.size()) == Actions && low.size() == high.size(), "action box: expected ",
-            Actions, " limits, found ", low.size(), " and ", high.size());
+            Index(Actions), " limits, found ", low.size(), " and ", high.size());
     ActionBox box;
     for (std::size_t i = 0; i < low.size(); ++i) {
       require(is_finite(low[i]) && is_finite(high[i]) && low[i] < high[i],
@@ -60,16 +58,12 @@ inline constexpr float no_clip = std::numeric_limits<float>::max();
 
 // What the network reads of an observation x: clamp((x - mean) * scale, -clip, clip), as agents are trained
 // with running statistics (VecNormalize, rsl_rl's and Brax's normalisers). The default is x itself.
-template <Index Observations>
+template <Extent Observations>
 struct ObservationScaling {
-  using Row = std::array<float, static_cast<std::size_t>(Observations)>;  // a number for each observation
+  using Row = typename RowOf<Observations>::type;  // a number for each observation
 
-  Row mean{};
-  Row scale = [] {
-    Row ones{};
-    ones.fill(1.0f);
-    return ones;
-  }();
+  Row mean = RowOf<Observations>::filled(0);
+  Row scale = RowOf<Observations>::filled(1);
   float clip = no_clip;
   bool operator==(const ObservationScaling&) const = default;
 
@@ -78,8 +72,8 @@ struct ObservationScaling {
   static ObservationScaling from_statistics(std::span<const double> mean, std::span<const double> variance,
                                             double epsilon, float clip) {
     require(static_cast<Index>(mean.size()) == Observations && mean.size() == variance.size(),
-            "observation scaling: expected ", Observations, " means and variances, found ", mean.size(),
-            " and ", variance.size());
+            "observation scaling: expected ", Index(Observations), " means and variances, found ",
+            mean.size(), " and ", variance.size());
     ObservationScaling result;
     for (std::size_t i = 0; i < mean.size(); ++i) {
       result.mean[i] = static_cast<float>(mean[i]);
@@ -105,6 +99,19 @@ struct ObservationScaling {
     }
   }
 };
+
+namespace detail {
+inline void check_policy_weights(std::span<const float> weights, Index size) {
+  require(static_cast<Index>(weights.size()) == size, "policy: expected ", size, " weights, found ",
+          weights.size());
+  const auto bad = first_nonfinite(weights);
+  require(bad < 0, "policy: expected finite weights, found NaN or infinity at ", bad);
+}
+// Squash::clip; keeps NaN.
+inline float clip_action(float action) noexcept {
+  return action < -1.0f ? -1.0f : action > 1.0f ? 1.0f : action;
+}
+}  // namespace detail
 
 // A value: copying copies the weights, which are held twice, as given and packed for the kernels. Const
 // members may be called from several threads at once.
@@ -134,10 +141,7 @@ class MlpPolicy {
   // or the box or scaling is none (their check()).
   explicit MlpPolicy(std::span<const float> weights, const Box& box = {}, const Scaling& scaling = {})
       : MlpPolicy() {
-    require(static_cast<Index>(weights.size()) == parameter_size, "policy: expected ", parameter_size,
-            " weights, found ", weights.size());
-    const auto bad = first_nonfinite(weights);
-    require(bad < 0, "policy: expected finite weights, found NaN or infinity at ", bad);
+    detail::check_policy_weights(weights, parameter_size);
     box.check("policy");
     scaling.check("policy");
     std::copy(weights.begin(), weights.end(), memory_.begin());
@@ -219,8 +223,7 @@ class MlpPolicy {
 
  private:
   using Plan = kernels::PolicyPlan<Network, storage>;
-  static constexpr Activation squashing =
-      Network::squash == Squash::tanh ? Activation::tanh : Activation::identity;
+  static constexpr Activation squashing = Network::squashing();
   static constexpr Index packed_offset = (parameter_size + 15) / 16 * 16;
 
   const float* packed() const noexcept { return memory_.data() + packed_offset; }
@@ -261,7 +264,7 @@ class MlpPolicy {
   void scale(Action action) const noexcept {
     for (std::size_t i = 0; i < action.size(); ++i) {
       if constexpr (Network::squash == Squash::clip) {
-        action[i] = action[i] < -1.0f ? -1.0f : action[i] > 1.0f ? 1.0f : action[i];  // keeps NaN
+        action[i] = detail::clip_action(action[i]);
       }
       action[i] = box_.centre[i] + box_.half_width[i] * action[i];
     }

@@ -21,10 +21,10 @@ struct WeightAndBias {
 };
 
 // y = x W' + b.
-template <Index In, Index Out>
+template <Extent In, Extent Out>
 struct Linear {
-  static constexpr Index in = In;
-  static constexpr Index out = Out;
+  static constexpr Extent in = In;
+  static constexpr Extent out = Out;
   template <class T>
   using Weights = WeightAndBias<T>;
   template <class T>
@@ -58,10 +58,10 @@ constexpr std::array<std::string_view, 2> names_of(Start) {
 }
 
 // y = x W'; `start`: what W is before training.
-template <Index In, Index Out, Start start = Start::random>
+template <Extent In, Extent Out, Start start = Start::random>
 struct LinearNoBias {
-  static constexpr Index in = In;
-  static constexpr Index out = Out;
+  static constexpr Extent in = In;
+  static constexpr Extent out = Out;
   template <class T>
   struct Weights {
     T* weight;
@@ -92,10 +92,10 @@ struct LinearNoBias {
 };
 
 // Layer normalisation over the row with gain and bias, epsilon 1e-5 (Ba et al., 2016).
-template <Index Size>
+template <Extent Size>
 struct LayerNorm {
-  static constexpr Index in = Size;
-  static constexpr Index out = Size;
+  static constexpr Extent in = Size;
+  static constexpr Extent out = Size;
   static constexpr double epsilon = 1e-5;
   template <class T>
   using Weights = WeightAndBias<T>;
@@ -123,10 +123,10 @@ struct LayerNorm {
 };
 
 // Element-wise activation without parameters.
-template <Index Size, Activation activation>
+template <Extent Size, Activation activation>
 struct Activate {
-  static constexpr Index in = Size;
-  static constexpr Index out = Size;
+  static constexpr Extent in = Size;
+  static constexpr Extent out = Size;
   template <class T>
   struct Weights {};
   template <class T>

@@ -12,8 +12,8 @@ MAA_NAMESPACE_BEGIN
 template <class... Layers>
 struct Sequential {
   static constexpr std::size_t depth = sizeof...(Layers);
-  static constexpr Index in = std::tuple_element_t<0, std::tuple<Layers...>>::in;
-  static constexpr Index out = std::tuple_element_t<depth - 1, std::tuple<Layers...>>::out;
+  static constexpr Extent in = std::tuple_element_t<0, std::tuple<Layers...>>::in;
+  static constexpr Extent out = std::tuple_element_t<depth - 1, std::tuple<Layers...>>::out;
 
   template <class T>
   struct Weights {

@@ -70,12 +70,13 @@ class Trainer {
   using Array = typename Backend::template Array<T>;
   using Real = typename Backend::template Element<T>;
 
-  // `initial` lies on the host. Error for options out of range, or if it is not of the tensors' size.
+  // `initial` lies on the host; `rates`: of each tensor, by which its learning rate is multiplied, or none:
+  // all 1. Error for options out of range, or if sizes differ.
   Trainer(const Backend& backend, std::vector<TensorInfo> tensors, const TrainOptions& options,
-          std::span<const T> initial)
+          std::span<const T> initial, std::span<const double> rates = {})
       : backend_(&backend),
         tensors_(std::move(tensors)),
-        groups_(options.decay_all ? DecayGroups() : groups_of(tensors_)),
+        parts_(parts_of(tensors_, rates, options.decay_all)),
         options_(options),
         weights_(array(initial)),
         gradients_(array()),
@@ -108,9 +109,18 @@ class Trainer {
     const auto value = loss(std::as_const(weights_).span(), gradients_.span());
     const auto squares = sum_of_squares(*backend_, std::as_const(gradients_).span());
     const auto update = next_update();
-    adamw_if_finite(*backend_, update, options_.clip_norm, value, squares, weights_.span(),
-                    std::as_const(gradients_).span(), first_moment_.span(), second_moment_.span(),
-                    average_.span(), groups_);
+    for (const auto& part : parts_) {
+      const auto of = [&](auto numbers) {
+        return numbers.empty() ? numbers
+                               : numbers.subspan(static_cast<std::size_t>(part.first),
+                                                 static_cast<std::size_t>(part.count));
+      };
+      auto own = update;
+      own.learning_rate *= part.rate;
+      adamw_if_finite(*backend_, own, options_.clip_norm, value, squares, of(weights_.span()),
+                      of(std::as_const(gradients_).span()), of(first_moment_.span()),
+                      of(second_moment_.span()), of(average_.span()), part.groups);
+    }
     const double found = read(*backend_, value);
     const double norm = std::sqrt(read(*backend_, squares));
     require(is_finite(found) && is_finite(norm), "training: the loss or its gradient is not finite at step ",
@@ -128,7 +138,7 @@ class Trainer {
   // Writes weights, moments, EMA (tensors named "<prefix>weights.<name>" ...) and the step. The trainer must
   // stay as it is until the file is written.
   MAA_COLD void save(SafetensorsWriter& writer, const std::string& prefix) const {
-    for (const auto& [part, values] : parts(*this)) {
+    for (const auto& [part, values] : arrays(*this)) {
       if constexpr (in_host_memory<Backend>) {
         add_parameters(writer, named(prefix + part), values->span());
       } else {
@@ -142,14 +152,14 @@ class Trainer {
   // Error if the file does not hold this trainer's state; nothing changes then.
   MAA_COLD void load(const SafetensorsReader& reader, const std::string& prefix) {
     std::vector<Buffer<T>> loaded;
-    for (const auto& [part, values] : parts(*this)) {
+    for (const auto& [part, values] : arrays(*this)) {
       read_parameters(reader, named(prefix + part), loaded.emplace_back(values->size()).span());
     }
     const Index step = reader.template read<std::int64_t>(prefix + "step", {})[0];
     require(step >= 0 && step <= options_.steps, reader.path(), ": expected a step from 0 to ",
             options_.steps, ", found ", step);
     std::size_t next = 0;
-    for (const auto& [part, values] : parts(*this)) {
+    for (const auto& [part, values] : arrays(*this)) {
       upload(*backend_, std::as_const(loaded[next++]).span(), values->span());
     }
     step_ = step;
@@ -171,24 +181,46 @@ class Trainer {
     upload(*backend_, values, result.span());
     return result;
   }
-  // Neighbouring tensors of the same kind are one group.
-  MAA_COLD static DecayGroups groups_of(const std::vector<TensorInfo>& tensors) {
-    DecayGroups groups;
+  // Numbers of one rate.
+  struct Part {
+    Index first = 0, count = 0;
+    double rate = 1;
+    DecayGroups groups;  // from `first` on
+  };
+  // Neighbouring tensors of the same rate are one part, those of the same kind in it one group. What has rate
+  // 0 is in none.
+  MAA_COLD static std::vector<Part> parts_of(const std::vector<TensorInfo>& tensors,
+                                             std::span<const double> rates, bool decay_all) {
+    require(rates.empty() || rates.size() == tensors.size(), "trainer: expected a rate for each of ",
+            tensors.size(), " tensors, found ", rates.size());
+    std::vector<Part> parts;
     bool decayed = false;
-    for (const auto& tensor : tensors) {
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const auto& tensor = tensors[i];
+      const double rate = rates.empty() ? 1 : rates[i];
+      if (parts.empty() || parts.back().rate != rate) {
+        parts.push_back({tensor.offset, 0, rate, {}});
+      }
+      auto& part = parts.back();
+      part.count += tensor.size;
+      if (decay_all) {
+        continue;
+      }
+      auto& groups = part.groups;
       const bool decays = tensor.role == Role::weight;
       if (groups.ends.empty() || decays != decayed) {
         groups.first_decays = groups.ends.empty() ? decays : groups.first_decays;
         groups.ends.push_back(0);
       }
-      groups.ends.back() = tensor.offset + tensor.size;
+      groups.ends.back() = part.count;
       decayed = decays;
     }
-    return groups;
+    std::erase_if(parts, [](const Part& part) { return part.rate == 0; });
+    return parts;
   }
   // The arrays that make the state; the EMA only if it is kept.
   template <class Self>
-  static auto parts(Self& self) {
+  static auto arrays(Self& self) {
     std::vector<std::pair<std::string, decltype(&self.weights_)>> result{
         {"weights.", &self.weights_},
         {"first_moment.", &self.first_moment_},
@@ -209,7 +241,7 @@ class Trainer {
 
   const Backend* backend_;
   std::vector<TensorInfo> tensors_;
-  DecayGroups groups_;
+  std::vector<Part> parts_;
   TrainOptions options_;
   Array weights_;
   Array gradients_;

@@ -106,6 +106,7 @@ class Dataset:
         metadata = {"format": "maa.dataset", "task_count": str(len(tasks))}
         metadata.update({f"task.{i}": task for i, task in enumerate(tasks)})
         metadata.update({f"interface.{key}": str(value) for key, value in self.metadata.items()})
+        metadata.update(self.type.metadata())
         metadata.update({f"provenance.{key}": str(value) for key, value in self.provenance.items()})
         from safetensors.numpy import save_file
 

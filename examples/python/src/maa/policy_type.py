@@ -35,6 +35,17 @@ class PolicyType:
             found["squash"],
         )
 
+    def metadata(self):
+        """What files say of it."""
+        return {
+            "policy.observations": str(self.observations),
+            "policy.actions": str(self.actions),
+            "policy.hidden": "[" + ", ".join(str(size) for size in self.hidden) + "]",
+            "policy.activations": "[" + ", ".join(self.activations) + "]",
+            "policy.heads": self.heads,
+            "policy.squash": self.squash,
+        }
+
     @property
     def has_log_std(self):
         return self.heads == "mean_and_log_std"
