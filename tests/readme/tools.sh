@@ -69,7 +69,7 @@ expect "copied from whole.safetensors" "$fit" "$small_data" "${small[@]}" --star
 refused "maa generator 1" "$fit" "$small_data" "${small[@]}" --start "$data"
 expect "small_1.safetensors" "$3" small.safetensors "$small_demonstration" --out . --count 2
 expect "layers.1.weight  F32 [64, 64]" "$inspect" small_1.safetensors
-refused "expected demonstrations of 5 observations" "$3" small.safetensors "$demonstration" --out .
+refused "prompt: expected 5 observations and 2 actions, found 39 and 4" "$3" small.safetensors "$demonstration" --out .
 echo text > text.safetensors
 refused "text.safetensors" "$inspect" text.safetensors
 refused "cannot write 'nowhere/loss.csv'" "$fit" "$data" --log nowhere/loss.csv "${options[@]}"
