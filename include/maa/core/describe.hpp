@@ -157,19 +157,32 @@ constexpr CountVisitor count() {
   return visitor;
 }
 
-// A number that is counted where it is needed: at compile time, if all extents are.
-template <class Model, Index CountVisitor::*which>
-struct Counted {
-  constexpr operator Index() const { return count<Model>().*which; }
+// A number that is counted whenever it is needed.
+template <class Model>
+struct CountedParameters {
+  operator Index() const { return count<Model>().parameters; }
 };
+template <class Model>
+concept OfFixedExtents = requires {
+  typename std::integral_constant<Index, count<Model>().parameters>;
+};
+template <class Model>
+constexpr auto count_parameters() {
+  if constexpr (OfFixedExtents<Model>) {
+    return count<Model>().parameters;
+  } else {
+    return CountedParameters<Model>();
+  }
+}
 
 }  // namespace detail
 
-// An Index, of a constant if all extents are.
+// An Index if all extents are fixed; otherwise what converts to one, each time anew.
 template <class Model>
-inline constexpr detail::Counted<Model, &detail::CountVisitor::parameters> parameter_count{};
+inline constexpr auto parameter_count = detail::count_parameters<Model>();
+// Of fixed extents.
 template <class Model>
-inline constexpr detail::Counted<Model, &detail::CountVisitor::tensors> tensor_count{};
+inline constexpr Index tensor_count = detail::count<Model>().tensors;
 
 // The model's tensors in memory order, names prefixed with `prefix`.
 template <class Model>

@@ -1,5 +1,5 @@
 // Policies whose sizes a program finds out as it runs: for tools that take any file. Where sizes are known,
-// MlpPolicy's of a compile-time network act several times as fast, and their errors are the compiler's.
+// those of a compile-time network act without allocation, and errors are the compiler's.
 #pragma once
 
 #include <maa/backend/cpu/policy_batch.hpp>
