@@ -38,7 +38,7 @@ MAA_COLD MAA_INLINE std::string_view known_content(std::string_view beginning) {
       return name;
     }
   }
-  if (beginning.size() > 8 && beginning.find_first_not_of('\0') == std::string_view::npos) {
+  if (beginning.size() >= 8 && beginning.find_first_not_of('\0') == std::string_view::npos) {
     return "zeros (a download that has not finished?)";
   }
   auto text = beginning.substr(beginning.starts_with("\xef\xbb\xbf") ? 3 : 0);  // after the mark of UTF-8

@@ -257,7 +257,8 @@ MAA_COLD MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::
     require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
     require(header_size <= header_limit, label_, ": expected a header of at most ", header_limit,
             " bytes, found ", length);
-    fail(label_, ": expected a header of ", header_size, " bytes, found ", file_.size() - 8, " (cut short?)");
+    require(header_size <= file_.size() - 8, label_, ": expected a header of ", header_size, " bytes, found ",
+            file_.size() - 8, " (cut short?)");
   }
   std::string text(length, '\0');
   file_.read_at(8, std::as_writable_bytes(std::span(text)));
