@@ -98,7 +98,9 @@ bool has_lines(const std::filesystem::path& path, std::string_view start) {
 }  // namespace
 
 EventFile::EventFile(const std::filesystem::path& folder) {
-  std::filesystem::create_directories(folder);
+  std::error_code code;
+  std::filesystem::create_directories(folder, code);
+  require(!code, "cannot write '", folder.string(), "': ", maa::detail::errno_text(code.value()));
   // The first number orders the files of a folder; the others keep processes apart that start in one second.
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);

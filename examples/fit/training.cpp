@@ -15,11 +15,10 @@ template <class Policy>
 void fit(const Dataset& data, const FitArguments& arguments, TrainingCurves& curves) {
   auto recipe = arguments.recipe;
   recipe.checkpoint = arguments.out.string() + ".checkpoint";
+  { const AtomicFile probe(arguments.out); }  // an error now rather than after training
   std::optional<HeldOut> held_out;
   if (!arguments.report.empty()) {
-    const auto folder = arguments.report.parent_path();  // an error now rather than after training
-    require(folder.empty() || std::filesystem::is_directory(folder), "cannot write '",
-            arguments.report.string(), "': expected its folder, found none");
+    { const AtomicFile probe(arguments.report); }
     held_out = hold_out(data, arguments.share, recipe.seed);
   }
   Generator<Policy> generator{cpu::Backend(arguments.threads)};

@@ -16,12 +16,12 @@ expect() {
   out=$("$@" 2>&1) || { echo "failed: $*: $out"; exit 1; }
   [[ $out == *"$text"* ]] || { echo "expected '$text', found: $out"; exit 1; }
 }
-# refused TEXT COMMAND...: fails with TEXT.
+# refused TEXT COMMAND...: fails with TEXT before it has trained.
 refused() {
   local text=$1 out
   shift
-  if out=$("$@" 2>&1) || [[ $out != *"$text"* ]]; then
-    echo "expected an error with '$text', found: $out"
+  if out=$("$@" 2>&1) || [[ $out != *"$text"* || $out == *"check: "* ]]; then
+    echo "expected an error with '$text' before training, found: $out"
     exit 1
   fi
 }
@@ -90,7 +90,12 @@ echo text > text.safetensors
 refused "text.safetensors" "$inspect" text.safetensors
 refused "cannot write 'nowhere/loss.csv': No such file or directory" "$fit" "$data" --log nowhere/loss.csv "${options[@]}"
 touch file
+refused "cannot write 'file/in': Not a directory" "$fit" "$data" --tensorboard file/in "${options[@]}"
 refused "file" "$fit" "$data" --tensorboard file "${options[@]}"
+for bad in . /dev/null whole.safetensors/in; do
+  refused "cannot write '$bad" "$fit" "$runs" --out "$bad" "${options[@]}"
+  refused "cannot write '$bad" "$fit" "$runs" --report "$bad" "${options[@]}"
+done
 refused "cannot write" "$fit" "$data" --out nowhere/generator.safetensors "${options[@]}"
 refused "expected held-out runs of at least two trajectories" "$fit" "$data" --report report.html "${options[@]}"
 refused "cannot write 'nowhere/report.html'" "$fit" "$runs" --report nowhere/report.html
