@@ -92,6 +92,12 @@ refused "cannot write 'nowhere/loss.csv': No such file or directory" "$fit" "$da
 touch file
 refused "cannot write 'file/in': Not a directory" "$fit" "$data" --tensorboard file/in "${options[@]}"
 refused "file" "$fit" "$data" --tensorboard file "${options[@]}"
+cp "$runs" mine.safetensors
+ln -s mine.safetensors link.safetensors
+refused "expected another file than 'mine.safetensors'" "$fit" mine.safetensors --out link.safetensors "${options[@]}"
+refused "expected another file than 'mine.safetensors'" "$fit" mine.safetensors --report mine.safetensors "${options[@]}"
+refused "expected another file than 'new.html'" "$fit" mine.safetensors --out new.html --report new.html "${options[@]}"
+cmp "$runs" mine.safetensors
 for bad in . /dev/null whole.safetensors/in; do
   refused "cannot write '$bad" "$fit" "$runs" --out "$bad" "${options[@]}"
   refused "cannot write '$bad" "$fit" "$runs" --report "$bad" "${options[@]}"
