@@ -267,7 +267,11 @@ TEST_CASE("dataset: files that contradict themselves are refused") {
     }
   }
   CHECK(has(change("", 0, 0, "3"), "expected metadata 'task.2', found none"));
-  CHECK(has(change("", 0, 0, "-1"), "expected metadata 'task.2', found none"));
+  CHECK(has(change("", 0, 0, "9223372036854775807"), "expected metadata 'task.2', found none"));
+  for (const char* text : {"-1", "", "2.0", " 2", "nan", "99999999999999999999"}) {
+    CHECK(has(change("", 0, 0, text), maa::concatenate("a number as task_count, found '", text, "'")));
+  }
+  CHECK(has(change("", 0, 0, "1"), "expected as many tasks as task_count, 1, found 2"));
   // One tensor more, as a misspelt one.
   {
     const maa::SafetensorsReader reader(folder / "whole");

@@ -392,10 +392,17 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unr
   if (reader.metadata().contains(concatenate(detail::policy_prefix, "hidden"))) {
     dataset.policy_shape = detail::read_policy_shape(reader.metadata(), detail::policy_prefix, where);
   }
-  const auto task_count = metadata("task_count");
-  for (std::size_t i = 0; concatenate(i) != task_count; ++i) {
+  const auto count_text = metadata("task_count");
+  std::uint64_t task_count = 0;
+  require(detail::parse_number(count_text, task_count), where, ": expected a number as task_count, found ",
+          detail::quote(count_text));
+  for (std::uint64_t i = 0; i < task_count; ++i) {
     dataset.tasks.push_back(metadata(concatenate("task.", i)));  // ends at the first that is missing
   }
+  const auto named = std::ranges::count_if(reader.metadata(),
+                                           [](const auto& pair) { return pair.first.starts_with("task."); });
+  require(named == std::ssize(dataset.tasks), where, ": expected as many tasks as task_count, ", task_count,
+          ", found ", named);
   try {
     dataset.require_tasks();
   } catch (const Error& error) {
