@@ -288,6 +288,15 @@ TEST_CASE("weights that the last step leaves without a finite value are an Error
   chosen.embedder.train.steps = 5;  // the weights of the first steps still make a finite loss
   CHECK(has(error_of([&] { generator.fit(dataset(), chosen); }), "finite"));
   CHECK_FALSE(generator.trained());
+  // Numbers that grow without one that is not finite are said to come from training, too.
+  for (const double rate : {10.0, 100.0}) {
+    auto large = shortened(recipe(), 200, 8);
+    large.behavior.train.learning_rate = {.kind = LearningRateKind::constant, .base = rate};
+    const auto message = error_of([&] { generator.fit(dataset(), large); });
+    CAPTURE(message);
+    CHECK(has(message, "training"));
+    CHECK(has(message, "lower the learning rate"));
+  }
 }
 
 }  // namespace
