@@ -2,6 +2,7 @@
 # The programs fit ($1) and inspect ($2) in a folder with dataset.safetensors, runs.safetensors and
 # demonstration.npz: what they print, that a stopped fit goes on to the same generator, what they refuse, and the report.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 fit=$1 inspect=$2 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 folder=$(mktemp -d "$PWD/tools_XXXXXX")
 trap 'rm -rf "$folder"' EXIT
