@@ -17,7 +17,7 @@ elif (($#)); then
 fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-strict=(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Werror)
+strict=(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wundef -Wdouble-promotion -Wold-style-cast -Werror)
 includes=(-Iinclude -isystem /usr/include/eigen3)
 libraries=(-ltbb -lzip)
 generate=tests/compiled/small_program.cpp
