@@ -2,7 +2,7 @@
 # Other people's compilers and flags: a program that trains, saves, loads and generates (tests/compiled/small_program.cpp,
 # headers alone) and one that only runs a policy (tests/install/policy_only/main.cpp), each compiled and run. Compilers,
 # standard libraries and cross compilers that are not installed are skipped and named (Debian: clang clang-16 clang-19
-# libc++-dev, g++-aarch64-linux-gnu g++-arm-linux-gnueabihf qemu-user). CTest runs a short form: headers.*, policy.*, compiled.*,
+# libc++-dev, g++-aarch64-linux-gnu g++-arm-linux-gnueabihf g++-i686-linux-gnu g++-s390x-linux-gnu qemu-user). CTest runs a short form: headers.*, policy.*, compiled.*,
 # consumer.*. Usage: bash tests/consumer_matrix.sh [--only TEXT]; exit code 1 if a cell fails.
 set -euo pipefail
 unset CDPATH  # with it, cd may lead into another folder
@@ -17,7 +17,7 @@ elif (($#)); then
 fi
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-strict=(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Werror)
+strict=(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wundef -Wdouble-promotion -Wold-style-cast -Werror)
 includes=(-Iinclude -isystem /usr/include/eigen3)
 libraries=(-ltbb -lzip)
 generate=tests/compiled/small_program.cpp
@@ -80,5 +80,31 @@ done
 for machine in aarch64:aarch64-linux-gnu arm:arm-linux-gnueabihf i386:i686-linux-gnu s390x:s390x-linux-gnu; do
   cell "policy: ${machine%%:*}" "qemu-${machine%%:*} -L /usr/${machine#*:}" "${machine#*:}-g++" -O2 "${strict[@]}" -Wno-psabi -Iinclude "$policy"
 done
+
+# Debian's libraries for aarch64, unpacked into $folder/aarch64: nothing is installed.
+unpack_aarch64() {
+  local state=$folder/apt package
+  mkdir -p "$state/lists/partial" "$state/cache/archives/partial" "$folder/aarch64" && : >"$state/status"
+  local apt=(apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o "Dir::State::Lists=$state/lists"
+    -o "Dir::Cache=$state/cache" -o "Dir::State::status=$state/status" -o Debug::NoLocking=1)
+  "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends --download-only libtbb-dev libzip-dev || return
+  for package in "$state"/cache/archives/*.deb; do
+    case ${package##*/} in
+      libc6* | libc-dev* | linux-libc* | gcc-* | libgcc* | libstdc*) ;;  # the cross compiler's are taken
+      *) dpkg -x "$package" "$folder/aarch64" || return ;;
+    esac
+  done
+}
+name='generate: aarch64'
+if [[ $name == *"$only"* ]]; then
+  libs=$folder/aarch64/usr/lib/aarch64-linux-gnu:$folder/aarch64/lib/aarch64-linux-gnu
+  if command -v aarch64-linux-gnu-g++ >/dev/null && unpack_aarch64 >/dev/null 2>&1; then
+    cell "$name" "qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH=$libs" aarch64-linux-gnu-g++ -O2 "${includes[@]}" \
+      -idirafter "$folder/aarch64/usr/include" -idirafter /usr/include "$generate" -L"${libs%%:*}" -Wl,-rpath-link,"$libs" "${libraries[@]}"
+  else
+    echo "skip  $name"
+    skipped=$((skipped + 1))
+  fi
+fi
 echo "$passed passed, $failed failed, $skipped skipped"
 ((failed == 0 && passed > 0))

@@ -114,6 +114,26 @@ TEST_CASE("dataset: what does not fit is refused and changes nothing") {
   CHECK(has(error_of([&] { dataset.validate(); }), "expected weights of 1000 policies of 5"));
 }
 
+TEST_CASE("dataset: policies that are another type's but for their heads are told which heads that are") {
+  using maa::Heads;
+  using Layers = maa::HiddenLayers<maa::Hidden<4, maa::Activation::relu>>;
+  using WithLogStd = maa::MlpNetwork<3, 2, Layers, Heads::mean_and_log_std>;
+  using Mean = maa::MlpNetwork<3, 2, Layers, Heads::mean>;
+  const auto message = [](Index parameters, auto network) {
+    Dataset dataset(3, 2, parameters, {"pick"});
+    dataset.add_policy({0, 0, 0}, weights_of(parameters, 0));
+    return error_of([&] { dataset.require_type<decltype(network)>("here"); });
+  };
+  constexpr Index mean = maa::parameter_count<Mean>, both = maa::parameter_count<WithLogStd>;
+  CHECK(has(message(mean, WithLogStd()),
+            ", as many as without a log_std head: a policy type with Heads::mean"));
+  CHECK(has(message(both, Mean()), "with a log_std head: a policy type with Heads::mean_and_log_std"));
+  const auto other = message(both + 1, Mean());
+  CHECK(has(other, "here: expected a dataset of 3 observations"));
+  CHECK_FALSE(has(other, "head"));
+  CHECK(message(mean, Mean()) == "no error");
+}
+
 TEST_CASE("dataset: a file gives the same bits back") {
   const test::TemporaryFolder folder;
   auto dataset = example(3);
@@ -247,7 +267,11 @@ TEST_CASE("dataset: files that contradict themselves are refused") {
     }
   }
   CHECK(has(change("", 0, 0, "3"), "expected metadata 'task.2', found none"));
-  CHECK(has(change("", 0, 0, "-1"), "expected metadata 'task.2', found none"));
+  CHECK(has(change("", 0, 0, "9223372036854775807"), "expected metadata 'task.2', found none"));
+  for (const char* text : {"-1", "", "2.0", " 2", "nan", "99999999999999999999"}) {
+    CHECK(has(change("", 0, 0, text), maa::concatenate("a number as task_count, found '", text, "'")));
+  }
+  CHECK(has(change("", 0, 0, "1"), "expected as many tasks as task_count, 1, found 2"));
   // One tensor more, as a misspelt one.
   {
     const maa::SafetensorsReader reader(folder / "whole");

@@ -141,6 +141,21 @@ TEST_CASE("names that no file can hold are refused before the first step") {
   }
 }
 
+TEST_CASE("a validation task that is named twice or that there is not is refused before the first step") {
+  const auto data = with_noise_task(1);
+  const auto check = [&](auto chosen) {
+    chosen.validation_tasks = {"noise", "noise"};
+    CHECK(has(refusal(data, chosen), "validation_tasks: expected each task once, found 'noise' twice"));
+    chosen.validation_tasks = {"nois"};
+    CHECK(has(refusal(data, chosen), "validation_tasks: expected tasks of the dataset, found 'nois'"));
+  };
+  check(shortened(recipe(), 2, 8));
+  check(shortened(PaperRecipe::paper(24, 20), 2, 8));
+  FitOptions twice;
+  twice.validation_tasks = {"plus", "noise", "plus"};
+  CHECK(has(error_of([&] { training_counts(data, twice); }), "found 'plus' twice"));
+}
+
 TEST_CASE("a checkpoint that cannot be written is refused before the first step") {
   const TemporaryFolder folder;
   auto chosen = shortened(recipe(), 2, 8);
@@ -273,6 +288,15 @@ TEST_CASE("weights that the last step leaves without a finite value are an Error
   chosen.embedder.train.steps = 5;  // the weights of the first steps still make a finite loss
   CHECK(has(error_of([&] { generator.fit(dataset(), chosen); }), "finite"));
   CHECK_FALSE(generator.trained());
+  // Numbers that grow without one that is not finite are said to come from training, too.
+  for (const double rate : {10.0, 100.0}) {
+    auto large = shortened(recipe(), 200, 8);
+    large.behavior.train.learning_rate = {.kind = LearningRateKind::constant, .base = rate};
+    const auto message = error_of([&] { generator.fit(dataset(), large); });
+    CAPTURE(message);
+    CHECK(has(message, "training"));
+    CHECK(has(message, "lower the learning rate"));
+  }
 }
 
 }  // namespace

@@ -150,7 +150,10 @@ TEST_CASE("npy: malformed files are refused with the reason") {
   CHECK(has(load(npy_of(good, std::string(8, '\0'), 4)), "found 4.0"));
   CHECK(has(load("PK\3\4 not an array"), "found a zip archive"));
   CHECK(has(load("version https://git-lfs.github.com/spec/v1"), "found a Git LFS pointer"));
-  CHECK(has(load("nothing that is known"), "found other data"));
+  CHECK(has(load("nothing that is known"), "found plain text"));
+  CHECK(has(load("nothing that is \x01 known"), "found other data"));
+  CHECK(
+      has(load(npy_of("{'descr': '<U1048577', 'fortran_order': False, 'shape': ()}", "")), "U1 to U1048576"));
   std::string many = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
   for (int i = 0; i < 65; ++i) {
     many += "1,";
@@ -238,7 +241,7 @@ TEST_CASE("npy and npz: large files of other things are refused before they are 
     return error_of([&] { maa::load_npy<float>(sparse("a.npy", beginning)); });
   };
   const std::string good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
-  CHECK(has(npy(""), "expected an .npy array, found other data"));
+  CHECK(has(npy(""), "expected an .npy array, found zeros"));
   CHECK(has(npy("\x93NUMPY\1"), "expected { in the header"));
   CHECK(has(npy(npy_of(good, "")), "expected 8 bytes of data for shape [2], found 4294967229"));
   CHECK(has(npy("\x93NUMPY\2" + std::string(1, '\0') + "\xff\xff\xff\xff"),
@@ -306,6 +309,9 @@ TEST_CASE("npz: other files, other names and texts with zeros") {
   CHECK(has(open("version https://git-lfs.github.com/spec/v1\n"),
             "expected a zip archive (.npz), found a Git LFS pointer"));
   CHECK(has(open("<!doctype html><html></html>"), "found an HTML page"));
+  CHECK(has(open(""), "found an empty file"));
+  CHECK(has(open(std::string(500, '\0')), "found zeros"));
+  CHECK(has(open("Not found"), "found plain text"));
   CHECK(has(open(std::string("\x02\0\0\0\0\0\0\0{}", 10)), "found a safetensors file"));
   maa::NpzWriter writer;
   for (const char* name : {"observation", "action", "reward"}) {

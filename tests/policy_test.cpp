@@ -499,6 +499,10 @@ TEST_CASE("a policy file's tensors that nobody reads are an error that lists the
   // A head that a policy does without.
   write_policy<SmallNetwork>(path, {});
   load_policy<MlpPolicy<MlpNetwork<3, 2, TwoLayers, Heads::mean>>>(path);
+  // A missing one has a type that does without.
+  write_policy<MlpNetwork<3, 2, TwoLayers, Heads::mean>>(path, {});
+  CHECK_THROWS_WITH_AS(load_policy<Small>(path), doctest::Contains("a policy type with Heads::mean reads it"),
+                       Error);
   std::vector<std::pair<std::string, Index>> many;
   for (int i = 0; i < 20; ++i) {
     many.emplace_back(concatenate("other.", i), 1);

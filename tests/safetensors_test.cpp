@@ -135,7 +135,8 @@ TEST_CASE("safetensors: malformed headers are refused with the reason") {
     const char* reason;
   };
   const Case cases[] = {
-      {"", 0, "expected a JSON object"},
+      {"", 0, "found zeros"},
+      {"", 300, "found zeros"},
       {"[]", 0, "expected a JSON object"},
       {"7", 0, "expected a JSON object"},
       {"\xef\xbb\xbf{}", 0, "expected a JSON object"},
@@ -231,6 +232,15 @@ TEST_CASE("safetensors: files of other kinds, and names that are not there, are 
   CHECK(has(open("version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "found a Git LFS pointer"));
   CHECK(has(open("\n<!DOCTYPE html><html>"), "found an HTML page"));
   CHECK(has(open("<HTML><body>404"), "found an HTML page"));
+  CHECK(has(open("\xef\xbb\xbf<html><body>404"), "found an HTML page"));
+  CHECK(has(open("<?xml version=\"1.0\"?><Error>"), "found an XML page"));
+  CHECK(has(open("Access denied."), "found plain text"));
+  CHECK(has(open("404"), "found plain text"));
+  CHECK(has(open("[1, 2, 3, 4]\n"), "found JSON text"));
+  CHECK(has(open(""), "expected a safetensors file, found an empty file"));
+  CHECK(has(open(std::string(500, '\0')), "found zeros (a download that has not finished?)"));
+  CHECK(has(open(std::string(8, '\0') + "\1{}"), "expected a JSON object"));
+  CHECK(has(open(std::string(3, '\1')), "at least 8 bytes, found 3"));
   CHECK(has(open("PK\x03\x04 and more"), "found a zip archive (.npz, or PyTorch's .pt)"));
   CHECK(has(open("\x93NUMPY\x01 and more"), "found an .npy array"));
   CHECK(has(open("\x80\x02 a pickle"), "found a Python pickle"));

@@ -202,6 +202,13 @@ TEST_CASE("trajectory: files that say something else are refused") {
             "found shape [2, 1, 1], not [steps, numbers per step]"));
   CHECK(has(attempt(column({1.0, HUGE_VAL}), two, none),
             "a.npz': trajectory of task '': expected finite numbers, found inf"));
+  // What a file calls its task is shown in part and on one line.
+  Trajectory odd(2, 1, 1);
+  odd.task = "\x1b[31m\n" + std::string(5'000, 'x');
+  odd.success_step = 2;
+  const auto message = error_of([&] { odd.validate(); });
+  CHECK(has(message, "trajectory of task '\\x1b[31m\\x0axxx"));
+  CHECK(message.size() < 300);
   CHECK(has(attempt(column({1.0, 1e300}), two, none), "found inf"));
   CHECK(has(attempt(two, two, xt::xarray<double>(2.0)), "expected a step from -1 (none) to 1, found 2"));
   CHECK(has(attempt(two, two, xt::xarray<double>(0.5)), "found 0.5"));

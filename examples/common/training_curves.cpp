@@ -5,6 +5,9 @@
 #include <array>
 #include <bit>
 #include <chrono>
+#include <cmath>
+
+#include <maa/io/input_file.hpp>
 
 namespace maa::examples {
 namespace {
@@ -63,17 +66,48 @@ std::uint32_t masked_crc(std::string_view bytes) {
   return std::rotr(~crc, 15) + 0xa282ead8u;
 }
 
+constexpr std::string_view csv_header = "stage,step,loss,validation,learning_rate,gradient_norm\n";
+constexpr std::string_view json_start = R"({"stage":")";
+
+// Error that says why: streams leave the reason of the system's last call in errno.
+void require_written(const std::ostream& stream, const std::filesystem::path& path) {
+  const int code = errno;  // before arguments are made
+  require(stream.good(), "cannot write '", path.string(), "': ", maa::detail::errno_text(code));
+}
+
+// Whether lines can follow what a file has; Error if that are no curves. What a full disk or a killed process
+// left of a last line is cut off, or the next would be no line either.
+bool has_lines(const std::filesystem::path& path, std::string_view start) {
+  std::error_code code;
+  if (!std::filesystem::is_regular_file(path, code)) {
+    return false;
+  }
+  const InputFile file(path);
+  std::string text(static_cast<std::size_t>(file.size()), ' ');
+  file.read_at(0, std::as_writable_bytes(std::span(text)));
+  const auto compared = std::min(text.size(), start.size());
+  require(text.compare(0, compared, start, 0, compared) == 0, "cannot write '", path.string(),
+          "': expected curves to go on with, or no file, found another");
+  const auto whole = text.rfind('\n') + 1;  // 0: no line
+  if (whole < text.size()) {
+    std::filesystem::resize_file(path, whole);
+  }
+  return whole > 0;
+}
+
 }  // namespace
 
 EventFile::EventFile(const std::filesystem::path& folder) {
-  std::filesystem::create_directories(folder);
+  std::error_code code;
+  std::filesystem::create_directories(folder, code);
+  require(!code, "cannot write '", folder.string(), "': ", maa::detail::errno_text(code.value()));
   // The first number orders the files of a folder; the others keep processes apart that start in one second.
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
   const auto path = folder / concatenate("events.out.tfevents.", static_cast<std::int64_t>(seconds_now()),
                                          '.', host.data(), '.', ::getpid(), ".maa");
   file_.open(path, std::ios::binary);
-  require(file_.good(), "cannot write '", path.string(), "'");
+  require_written(file_, path);
   auto event = new_event(0);
   append_text(event, 3, "brain.Event:2");
   record(event);
@@ -101,18 +135,18 @@ void EventFile::record(std::string_view event) {
   append_fixed(whole, masked_crc(event));
   file_.write(whole.data(), std::ssize(whole));
   file_.flush();
-  require(file_.good(), "cannot write an event file");
+  require(file_.good(), "cannot write an event file: ", maa::detail::errno_text(errno));
 }
 
 TrainingCurves::TrainingCurves(const std::filesystem::path& file, const std::filesystem::path& folder)
     : path_(file), json_(file.extension() == ".jsonl") {
   if (!file.empty()) {
-    const bool goes_on = std::filesystem::exists(file);
+    const bool goes_on = has_lines(file, json_ ? json_start : csv_header);
     lines_.open(file, std::ios::app);
-    if (!goes_on && !json_) {
-      lines_ << "stage,step,loss,validation,learning_rate,gradient_norm\n";
+    if (lines_.good() && !goes_on && !json_) {
+      lines_ << csv_header << std::flush;
     }
-    require(lines_.good(), "cannot write '", file.string(), "'");
+    require_written(lines_, file);
   }
   if (!folder.empty()) {
     events_.emplace(folder);
@@ -126,22 +160,23 @@ void TrainingCurves::write(const TrainProgress& now) {
                                                                         {"gradient_norm", now.gradient_norm}};
   if (lines_.is_open()) {
     if (json_) {
-      lines_ << R"({"stage":")" << now.stage << R"(","step":)" << now.step;
+      lines_ << json_start << now.stage << R"(","step":)" << now.step;
     } else {
       lines_ << now.stage << ',' << now.step;
     }
     for (const auto& [name, value] : numbers) {
+      const bool shown = value && (!json_ || std::isfinite(*value));  // JSON has no NaN
       if (!json_) {
         lines_ << ',';
-      } else if (value) {
+      } else if (shown) {
         lines_ << ",\"" << name << "\":";
       }
-      if (value) {
+      if (shown) {
         lines_ << *value;
       }
     }
-    lines_ << (json_ ? "}\n" : "\n");
-    require(lines_.good(), "cannot write '", path_.string(), "'");
+    lines_ << (json_ ? "}\n" : "\n") << std::flush;  // what is lost must be noticed now
+    require_written(lines_, path_);
   }
   if (events_) {
     for (const auto& [name, value] : numbers) {

@@ -7,6 +7,7 @@
 #include <maa/data/dataset.hpp>
 
 #include "cloning.hpp"
+#include "interrupt.hpp"
 #include "progress.hpp"
 
 namespace maa::examples {
@@ -99,7 +100,7 @@ double error_of(const Policy& policy, std::span<const Trajectory> on, const Acti
 }  // namespace detail
 
 // Measures a generator trained on held_out.training; `data`: the whole data set. `count` policies are
-// generated for each prompt, their errors averaged.
+// generated for each prompt, their errors averaged. Shows bars. Throws Interrupted if it was.
 template <class Generator>
 FitReport measure(const Generator& generator, const Dataset& data, const HeldOut& held_out,
                   std::uint64_t seed, int threads, Index count = 4) {
@@ -147,12 +148,23 @@ FitReport measure(const Generator& generator, const Dataset& data, const HeldOut
     type.fold(normalizer, weights);
   }
   const study::CloningOptions cloning{.seed = seed};
-  Progress bar("clones for the report", cloning.steps);
-  study::clone(type, threads, normalizer, examples, cloning,
-               {clones.data(), prompt_count, Policy::parameter_size},
-               [&](const study::BehaviorCloner& cloner, double) { bar.update(cloner.step_count()); });
+  {
+    Progress bar("clones for the report", cloning.steps);
+    study::clone(type, threads, normalizer, examples, cloning,
+                 {clones.data(), prompt_count, Policy::parameter_size},
+                 [&](const study::BehaviorCloner& cloner, double) {
+                   bar.update(cloner.step_count());
+                   stop_if_interrupted();
+                 });
+  }
 
-  const auto generated = generator.generate_each(prompts, {.count = count, .seed = seed});
+  // Of generating half: it takes about as long as all comparisons.
+  Progress bar("measuring prompts", 2 * prompt_count);
+  const auto generated = generator.generate_each(
+      prompts, {.count = count, .seed = seed, .progress = [&](Index step, Index steps) {
+                  bar.update(prompt_count * step / std::max<Index>(1, steps));
+                  return true;
+                }});
   const auto novelty = generator.novelty(prompts);
   const auto policy_of = [&](const Dataset& of, Index number) {
     return Policy(of.weight_matrix().row_span(number), box, scaling);
@@ -257,6 +269,8 @@ FitReport measure(const Generator& generator, const Dataset& data, const HeldOut
       }
     }
     report.prompts.push_back(std::move(result));
+    bar.update(prompt_count + std::ssize(report.prompts));
+    stop_if_interrupted();
   }
   return report;
 }

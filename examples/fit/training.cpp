@@ -10,16 +10,28 @@
 #include "tool_types.hpp"
 
 namespace maa::examples {
+namespace {
+
+// An Error now rather than after training: unless the file can be written, and is none of the others.
+void require_output(const std::filesystem::path& path, std::initializer_list<std::filesystem::path> others) {
+  for (const auto& other : others) {
+    std::error_code code;
+    require(path != other && !std::filesystem::equivalent(path, other, code), "cannot write '", path.string(),
+            "': expected another file than '", other.string(), "'");
+  }
+  const AtomicFile probe(path);
+}
+
+}  // namespace
 
 template <class Policy>
 void fit(const Dataset& data, const FitArguments& arguments, TrainingCurves& curves) {
   auto recipe = arguments.recipe;
   recipe.checkpoint = arguments.out.string() + ".checkpoint";
+  require_output(arguments.out, {arguments.dataset});
   std::optional<HeldOut> held_out;
   if (!arguments.report.empty()) {
-    const auto folder = arguments.report.parent_path();  // an error now rather than after training
-    require(folder.empty() || std::filesystem::is_directory(folder), "cannot write '",
-            arguments.report.string(), "': expected its folder, found none");
+    require_output(arguments.report, {arguments.dataset, arguments.out, arguments.start});
     held_out = hold_out(data, arguments.share, recipe.seed);
   }
   Generator<Policy> generator{cpu::Backend(arguments.threads)};

@@ -315,7 +315,7 @@ class Generator {
       return false;
     }
     fitting.run().finish();
-    fitting.state().check("fit");
+    fitting.state().check("fit: training leads nowhere (lower the learning rate or check the data)");
     set_state(std::make_unique<State>(std::move(fitting.state())));
     fitting.run().require_written();
     return true;

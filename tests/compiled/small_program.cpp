@@ -37,4 +37,5 @@ int main(int, char** arguments) {
     }
   }
   std::printf("%016llx\n", static_cast<unsigned long long>(hash));
+  return 0;  // consumer_matrix.sh makes another function of it
 }

@@ -3,6 +3,7 @@
 # source $4), then the shell lines, for which the programs fit ($5) and inspect ($6) train for a few steps on the
 # data sets of the folder $7.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 page=$(realpath "$1") program=$2 compiler=$3 c_source=$4 data=$7
 fit_program=$5 inspect_program=$6
 folder=$(mktemp -d)

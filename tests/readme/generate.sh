@@ -2,6 +2,7 @@
 # The program `generate` ($1) in a folder with generator.safetensors and demonstration.npz: what it refuses, before it
 # writes anything, and that it fails where what it writes is lost.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 program=$1
 folder=$(mktemp -d "$PWD/generate_XXXXXX")
 trap 'rm -rf "$folder"' EXIT

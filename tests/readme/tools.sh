@@ -2,6 +2,7 @@
 # The programs fit ($1) and inspect ($2) in a folder with dataset.safetensors, runs.safetensors and
 # demonstration.npz: what they print, that a stopped fit goes on to the same generator, what they refuse, and the report.
 set -euo pipefail
+unset CDPATH  # with it, cd may lead into another folder
 fit=$1 inspect=$2 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 folder=$(mktemp -d "$PWD/tools_XXXXXX")
 trap 'rm -rf "$folder"' EXIT
@@ -16,12 +17,12 @@ expect() {
   out=$("$@" 2>&1) || { echo "failed: $*: $out"; exit 1; }
   [[ $out == *"$text"* ]] || { echo "expected '$text', found: $out"; exit 1; }
 }
-# refused TEXT COMMAND...: fails with TEXT.
+# refused TEXT COMMAND...: fails with TEXT before it has trained.
 refused() {
   local text=$1 out
   shift
-  if out=$("$@" 2>&1) || [[ $out != *"$text"* ]]; then
-    echo "expected an error with '$text', found: $out"
+  if out=$("$@" 2>&1) || [[ $out != *"$text"* || $out == *"check: "* ]]; then
+    echo "expected an error with '$text' before training, found: $out"
     exit 1
   fi
 }
@@ -33,7 +34,9 @@ options=(--steps 6 --batch 2 --no-check)
 expect whole.safetensors "$fit" "$data" --out whole.safetensors --log loss.csv --tensorboard curves "${options[@]}"
 grep -q '^behavior,6,' loss.csv
 "${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" loss.csv curves
-rm -rf loss.csv curves
+refused "cannot write 'loss.jsonl': expected curves to go on with" \
+  env -C "$(mkdir other && echo text > other/loss.jsonl && echo other)" "$fit" "$data" --log loss.jsonl "${options[@]}"
+rm -rf loss.csv curves other
 [[ ! -e whole.safetensors.checkpoint ]]
 logs=(--log loss.jsonl --tensorboard curves)
 "$fit" "$data" --out stopped.safetensors "${logs[@]}" "${options[@]}" & running=$!
@@ -46,6 +49,20 @@ wait "$running" || true
 expect stopped.safetensors "$fit" "$data" --out stopped.safetensors "${logs[@]}" "${options[@]}"
 "${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" loss.jsonl curves
 cmp whole.safetensors stopped.safetensors
+# A file that ends within a line, as a killed process may leave it, and one without any.
+for log in torn.jsonl torn.csv empty.csv; do
+  whole=1
+  case $log in
+    *.jsonl) printf '{"stage":"behavior","step":1}\n{"stage":"beh' > "$log" ;;
+    torn.csv) printf 'stage,step,loss,validation,learning_rate,gradient_norm\nbehavior,1,0.5,,0.1,1\nbeha' > "$log" ;;
+    empty.csv) : > "$log"; whole=0 ;;
+  esac
+  expect torn.safetensors "$fit" "$data" --out torn.safetensors --log "$log" "${options[@]}"
+  expect "$((306 + whole)) lines" "${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" "$log"
+done
+if [[ -w /dev/full ]]; then
+  refused "cannot write '/dev/full': No space left on device" "$fit" "$data" --log /dev/full "${options[@]}"
+fi
 expect "maa generator 1" "$inspect" whole.safetensors
 expect "recipe.behavior.train.steps = 6" "$inspect" --all whole.safetensors
 expect "demonstration_0.safetensors" "$3" whole.safetensors "$demonstration" --out .
@@ -72,13 +89,25 @@ expect "layers.1.weight  F32 [64, 64]" "$inspect" small_1.safetensors
 refused "prompt: expected 5 observations and 2 actions, found 39 and 4" "$3" small.safetensors "$demonstration" --out .
 echo text > text.safetensors
 refused "text.safetensors" "$inspect" text.safetensors
-refused "cannot write 'nowhere/loss.csv'" "$fit" "$data" --log nowhere/loss.csv "${options[@]}"
+refused "cannot write 'nowhere/loss.csv': No such file or directory" "$fit" "$data" --log nowhere/loss.csv "${options[@]}"
 touch file
+refused "cannot write 'file/in': Not a directory" "$fit" "$data" --tensorboard file/in "${options[@]}"
 refused "file" "$fit" "$data" --tensorboard file "${options[@]}"
+cp "$runs" mine.safetensors
+ln -s mine.safetensors link.safetensors
+refused "expected another file than 'mine.safetensors'" "$fit" mine.safetensors --out link.safetensors "${options[@]}"
+refused "expected another file than 'mine.safetensors'" "$fit" mine.safetensors --report mine.safetensors "${options[@]}"
+refused "expected another file than 'new.html'" "$fit" mine.safetensors --out new.html --report new.html "${options[@]}"
+cmp "$runs" mine.safetensors
+for bad in . /dev/null whole.safetensors/in; do
+  refused "cannot write '$bad" "$fit" "$runs" --out "$bad" "${options[@]}"
+  refused "cannot write '$bad" "$fit" "$runs" --report "$bad" "${options[@]}"
+done
 refused "cannot write" "$fit" "$data" --out nowhere/generator.safetensors "${options[@]}"
 refused "expected held-out runs of at least two trajectories" "$fit" "$data" --report report.html "${options[@]}"
 refused "cannot write 'nowhere/report.html'" "$fit" "$runs" --report nowhere/report.html
 refused "--report" "$fit" "$data" --hold-out 0.5
+expect "measuring prompts" "$fit" "$runs" --out barred.safetensors --report barred.html --steps 2 --batch 4
 expect report.html "$fit" "$runs" --report report.html --steps 20 --batch 4
 "${MAA_TEST_PYTHON:-python3}" -B "$here/check_fit_report.py" report.html
 expect "provenance.policies = 6" "$inspect" generator.safetensors  # what is held out was not trained on

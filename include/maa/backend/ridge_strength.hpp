@@ -18,7 +18,8 @@ struct RidgeStrength {
 template <class T>
 void check_ridge(SequenceView<const T> features, SequenceView<const T> residual,
                  SequenceView<const T> correction, double strength, const char* op) {
-  require(strength > 0, op, ": expected a positive strength, found ", strength);
+  require(strength > 0, op, ": expected a positive strength, found ", strength,
+          ": numbers that it is made of are too large (of a training: lower the learning rate)");
   require_shape(residual, features.batch, features.length, residual.channels, op);
   require_shape(correction, features.batch, residual.channels, features.channels + 1, op);
 }

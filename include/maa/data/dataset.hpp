@@ -71,6 +71,9 @@ struct Dataset {
 
   // The number of a task; Error if it is not one of `tasks`.
   Index task_index(const std::string& task) const;
+  // Of each task whether it is one of `names`; Error, with `where` before it, for a name that is no task's or
+  // that comes twice.
+  std::vector<bool> named_tasks(std::span<const std::string> names, std::string_view where) const;
 
   // Copies the weights [P]. Error leaves the dataset as it was. Views of the weights become invalid unless
   // there is room.
@@ -111,6 +114,7 @@ struct Dataset {
 
  private:
   void require_type(const PolicyShape& shape, Index parameters, std::string_view where) const;
+  std::string_view other_heads(PolicyShape shape) const;
   void require_tasks() const;
   void require_record(const PolicyRecord& record, Index number) const;
   void require_trajectory(const Trajectory& trajectory) const;
@@ -131,6 +135,15 @@ MAA_COLD MAA_INLINE Dataset::Dataset(Index observation_size_, Index action_size_
   validate();
 }
 
+// What to say to policies that are as expected but for their heads.
+MAA_COLD MAA_INLINE std::string_view Dataset::other_heads(PolicyShape shape) const {
+  const bool had_log_std = shape.heads == Heads::mean_and_log_std;
+  shape.heads = had_log_std ? Heads::mean : Heads::mean_and_log_std;
+  return shape.parameter_count() != parameter_count ? ""
+         : had_log_std ? ", as many as without a log_std head: a policy type with Heads::mean"
+                       : ", as many as with a log_std head: a policy type with Heads::mean_and_log_std";
+}
+
 MAA_COLD MAA_INLINE void Dataset::require_type(const PolicyShape& shape, Index parameters,
                                                std::string_view where) const {
   if (policy_shape) {
@@ -142,7 +155,7 @@ MAA_COLD MAA_INLINE void Dataset::require_type(const PolicyShape& shape, Index p
               (policies.empty() || parameter_count == parameters),
           where, ": expected a dataset of ", shape.observations, " observations, ", shape.actions,
           " actions and ", parameters, " parameters, found ", observation_size, ", ", action_size, " and ",
-          parameter_count);
+          parameter_count, other_heads(shape));
 }
 
 MAA_COLD MAA_INLINE Index Dataset::task_index(const std::string& task) const {
@@ -152,6 +165,22 @@ MAA_COLD MAA_INLINE Index Dataset::task_index(const std::string& task) const {
          "; the nearest are ", nearest_names(task, tasks));
   }
   return found - tasks.begin();
+}
+
+MAA_COLD MAA_INLINE std::vector<bool> Dataset::named_tasks(std::span<const std::string> names,
+                                                           std::string_view where) const {
+  std::vector<bool> named(tasks.size());
+  for (const auto& name : names) {
+    const auto found = std::ranges::find(tasks, name);
+    if (found == tasks.end()) {
+      fail(where, ": expected tasks of the dataset, found ", detail::quote(name), "; the nearest are ",
+           nearest_names(name, tasks));
+    }
+    const auto number = static_cast<std::size_t>(found - tasks.begin());
+    require(!named[number], where, ": expected each task once, found ", detail::quote(name), " twice");
+    named[number] = true;
+  }
+  return named;
 }
 
 MAA_COLD MAA_INLINE void Dataset::reserve_policies(Index count) {
@@ -363,10 +392,17 @@ MAA_COLD MAA_INLINE Dataset Dataset::load(const std::filesystem::path& path, Unr
   if (reader.metadata().contains(concatenate(detail::policy_prefix, "hidden"))) {
     dataset.policy_shape = detail::read_policy_shape(reader.metadata(), detail::policy_prefix, where);
   }
-  const auto task_count = metadata("task_count");
-  for (std::size_t i = 0; concatenate(i) != task_count; ++i) {
+  const auto count_text = metadata("task_count");
+  std::uint64_t task_count = 0;
+  require(detail::parse_number(count_text, task_count), where, ": expected a number as task_count, found ",
+          detail::quote(count_text));
+  for (std::uint64_t i = 0; i < task_count; ++i) {
     dataset.tasks.push_back(metadata(concatenate("task.", i)));  // ends at the first that is missing
   }
+  const auto named = std::ranges::count_if(reader.metadata(),
+                                           [](const auto& pair) { return pair.first.starts_with("task."); });
+  require(named == std::ssize(dataset.tasks), where, ": expected as many tasks as task_count, ", task_count,
+          ", found ", named);
   try {
     dataset.require_tasks();
   } catch (const Error& error) {

@@ -34,7 +34,7 @@ void fold_normalizer(const Normalizer& observations, std::span<float> weights) {
       row[j] *= observations.scale[j];
       shift += static_cast<double>(row[j]) * static_cast<double>(observations.offset[j]);
     }
-    bias = static_cast<float>(bias - shift);
+    bias = static_cast<float>(static_cast<double>(bias) - shift);
   });
 }
 
@@ -47,7 +47,7 @@ void unfold_normalizer(const Normalizer& observations, std::span<float> weights)
       shift += static_cast<double>(row[j]) * static_cast<double>(observations.offset[j]);
       row[j] /= observations.scale[j];
     }
-    bias = static_cast<float>(bias + shift);
+    bias = static_cast<float>(static_cast<double>(bias) + shift);
   });
 }
 

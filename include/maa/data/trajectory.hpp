@@ -243,18 +243,19 @@ MAA_INLINE void Trajectory::set_target_actions(MatrixView<const float> target_ac
 }
 
 MAA_INLINE void Trajectory::validate() const {
-  require(length_ > 0 && observation_size_ > 0 && action_size_ > 0, "trajectory of task '", task,
-          "': expected steps, observations and actions, found ", length_, " steps of ", observation_size_,
-          " and ", action_size_);
+  require(length_ > 0 && observation_size_ > 0 && action_size_ > 0, "trajectory of task ",
+          detail::quote(task), ": expected steps, observations and actions, found ", length_, " steps of ",
+          observation_size_, " and ", action_size_);
   require(observations_.size() == length_ * observation_size_ && actions_.size() == length_ * action_size_,
-          "trajectory of task '", task, "': expected its numbers, found that it was moved from");
+          "trajectory of task ", detail::quote(task), ": expected its numbers, found that it was moved from");
   require_finite(observations_, observation_size_, "observation");
   require_finite(actions_, action_size_, "action");
   if (target_actions_) {
     require_finite(*target_actions_, action_size_, "target action");
   }
-  require(!success_step || (*success_step >= 0 && *success_step < length_), "trajectory of task '", task,
-          "': expected a success step below ", length_, ", found ", success_step.value_or(0));
+  require(!success_step || (*success_step >= 0 && *success_step < length_), "trajectory of task ",
+          detail::quote(task), ": expected a success step below ", length_, ", found ",
+          success_step.value_or(0));
 }
 
 MAA_INLINE void Trajectory::copy_rows(MatrixView<const float> from, Buffer<float>& to) {
@@ -267,7 +268,7 @@ MAA_INLINE void Trajectory::copy_rows(MatrixView<const float> from, Buffer<float
 
 MAA_INLINE void Trajectory::require_finite(const Buffer<float>& values, Index size, const char* what) const {
   const auto bad = first_nonfinite(values.span());
-  require(bad < 0, "trajectory of task '", task, "': expected finite numbers, found ",
+  require(bad < 0, "trajectory of task ", detail::quote(task), ": expected finite numbers, found ",
           bad < 0 ? 0.0f : values[bad], " in ", what, " ", bad % size, " of step ", bad / size);
 }
 

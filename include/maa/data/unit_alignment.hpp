@@ -110,10 +110,13 @@ MAA_INLINE void align_units(const MlpLayout& layout, std::span<const float> refe
         for (Index unit = 0; unit < own.out; ++unit) {
           double* to = units.data() + unit * numbers;
           to = std::copy_n(policy.data() + own.weight_offset + unit * own.in, own.in, to);
-          *to++ = policy[static_cast<std::size_t>(own.bias_offset + unit)];
+          const auto number = [&](Index i) {
+            return static_cast<double>(policy[static_cast<std::size_t>(i)]);
+          };
+          *to++ = number(own.bias_offset + unit);
           for (const auto& reader : readers) {
             for (Index j = 0; j < reader.out; ++j) {
-              *to++ = policy[static_cast<std::size_t>(reader.weight_offset + j * reader.in + unit)];
+              *to++ = number(reader.weight_offset + j * reader.in + unit);
             }
           }
         }

@@ -99,9 +99,9 @@ float variance_scale(Fitting<Network, Config, Backend>& fitting, BehaviorOptions
     for (Index q = 0; q < options.queries; ++q) {
       for (Index action = 0; action < Network::action_size; ++action) {
         const Index at = (i * options.queries + q) * Network::action_size + action;
-        const double residual =
+        const auto residual = static_cast<double>(
             cpu::HeadTarget<float>(Network::squash == Squash::tanh, mean.data[at], batch.actions.data[at])
-                .residual;
+                .residual);
         sum += residual * residual / variance[static_cast<std::size_t>(q)];
       }
     }

@@ -55,7 +55,7 @@ struct FitOptions {
   std::vector<double> guidance = {1};
   double validation_fraction = 0.1;  // of the (task, run) pairs
   // Names of whole tasks to validate on: no stage and no normaliser sees their trajectories, and policies of
-  // these tasks are ignored. Error for a name that the dataset lacks.
+  // these tasks are ignored. Error for a name that the dataset lacks or that comes twice.
   std::vector<std::string> validation_tasks;
   Index validation_every = 100;  // steps; and after a stage's last
   // If set, training state is written here every `checkpoint_every` steps, after a stage's last, and when

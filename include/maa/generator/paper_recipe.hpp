@@ -55,14 +55,11 @@ struct TrainingCounts {
   Index prompts = 0;
 };
 // Held-out runs and validation tasks are left out, and trajectories that are no prompts of this shape for
-// conditions on `seen`. Error for a validation task that the dataset lacks.
+// conditions on `seen`. Error for a validation task that the dataset lacks or that is named twice.
 MAA_COLD inline TrainingCounts training_counts(const Dataset& dataset, const FitOptions& options,
                                                const PromptShape& shape = {},
                                                ConditionParts seen = ConditionParts::both) {
-  std::vector<bool> held_out(dataset.tasks.size());
-  for (const auto& name : options.validation_tasks) {
-    held_out[static_cast<std::size_t>(dataset.task_index(name))] = true;
-  }
+  const auto held_out = dataset.named_tasks(options.validation_tasks, "validation_tasks");
   const auto train = dataset.split_by_run(options.validation_fraction, options.seed).train;
   const auto needs = shape.paper_needs(seen_parts(seen, options.condition));
   return {std::ranges::count_if(train.policies,

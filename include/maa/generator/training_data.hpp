@@ -41,10 +41,7 @@ struct TrainingData {
   MAA_COLD TrainingData(const Dataset& data, const FitOptions& options, const DataUse& use,
                         GeneratorState<Network, Config>& state)
       : dataset(data), split(checked(data, use).split_by_run(options.validation_fraction, options.seed)) {
-    std::vector<bool> held_out(data.tasks.size());
-    for (const auto& name : options.validation_tasks) {
-      held_out[static_cast<std::size_t>(data.task_index(name))] = true;
-    }
+    const auto held_out = data.named_tasks(options.validation_tasks, "validation_tasks");
     // Trajectories that belong to no run serve all policies of their task and stay in training.
     for (Index i = 0; i < static_cast<Index>(data.trajectories.size()); ++i) {
       task_of_trajectory.push_back(data.task_index(trajectory(i).task));

@@ -132,7 +132,11 @@ class TrainingRun {
       const Rng rng = trainer.step_rng();
       const Index step = trainer.step_count();
       auto progress = trainer.step([&](std::span<const Real> weights, std::span<Real> gradients) {
-        return stage.loss(weights, gradients, rng, step);
+        try {
+          return stage.loss(weights, gradients, rng, step);
+        } catch (const Error& error) {  // of an op, which cannot know where its numbers come from
+          fail("training, step ", step, " of the stage ", stage.name, ": ", error.what());
+        }
       });
       progress.stage = stage.name;
       if (trainer.step_count() % options_.validation_every == 0 || trainer.finished()) {

@@ -271,7 +271,8 @@ class NpyHeaderParser {
                                             : (header.kind == 'i' || header.kind == 'u') &&
                                                   (bytes == 1 || bytes == 2 || bytes == 4 || bytes == 8);
     require(known && bytes >= 0, label_,
-            ": expected a dtype of f2, f4, f8, i1 to i8, u1 to u8, b1 or U, found ", quote(code));
+            ": expected a dtype of f2, f4, f8, i1 to i8, u1 to u8, b1 or U1 to U1048576, found ",
+            quote(code));
   }
 
   std::string_view text_;

@@ -266,6 +266,8 @@ MAA_COLD MAA_INLINE std::string NpzReader::load_text(const std::string& name) co
 }
 
 MAA_COLD MAA_INLINE detail::ZipArchive NpzReader::open() const {
+  require(file_.size() > 0, label_,
+          ": expected a zip archive (.npz), found an empty file");  // libzip takes it
   detail::ZipError error;
   auto input = std::make_unique<detail::ZipInput>(detail::ZipInput{file_});
   detail::ZipSource source(zip_source_function_create(detail::ZipInput::call, input.get(), &error.error));

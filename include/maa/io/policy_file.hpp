@@ -48,6 +48,10 @@ PolicyT load_policy(const std::filesystem::path& path, Unread unread = Unread::r
   const auto different = differences(structure, metadata, detail::policy_prefix);
   require(different.empty(), "'", reader.path(),
           "': expected a policy of this program's type, found another: ", different);
+  require(!Network::has_log_std || !reader.contains("mean.weight") || reader.contains("log_std.weight") ||
+              reader.contains("log_std.bias"),
+          "'", reader.path(),
+          "': expected a log_std head, found none: a policy type with Heads::mean reads it");
   Buffer<float> weights(PolicyT::parameter_size);
   read_parameters(reader, tensors_of<Network>(), weights.span());
   const auto interface = read_interface(reader, Network::observation_size, Network::action_size, "");

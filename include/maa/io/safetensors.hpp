@@ -245,17 +245,20 @@ class SafetensorsWriter {
 MAA_COLD MAA_INLINE SafetensorsReader::SafetensorsReader(const std::filesystem::path& path)
     : file_(path), label_("'" + file_.path() + "'") {
   constexpr auto header_limit = detail::safetensors_header_limit;
-  require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
   std::uint64_t length = 0;
-  file_.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
+  if (file_.size() >= 8) {
+    file_.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
+  }
   const auto header_size = static_cast<Index>(std::min(length, static_cast<std::uint64_t>(header_limit) + 1));
-  if (header_size > header_limit || header_size > file_.size() - 8) {
+  if (header_size == 0 || header_size > header_limit || header_size > file_.size() - 8) {
     const auto content = detail::known_content(file_);
     require(content.empty() || content == detail::safetensors_content, label_,
             ": expected a safetensors file, found ", content);
+    require(file_.size() >= 8, label_, ": expected at least 8 bytes, found ", file_.size());
     require(header_size <= header_limit, label_, ": expected a header of at most ", header_limit,
             " bytes, found ", length);
-    fail(label_, ": expected a header of ", header_size, " bytes, found ", file_.size() - 8, " (cut short?)");
+    require(header_size <= file_.size() - 8, label_, ": expected a header of ", header_size, " bytes, found ",
+            file_.size() - 8, " (cut short?)");
   }
   std::string text(length, '\0');
   file_.read_at(8, std::as_writable_bytes(std::span(text)));

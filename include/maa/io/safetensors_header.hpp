@@ -13,6 +13,8 @@
 #include <vector>
 
 #if MAA_BODIES
+#pragma push_macro("Bool")  // X11's, which RapidJSON calls a function of that name
+#undef Bool
 #include <rapidjson/error/en.h>
 #include <rapidjson/memorystream.h>
 #include <rapidjson/reader.h>
@@ -321,6 +323,7 @@ MAA_COLD MAA_INLINE std::string json_text(const std::string& text) {
   return {buffer.GetString(), buffer.GetSize()};
 }
 
+#pragma pop_macro("Bool")
 #endif
 
 }  // namespace detail

@@ -53,7 +53,7 @@ MAA_KERNEL_INLINE void store_first(float* p, Vec v, Index count) {
 
 // a b + c, rounded once whatever -ffp-contract says.
 MAA_KERNEL_INLINE Vec fma(Vec a, Vec b, Vec c) {
-#if MAA_KERNEL_ELEMENTWISE_FMA
+#ifdef MAA_KERNEL_ELEMENTWISE_FMA
   return __builtin_elementwise_fma(a, b, c);
 #elif MAA_LANES == 16
   return __builtin_ia32_vfmaddps512_mask(a, b, c, static_cast<unsigned short>(-1), 4);
@@ -66,7 +66,7 @@ MAA_KERNEL_INLINE Vec fma(Vec a, Vec b, float c) {
 }
 
 MAA_KERNEL_INLINE Vec square_root(Vec v) {
-#if MAA_KERNEL_ELEMENTWISE_SQRT
+#ifdef MAA_KERNEL_ELEMENTWISE_SQRT
   return __builtin_elementwise_sqrt(v);
 #elif MAA_LANES == 8
   return __builtin_ia32_sqrtps256(v);

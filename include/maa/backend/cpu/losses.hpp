@@ -83,21 +83,22 @@ double info_nce_loss(const Backend& backend, In<T> logits, In<T> targets, Matrix
         for (Index i = first; i < last; ++i) {
           const auto z = logits.row_span(i);
           const auto t = targets.row_span(i);
-          const double maximum = *std::max_element(z.begin(), z.end());
+          const auto maximum = static_cast<double>(*std::max_element(z.begin(), z.end()));
           double exponentials = 0;
           double weight = 0;
           for (std::size_t j = 0; j < z.size(); ++j) {
-            exponentials += std::exp(z[j] - maximum);
-            weight += t[j];
+            exponentials += std::exp(static_cast<double>(z[j]) - maximum);
+            weight += static_cast<double>(t[j]);
           }
           const double log_partition = maximum + std::log(exponentials);
           for (std::size_t j = 0; j < z.size(); ++j) {
+            const auto target = static_cast<double>(t[j]), logit = static_cast<double>(z[j]);
             if (t[j] != T(0)) {  // a logit of -infinity is allowed where the target is 0
-              part += t[j] * (log_partition - z[j]);
+              part += target * (log_partition - logit);
             }
             if (dlogits.data != nullptr) {
               dlogits(i, static_cast<Index>(j)) =
-                  static_cast<T>((weight * std::exp(z[j] - log_partition) - t[j]) / rows);
+                  static_cast<T>((weight * std::exp(logit - log_partition) - target) / rows);
             }
           }
         }
@@ -129,10 +130,10 @@ double gaussian_nll_loss(const Backend& backend, In<T> mean, In<T> log_std, In<T
         double part = 0;
         for (Index i = first; i < last; ++i) {
           for (Index j = 0; j < mean.cols; ++j) {
-            const double raw = log_std(i, j);
+            const auto raw = static_cast<double>(log_std(i, j));
             const double clamped = std::clamp(raw, lowest, highest);
             const double inverse = std::exp(-clamped);
-            const double z = (static_cast<double>(value(i, j)) - mean(i, j)) * inverse;
+            const double z = (static_cast<double>(value(i, j)) - static_cast<double>(mean(i, j))) * inverse;
             part += 0.5 * z * z + clamped;
             if (dmean.data != nullptr) {
               dmean(i, j) = static_cast<T>(-z * inverse / count);
