@@ -123,6 +123,15 @@ void change_elements(Random& random, std::string& bytes, std::initializer_list<d
   }
 }
 
+// As many bytes as the shape says, unless it is none that a file this small could hold.
+template <class Tensor>
+void resize_to_shape(Tensor& tensor) {
+  const auto size = detail::checked_bytes(tensor.shape, std::max<Index>(dtype_info(tensor.dtype).bytes, 1));
+  if (size >= 0 && size <= Index{1} << 20) {
+    tensor.bytes.resize(static_cast<std::size_t>(size), '\0');
+  }
+}
+
 // One thing of a file: a number of its metadata or in a tensor, a shape, a name, or that it is there.
 void change(Random& random, fuzz::Parts& parts) {
   const auto choice = below(random, 16);
@@ -168,18 +177,14 @@ void change(Random& random, fuzz::Parts& parts) {
       const std::vector<Index> shapes[] = {{},   {0},    {1},    {1, 1},  {2},       {19},
                                            {20}, {1, 2}, {0, 3}, {20, 0}, {20, 1, 3}};
       tensor.shape = one_of(random, shapes);
-      const auto size =
-          detail::checked_bytes(tensor.shape, std::max<Index>(dtype_info(tensor.dtype).bytes, 1));
-      tensor.bytes.resize(static_cast<std::size_t>(size), '\0');
+      resize_to_shape(tensor);
       return;
     }
     default: {  // another dtype of as many bytes, or of as many numbers
       constexpr Dtype all[] = {Dtype::BOOL, Dtype::U8,  Dtype::I8,  Dtype::F16, Dtype::BF16,    Dtype::I32,
                                Dtype::F32,  Dtype::I64, Dtype::U64, Dtype::F64, Dtype::F8_E4M3, Dtype::C64};
       tensor.dtype = one_of(random, all);
-      const auto size =
-          detail::checked_bytes(tensor.shape, std::max<Index>(dtype_info(tensor.dtype).bytes, 1));
-      tensor.bytes.resize(static_cast<std::size_t>(size), '\0');
+      resize_to_shape(tensor);
     }
   }
 }

@@ -36,7 +36,7 @@ fuzz() {
   [[ -d tests/fuzz/regressions/$target ]] && more=("tests/fuzz/regressions/$target")
   # Inputs are as long as the longest there is and some more.
   TMPDIR=$temporary UBSAN_OPTIONS=print_stacktrace=1 nice "$work/targets/$target" -max_total_time="$each" \
-    -print_final_stats=1 -timeout=20 -rss_limit_mb=1500 -malloc_limit_mb=1000 -len_control=0 \
+    -print_final_stats=1 -timeout=60 -rss_limit_mb=1500 -malloc_limit_mb=1000 -len_control=0 \
     -artifact_prefix="$work/findings/$target-" -max_len="$(find "$work/inputs/seeds/$target" -printf '%s\n' |
       awk '$1 > most { most = $1 } END { print 2 * most + 4096 }')" \
     "$work/corpus/$target" "$work/inputs/seeds/$target" "$work/inputs/regressions/$target" "${more[@]}" \
