@@ -83,14 +83,23 @@ bool has_lines(const std::filesystem::path& path, std::string_view start) {
     return false;
   }
   const InputFile file(path);
-  std::string text(static_cast<std::size_t>(file.size()), ' ');
-  file.read_at(0, std::as_writable_bytes(std::span(text)));
-  const auto compared = std::min(text.size(), start.size());
-  require(text.compare(0, compared, start, 0, compared) == 0, "cannot write '", path.string(),
+  const auto read = [&](Index begin, Index end) {
+    std::string text(static_cast<std::size_t>(end - begin), ' ');
+    file.read_at(begin, std::as_writable_bytes(std::span(text)));
+    return text;
+  };
+  const auto beginning = read(0, std::min(file.size(), std::ssize(start)));
+  require(start.starts_with(beginning), "cannot write '", path.string(),
           "': expected curves to go on with, or no file, found another");
-  const auto whole = text.rfind('\n') + 1;  // 0: no line
-  if (whole < text.size()) {
-    std::filesystem::resize_file(path, whole);
+  constexpr Index block = 4096;
+  Index whole = file.size();  // bytes up to the last line's end
+  for (std::size_t end = 0; whole > 0 && end == 0;) {
+    const Index begin = std::max<Index>(0, whole - block);
+    end = read(begin, whole).rfind('\n') + 1;
+    whole = begin + static_cast<Index>(end);
+  }
+  if (whole < file.size()) {
+    std::filesystem::resize_file(path, static_cast<std::uintmax_t>(whole));
   }
   return whole > 0;
 }
