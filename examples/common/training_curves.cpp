@@ -147,12 +147,13 @@ void EventFile::record(std::string_view event) {
   require(file_.good(), "cannot write an event file: ", maa::detail::errno_text(errno));
 }
 
-TrainingCurves::TrainingCurves(const std::filesystem::path& file, const std::filesystem::path& folder)
+TrainingCurves::TrainingCurves(const std::filesystem::path& file, const std::filesystem::path& folder,
+                               bool goes_on)
     : path_(file), json_(file.extension() == ".jsonl") {
   if (!file.empty()) {
-    const bool goes_on = has_lines(file, json_ ? json_start : csv_header);
-    lines_.open(file, std::ios::app);
-    if (lines_.good() && !goes_on && !json_) {
+    const bool continues = has_lines(file, json_ ? json_start : csv_header) && goes_on;
+    lines_.open(file, continues ? std::ios::app : std::ios::trunc);
+    if (lines_.good() && !continues && !json_) {
       lines_ << csv_header << std::flush;
     }
     require_written(lines_, file);

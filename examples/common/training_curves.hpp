@@ -21,12 +21,12 @@ class EventFile {
 };
 
 // One line per step: stage, step, loss, the loss on held-out data where it was measured, learning rate, norm
-// of the gradient. `file`, if not empty: .jsonl, or else CSV; goes on where its last whole line ends, an
-// Error if it is of another kind. `folder`, if not empty: the same for TensorBoard, each number as
-// STAGE/NAME. Error if either cannot be written.
+// of the gradient. `file`, if not empty: .jsonl, or else CSV; of a training that `goes_on` after its last
+// whole line, or else written anew; an Error if it holds anything but curves. `folder`, if not empty: the
+// same for TensorBoard, each number as STAGE/NAME. Error if either cannot be written.
 class TrainingCurves {
  public:
-  TrainingCurves(const std::filesystem::path& file, const std::filesystem::path& folder);
+  TrainingCurves(const std::filesystem::path& file, const std::filesystem::path& folder, bool goes_on);
   void write(const TrainProgress& now);
 
  private:

@@ -84,7 +84,8 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   recipe.check = !unchecked;
   return maa::examples::run_interruptibly(arguments.out.string() + ".checkpoint", [&] {
-    maa::examples::TrainingCurves curves(log, tensorboard);
+    const bool goes_on = std::filesystem::exists(arguments.out.string() + ".checkpoint");
+    maa::examples::TrainingCurves curves(log, tensorboard, goes_on);
     const auto data = maa::Dataset::load(arguments.dataset);
     maa::examples::with_tool_type(shape_of(data, shape, hidden->count() > 0), [&]<class Policy>() {
       maa::examples::fit<Policy>(data, arguments, curves);

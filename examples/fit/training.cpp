@@ -5,33 +5,23 @@
 #include <cstdio>
 
 #include "interrupt.hpp"
+#include "output_file.hpp"
 #include "progress.hpp"
 #include "report.hpp"
 #include "tool_types.hpp"
 
 namespace maa::examples {
-namespace {
-
-// An Error now rather than after training: unless the file can be written, and is none of the others.
-void require_output(const std::filesystem::path& path, std::initializer_list<std::filesystem::path> others) {
-  for (const auto& other : others) {
-    std::error_code code;
-    require(path != other && !std::filesystem::equivalent(path, other, code), "cannot write '", path.string(),
-            "': expected another file than '", other.string(), "'");
-  }
-  const AtomicFile probe(path);
-}
-
-}  // namespace
 
 template <class Policy>
 void fit(const Dataset& data, const FitArguments& arguments, TrainingCurves& curves) {
   auto recipe = arguments.recipe;
   recipe.checkpoint = arguments.out.string() + ".checkpoint";
-  require_output(arguments.out, {arguments.dataset});
+  std::vector<std::filesystem::path> others{arguments.dataset, arguments.start};
+  require_output(arguments.out, others);
   std::optional<HeldOut> held_out;
   if (!arguments.report.empty()) {
-    require_output(arguments.report, {arguments.dataset, arguments.out, arguments.start});
+    others.push_back(arguments.out);
+    require_output(arguments.report, others);
     held_out = hold_out(data, arguments.share, recipe.seed);
   }
   Generator<Policy> generator{cpu::Backend(arguments.threads)};

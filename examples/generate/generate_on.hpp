@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "generation.hpp"
+#include "output_file.hpp"
 #if MAA_EXAMPLES_CUDA
 #include <maa/cuda.hpp>
 #endif
@@ -34,12 +35,20 @@ void generate_by(const Generator& generator, std::vector<Demonstration>& demonst
     }
   });
   require(!prompts.empty(), "expected at least one prompt, found none");
+  const auto count = static_cast<std::size_t>(arguments.options.count);
+  const auto path_of = [&](std::size_t policy) {
+    return arguments.out /
+           concatenate(demonstrations[policy / count].name, "_", policy % count, ".safetensors");
+  };
+  std::vector<std::filesystem::path> inputs{arguments.generator};
+  std::ranges::transform(demonstrations, std::back_inserter(inputs), &Demonstration::path);
+  for (std::size_t i = 0; i < (arguments.together ? 1 : prompts.size()) * count; ++i) {
+    require_output(path_of(i), inputs);
+  }
   const auto policies = arguments.together ? generator.generate(prompts, arguments.options)
                                            : generator.generate_each(prompts, arguments.options);
   for (std::size_t i = 0; i < policies.size(); ++i) {
-    const auto count = static_cast<std::size_t>(arguments.options.count);
-    const auto path =
-        arguments.out / concatenate(demonstrations[i / count].name, "_", i % count, ".safetensors");
+    const auto path = path_of(i);
     save_policy(path, policies[i], generator.interface().metadata);
     std::printf("%s\n", path.c_str());
   }

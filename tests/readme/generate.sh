@@ -31,6 +31,14 @@ refused "different names" a/demo.npz a/demo.npz
 refused "--seed" a/demo.npz --seed -1
 refused "count" a/demo.npz --count 0
 (trap "" XFSZ; ulimit -f 1; refused "File too large" a/demo.npz)
+mkdir refused_in
+cp "$generator" refused_in/demo_0.safetensors
+if "$program" refused_in/demo_0.safetensors a/demo.npz --out refused_in 2> error; then
+  echo "expected an error where a policy would be written over the generator, found none"
+  exit 1
+fi
+grep -q "expected another file than" error
+cmp "$generator" refused_in/demo_0.safetensors
 touch file
 if "$program" "$generator" a/demo.npz --out file 2> /dev/null; then
   echo "expected an error for a file as folder"

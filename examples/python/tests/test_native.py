@@ -28,14 +28,14 @@ def sizes():
     return {"observations": KIND.observations, "actions": KIND.actions}
 
 
-def dataset(runs=4, steps=70):
+def dataset(runs=4, steps=70, **more):
     result = maa.Dataset()
     names = [*(f"layers.{i}" for i in range(len(KIND.hidden))), "mean"]
     for run in range(runs):
         state = mlp(run, names, **sizes())
         if KIND.has_log_std:
             state["log_std"] = np.full(KIND.actions, -1 - 0.1 * run)
-        policy = result.add_policy(state, task=f"task {run % 2}", run=run, action_box=BOX)
+        policy = result.add_policy(state, task=f"task {run % 2}", run=run, action_box=BOX, **more)
         observations = rng.uniform(-1, 1, (steps, KIND.observations))
         result.add_trajectory(
             maa.Trajectory(observations, policy.act(observations), success_step=50, task=policy.task, run=run)
@@ -256,6 +256,16 @@ def test_fit_calls_back(data, tmp_path):
     assert np.array_equal(stopped.generate(shown)[0].weights, trained.generate(shown)[0].weights)
 
 
+def test_statistics_reach_generated_policies(tmp_path):
+    size = KIND.observations
+    statistics = {"mean": [0.5] * size, "variance": [2.0] * size, "epsilon": 1e-8, "clip": 10}
+    scaled, trained = dataset(statistics=statistics), maa.Generator()
+    scaled.save(tmp_path / "data.safetensors")
+    assert trained.fit(tmp_path / "data.safetensors", options=SHORT)
+    interface = trained.generate(scaled.trajectories[0])[0].interface
+    assert interface["observation_clip"] == 10 and np.allclose(interface["observation_mean"], 0.5)
+
+
 def test_what_policies_do_is_compared_with_trajectories(data):
     wrong = dataset()
     for trajectory in wrong.trajectories:
@@ -315,6 +325,7 @@ def test_interrupt(data):
     """Ctrl-C stops a training that has no callback."""
     program = """
 import maa, pickle, signal, sys, threading, os
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
 data = maa.Dataset()
 data.trajectories = pickle.load(open(sys.argv[1], "rb"))
 threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()

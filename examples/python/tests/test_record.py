@@ -91,6 +91,7 @@ def test_refused(tmp_path):
         ("expected observations of one array, found dict", Keyed(), steady),
         ("expected 1 actions, found 2", Line(), lambda _: [0.0, 1.0]),
         ("expected actions of a Box", gymnasium.make("CartPole-v1"), steady),
+        ("expected an observation_space of 3 numbers, found 2", gymnasium.make("MountainCarContinuous-v0"), steady),
     ]:
         with pytest.raises(maa.Error, match=message):
             dataset.record(env, policy, task="push")

@@ -70,6 +70,11 @@ class Dataset:
         task = policy.task if task is None and added else task
         run = (policy.run if added else -1) if run is None else run
         require(task is not None, "record: expected the name of the task, found none")
+        if hasattr(getattr(env, "action_space", None), "low"):  # a Box; record() says what else is wrong
+            for name, size in (("observation_space", self.type.observations), ("action_space", self.type.actions)):
+                shape = getattr(env, name).shape
+                found = size if shape is None else int(np.prod(shape))
+                require(found == size, "record: expected an ", name, " of ", size, " numbers, found ", found)
         trajectories = record(env, policy, episodes, task=task, run=run, **how)
         for trajectory in trajectories:
             self.add_trajectory(trajectory)
@@ -112,7 +117,7 @@ class Dataset:
 
         new = Path(f"{path}.{os.getpid()}.tmp")
         try:
-            save_file({name: np.ascontiguousarray(values) for name, values in tensors.items()}, new, metadata)
+            save_file({name: np.asarray(values, order="C") for name, values in tensors.items()}, new, metadata)
             os.replace(new, path)
         finally:
             new.unlink(missing_ok=True)

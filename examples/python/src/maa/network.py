@@ -2,13 +2,17 @@
 
 import numpy as np
 
+from .errors import Error
 from .policy_type import PolicyType
 
 
 def to_torch(policy):
     """A torch.nn.Module of the same actions: layers, mean and, where there is one, log_std, named as in policy files;
     what lies between it and the world are buffers. torch.jit.script takes it."""
-    import torch
+    try:
+        import torch
+    except ImportError as error:
+        raise Error("to_torch: expected PyTorch, found none (pip install torch)") from error
 
     kind = PolicyType.built()
     names = {

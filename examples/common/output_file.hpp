@@ -1,0 +1,21 @@
+// Files that a program is about to write.
+#pragma once
+
+#include <filesystem>
+
+#include <maa/io/atomic_file.hpp>
+
+namespace maa::examples {
+
+// An Error now rather than after long work: unless the file can be written, and is none of `others`.
+template <class Paths>
+void require_output(const std::filesystem::path& path, const Paths& others) {
+  for (const std::filesystem::path& other : others) {
+    std::error_code code;
+    require(path != other && !std::filesystem::equivalent(path, other, code), "cannot write '", path.string(),
+            "': expected another file than '", other.string(), "'");
+  }
+  const AtomicFile probe(path);
+}
+
+}  // namespace maa::examples
