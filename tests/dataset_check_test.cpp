@@ -84,6 +84,11 @@ TEST_CASE("every mistake is refused, and its cause is named") {
     check_refused(doubled, "with actions in another box");
     check_refused(with_trajectories(data, [](Trajectory& t) { scale_actions(t, 0.5f); }),
                   "with actions in another box (of the first entry: some");
+    auto declared = with_trajectories(data, [](Trajectory& t) { scale_actions(t, 0.5f); });
+    const auto actions = static_cast<std::size_t>(declared.action_size);
+    declared.interface.action_centre.assign(actions, 0);
+    declared.interface.action_half_width.assign(actions, 2);
+    check_refused(declared, noise == 0 ? "+- 0.5)" : "with actions in another box");  // the world's units
   }
   check_refused<Unsquashed>(toy(), "with squash tanh, the same policies reproduce the trajectories");
   check_refused<ToyPolicyOf<Activation::elu, Activation::relu>>(toy(),

@@ -156,6 +156,13 @@ TEST_CASE("interfaces of other sizes, or of numbers that make no sense, are erro
   refused([](auto& i) { i.observation_scale[2] = 0; }, "finite and positive, found 0 and 0 at 2");
   refused([](auto& i) { i.action_half_width[1] = -1; }, "finite and positive, found 0 and -1 at 1");
   refused([](auto& i) { i.observation_clip = 0; }, "positive observation_clip, found 0");
+  refused([](auto& i) { i.metadata["action_names"] = "hip"; },
+          "expected 2 action_names with commas between, found 1: 'hip'");
+  refused([](auto& i) { i.metadata["observation_names"] = "a,b,c,d,e,f,"; }, "expected 6 observation_names");
+  const TemporaryFolder folder;
+  CHECK_THROWS_WITH_AS(save_policy(folder / "policy", Policy(), {{"action_names", "hip"}}),
+                       doctest::Contains("expected 2 action_names"), Error);
+  CHECK_FALSE(std::filesystem::exists(folder / "policy"));
 }
 
 }  // namespace

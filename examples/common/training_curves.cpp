@@ -151,11 +151,8 @@ TrainingCurves::TrainingCurves(const std::filesystem::path& file, const std::fil
                                bool goes_on)
     : path_(file), json_(file.extension() == ".jsonl") {
   if (!file.empty()) {
-    const bool continues = has_lines(file, json_ ? json_start : csv_header) && goes_on;
-    lines_.open(file, continues ? std::ios::app : std::ios::trunc);
-    if (lines_.good() && !continues && !json_) {
-      lines_ << csv_header << std::flush;
-    }
+    anew_ = !has_lines(file, json_ ? json_start : csv_header) || !goes_on;
+    lines_.open(file, std::ios::app);
     require_written(lines_, file);
   }
   if (!folder.empty()) {
@@ -169,6 +166,11 @@ void TrainingCurves::write(const TrainProgress& now) {
                                                                         {"learning_rate", now.learning_rate},
                                                                         {"gradient_norm", now.gradient_norm}};
   if (lines_.is_open()) {
+    if (std::exchange(anew_, false)) {
+      lines_.close();
+      lines_.open(path_, std::ios::trunc);
+      lines_ << (json_ ? std::string_view() : csv_header);
+    }
     if (json_) {
       lines_ << json_start << now.stage << R"(","step":)" << now.step;
     } else {

@@ -22,8 +22,8 @@ class EventFile {
 
 // One line per step: stage, step, loss, the loss on held-out data where it was measured, learning rate, norm
 // of the gradient. `file`, if not empty: .jsonl, or else CSV; of a training that `goes_on` after its last
-// whole line, or else written anew; an Error if it holds anything but curves. `folder`, if not empty: the
-// same for TensorBoard, each number as STAGE/NAME. Error if either cannot be written.
+// whole line, or else written anew, with the first step; an Error if it holds anything but curves. `folder`,
+// if not empty: the same for TensorBoard, each number as STAGE/NAME. Error if either cannot be written.
 class TrainingCurves {
  public:
   TrainingCurves(const std::filesystem::path& file, const std::filesystem::path& folder, bool goes_on);
@@ -33,6 +33,7 @@ class TrainingCurves {
   std::filesystem::path path_;
   std::ofstream lines_;
   bool json_ = false;
+  bool anew_ = false;  // what the file holds goes with the first step
   std::optional<EventFile> events_;
 };
 

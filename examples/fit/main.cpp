@@ -23,13 +23,16 @@ maa::PolicyShape shape_of(const maa::Dataset& data, maa::PolicyShape given, bool
   return complete ? given : *data.policy_shape;
 }
 
+// An option whose values are an enumeration's names.
 template <class Enum>
-CLI::CheckedTransformer names() {
+CLI::Option* by_name(CLI::Option* option) {
   std::map<std::string, Enum> values;
-  for (std::size_t i = 0; i < names_of(Enum{}).size(); ++i) {
-    values[std::string(names_of(Enum{})[i])] = static_cast<Enum>(i);
+  std::string shown;
+  for (const auto name : names_of(Enum{})) {
+    values.emplace(name, static_cast<Enum>(values.size()));
+    shown += maa::concatenate(shown.empty() ? "" : ",", name);
   }
-  return CLI::CheckedTransformer(values);
+  return option->transform(CLI::CheckedTransformer(values))->option_text(maa::concatenate("{", shown, "}"));
 }
 
 }  // namespace
@@ -47,19 +50,20 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.add_option("--out", arguments.out, "generator file; while training, a checkpoint beside it")
       ->capture_default_str();
-  auto* hidden =
-      app.add_option("--hidden", shape.hidden, "the policies' hidden layers, such as 64x64")->delimiter('x');
-  auto* activation = app.add_option("--activation", shape.activations, "theirs: relu; or of each, elu-relu")
-                         ->delimiter('-')
-                         ->transform(names<maa::Activation>())
-                         ->needs(hidden);
-  auto* squash =
+  auto* hidden = app.add_option("--hidden", shape.hidden, "the policies' hidden layers, such as 64x64")
+                     ->delimiter('x')
+                     ->allow_extra_args(false)
+                     ->option_text("UNITS");
+  auto* activation = by_name<maa::Activation>(
+      app.add_option("--activation", shape.activations, "theirs: relu; or of each, elu-relu")
+          ->delimiter('-')
+          ->allow_extra_args(false)
+          ->needs(hidden));
+  auto* squash = by_name<maa::Squash>(
       app.add_option("--squash", shape.squash, "tanh: SAC, TD3, DDPG. clip: PPO, A2C. none: rsl_rl")
-          ->transform(names<maa::Squash>())
-          ->needs(hidden);
-  auto* heads = app.add_option("--heads", shape.heads, "mean, or mean_and_log_std")
-                    ->transform(names<maa::Heads>())
-                    ->needs(hidden);
+          ->needs(hidden));
+  auto* heads =
+      by_name<maa::Heads>(app.add_option("--heads", shape.heads, "what reads the last one")->needs(hidden));
   hidden->needs(activation)->needs(squash)->needs(heads);
   app.add_option("--start", arguments.start, "generator file to begin from, where names and shapes agree")
       ->check(CLI::ExistingFile);

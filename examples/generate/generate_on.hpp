@@ -35,6 +35,7 @@ void generate_by(const Generator& generator, std::vector<Demonstration>& demonst
     }
   });
   require(!prompts.empty(), "expected at least one prompt, found none");
+  check_fields(arguments.options, "generate");
   const auto count = static_cast<std::size_t>(arguments.options.count);
   const auto path_of = [&](std::size_t policy) {
     return arguments.out /
@@ -43,7 +44,7 @@ void generate_by(const Generator& generator, std::vector<Demonstration>& demonst
   std::vector<std::filesystem::path> inputs{arguments.generator};
   std::ranges::transform(demonstrations, std::back_inserter(inputs), &Demonstration::path);
   for (std::size_t i = 0; i < (arguments.together ? 1 : prompts.size()) * count; ++i) {
-    require_output(path_of(i), inputs);
+    require_other(path_of(i), inputs);
   }
   const auto policies = arguments.together ? generator.generate(prompts, arguments.options)
                                            : generator.generate_each(prompts, arguments.options);

@@ -84,6 +84,7 @@ def read_lines(path):
         rows = [json.loads(line) for line in path.read_text().splitlines()]
     else:
         rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(path.open())]
+    assert len({(row["stage"], int(row["step"])) for row in rows}) == len(rows), "steps that come twice"
     return {(f"{row['stage']}/{name}", int(row["step"])): float(row[name]) for row in rows for name in NAMES
             if name in row}
 

@@ -30,6 +30,8 @@ refused "different names" a/demo.npz b/demo.npz
 refused "different names" a/demo.npz a/demo.npz
 refused "--seed" a/demo.npz --seed -1
 refused "count" a/demo.npz --count 0
+refused "count" a/demo.npz --count -1
+refused "count" a/demo.npz --count 4611686018427387904
 (trap "" XFSZ; ulimit -f 1; refused "File too large" a/demo.npz)
 mkdir refused_in
 cp "$generator" refused_in/demo_0.safetensors

@@ -53,7 +53,9 @@ for log in loss.jsonl loss.csv; do
   "${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" "$log" curves
   cmp whole.safetensors stopped.safetensors
 done
-# Another training's curves take the place of these.
+# A training that is refused leaves them; another's take their place.
+refused "expected policies that do what the trajectories show" "$fit" "$data" --out again.safetensors "${logs[@]}"
+[[ $(wc -l < "$log") == 307 ]]
 rm -rf curves
 expect again.safetensors "$fit" "$data" --out again.safetensors "${logs[@]}" "${options[@]}"
 "${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" "$log" curves
@@ -70,6 +72,7 @@ expect "34 trajectories, 5 observations, 2 actions" "$inspect" "$small_data"
 refused "expected --hidden, --activation, --squash and --heads" "$fit" "$small_data"
 refused "expected a dataset of 5 observations, 2 actions" "$fit" "$small_data" "${small[@]/64x64/64x32}"
 refused "found [1, 1, 1, 1]" "$fit" "$small_data" "${small[@]/64x64/1x1x1x1}"
+refused "expected policies of one to three" "$fit" "${small[@]/64x64/1x1x1x1}" "$small_data"  # options first
 refused "--hidden requires --activation" "$fit" "$small_data" --hidden 64x64
 refused "policies of this program's type, found others: hidden: expected [64, 64], found '[128, 128]'" \
   "$fit" "$data" "${small[@]}"

@@ -74,9 +74,10 @@ struct DatasetCheck {
 };
 
 namespace detail {
+// Of a data set as its networks see it; `interface`: by which it was brought there.
 DatasetCheck check_dataset(const Dataset& dataset, const MlpLayout& layout, Squash squash,
-                           const cpu::Backend& backend);
-}
+                           const PolicyInterface& interface, const cpu::Backend& backend);
+}  // namespace detail
 
 // Compares target_actions, or actions where there are none, with what policies of type Policy do. Unsquashed
 // policies are clipped to the range of the data's actions, as environments do. Some steps of each trajectory
@@ -89,7 +90,7 @@ DatasetCheck check(const Dataset& dataset, const cpu::Backend& backend = cpu::Ba
   dataset.validate();
   dataset.require_type<Network>("check");
   return detail::check_dataset(dataset.interface.transforms() ? dataset.inside() : dataset, Network::layout(),
-                               Network::squash, backend);
+                               Network::squash, dataset.interface, backend);
 }
 
 #if MAA_BODIES
@@ -120,8 +121,10 @@ struct PolicyReading {
 
 class DatasetChecker {
  public:
-  DatasetChecker(const Dataset& data, const MlpLayout& layout, Squash squash, const cpu::Backend& backend)
+  DatasetChecker(const Dataset& data, const MlpLayout& layout, Squash squash,
+                 const PolicyInterface& interface, const cpu::Backend& backend)
       : data_(data),
+        interface_(interface),
         backend_(backend),
         declared_{"", layout, squash},
         actions_(data.action_size),
@@ -932,8 +935,12 @@ class DatasetChecker {
       if (box.error < error && narrowest > 0 && (outside ? widest > 1.25 : widest < 0.75)) {
         error = box.error;
         better = clearly_better({error, 1}, own) || (outside && error < 0.9 * own.error);
-        text = concatenate("with actions in another box (of the first entry: some ", rounded(box.centre[0]),
-                           " +- ", rounded(box.half_width[0]), ")");
+        const bool scaled = interface_.scales_actions();
+        const double centre = scaled ? static_cast<double>(interface_.action_centre[0]) : 0;
+        const double half_width = scaled ? static_cast<double>(interface_.action_half_width[0]) : 1;
+        text = concatenate("with actions in another box (of the first entry: some ",
+                           rounded(centre + half_width * box.centre[0]), " +- ",
+                           rounded(half_width * box.half_width[0]), ")");
       }
     }
     if (!better && !(nothing_fits && error < 0.5 * own.error)) {
@@ -958,6 +965,7 @@ class DatasetChecker {
   }
 
   const Dataset& data_;
+  const PolicyInterface& interface_;
   const cpu::Backend& backend_;
   PolicyReading declared_;
   Index actions_ = 0;
@@ -974,6 +982,7 @@ class DatasetChecker {
 };
 
 MAA_COLD MAA_INLINE DatasetCheck check_dataset(const Dataset& dataset, const MlpLayout& layout, Squash squash,
+                                               const PolicyInterface& interface,
                                                const cpu::Backend& backend) {
   if (dataset.policy_count() == 0) {
     DatasetCheck nothing;
@@ -981,7 +990,7 @@ MAA_COLD MAA_INLINE DatasetCheck check_dataset(const Dataset& dataset, const Mlp
     nothing.summary = "no policies to compare";
     return nothing;
   }
-  return DatasetChecker(dataset, layout, squash, backend).run();
+  return DatasetChecker(dataset, layout, squash, interface, backend).run();
 }
 
 }  // namespace detail

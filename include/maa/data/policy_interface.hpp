@@ -75,8 +75,8 @@ struct PolicyInterface {
     return result;
   }
 
-  // Error, with `where` before it, unless sizes fit and numbers make sense: means and centres finite, scales
-  // and half widths positive.
+  // Error, with `where` before it, unless sizes fit, those of observation_names and action_names, too, and
+  // numbers make sense: means and centres finite, scales and half widths positive.
   void validate(Index observations, Index actions, std::string_view where) const;
 
   // A demonstration as the network sees it. Error if sizes differ.
@@ -134,6 +134,13 @@ MAA_COLD MAA_INLINE void PolicyInterface::validate(Index observations, Index act
             action_half_width[i], " at ", i);
   }
   require(observation_clip > 0, where, ": expected a positive observation_clip, found ", observation_clip);
+  for (const auto& [key, size] : {std::pair("observation_names", observations), {"action_names", actions}}) {
+    const auto names = metadata.find(key);
+    const Index found =
+        names == metadata.end() ? size : std::ranges::count(names->second, ',') + 1;  // of any text
+    require(found == size, where, ": expected ", size, " ", key, " with commas between, found ", found, ": ",
+            detail::TextPart::quoted(names == metadata.end() ? "" : std::string_view(names->second)));
+  }
 }
 
 MAA_COLD MAA_INLINE Trajectory PolicyInterface::inside(const Trajectory& demonstration) const {

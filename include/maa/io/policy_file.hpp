@@ -14,7 +14,8 @@ inline constexpr std::string_view policy_format = "maa policy 1";
 }  // namespace detail
 
 // Tensors layers.0.weight, layers.0.bias, ..., mean.weight, mean.bias, log_std.*, and those of its interface
-// (add_interface). Metadata: the network's structure. Atomic.
+// (add_interface). Metadata: the network's structure. Atomic. Error, and no file, for an interface that
+// load_policy would refuse (PolicyInterface::validate).
 template <class Network, Storage storage>
 void save_policy(const std::filesystem::path& path, const MlpPolicy<Network, storage>& policy,
                  PolicyMetadata metadata = {}) {
@@ -23,6 +24,7 @@ void save_policy(const std::filesystem::path& path, const MlpPolicy<Network, sto
   detail::set_metadata(writer, detail::policy_fields(PolicyShape::of<Network>()));
   add_parameters(writer, tensors_of<Network>(), policy.weights());
   const auto interface = PolicyInterface::of(policy, std::move(metadata));
+  interface.validate(Network::observation_size, Network::action_size, "save policy");
   add_interface(writer, interface, "");
   writer.write(path);
 }
