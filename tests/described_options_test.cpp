@@ -77,7 +77,9 @@ void check_every_field(Recipe chosen) {
   }
   auto other = data;
   other.trajectories.back().observations()(3, 1) += 1e-3f;
-  CHECK_THROWS_WITH_AS(generator.fit(other, chosen), doctest::Contains("data: expected"), Error);
+  CHECK_THROWS_WITH_AS(generator.fit(other, chosen), doctest::Contains("data.content: expected"), Error);
+  other.trajectories.pop_back();
+  CHECK_THROWS_WITH_AS(generator.fit(other, chosen), doctest::Contains("data.trajectories: expected"), Error);
   CHECK(generator.fit(data, chosen));
 }
 

@@ -133,10 +133,10 @@ TEST_CASE("a checkpoint goes on with its own start alone, to the same bits") {
   with_checkpoint.checkpoint = folder / "checkpoint";
   CHECK_FALSE(
       stopped.fit(data, with_checkpoint, start, [](const TrainProgress& now) { return now.step < 2; }));
-  check_error("start: expected none", [&] { stopped.fit(data, with_checkpoint); });
+  check_error("start.content: expected none", [&] { stopped.fit(data, with_checkpoint); });
   auto other = start;
   other.rate = 0.25;
-  check_error("start.rates: expected", [&] { stopped.fit(data, with_checkpoint, other); });
+  check_error("start.rate: expected", [&] { stopped.fit(data, with_checkpoint, other); });
   CHECK(stopped.fit(data, with_checkpoint, start));
   CHECK(std::ranges::equal(stopped.state().parameters, whole.state().parameters));
 }

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <bit>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 
@@ -75,6 +76,37 @@ void require_written(const std::ostream& stream, const std::filesystem::path& pa
   require(stream.good(), "cannot write '", path.string(), "': ", maa::detail::errno_text(code));
 }
 
+// The stage and the step that a line of either kind begins with.
+std::pair<std::string_view, Index> place_of(std::string_view line) {
+  const auto after = [&](std::string_view text) {
+    line.remove_prefix(std::min(line.size(), line.find(text) + text.size()));
+  };
+  const bool json = line.starts_with(json_start);
+  if (json) {
+    line.remove_prefix(json_start.size());
+  }
+  const auto stage = line.substr(0, line.find_first_of("\","));
+  after(json ? R"(","step":)" : ",");
+  Index step = -1;
+  std::from_chars(line.data(), line.data() + line.size(), step);
+  return {stage, step};
+}
+
+// Lines from this step on, which a killed training wrote after its checkpoint and which come once more, are
+// cut off.
+void cut_from(const std::filesystem::path& path, std::string_view stage, Index step) {
+  std::ifstream file(path, std::ios::binary);
+  std::uintmax_t at = 0;
+  for (std::string line; std::getline(file, line); at += line.size() + 1) {
+    const auto [found, number] = place_of(line);
+    if (found == stage && number >= step) {
+      file.close();
+      std::filesystem::resize_file(path, at);
+      return;
+    }
+  }
+}
+
 // Whether lines can follow what a file has; Error if that are no curves. What a full disk or a killed process
 // left of a last line is cut off, or the next would be no line either.
 bool has_lines(const std::filesystem::path& path, std::string_view start) {
@@ -118,7 +150,9 @@ EventFile::EventFile(const std::filesystem::path& folder) {
   file_.open(path, std::ios::binary);
   require_written(file_, path);
   auto event = new_event(0);
-  append_text(event, 3, "brain.Event:2");
+  // By version 1 what TensorBoard knows of a tag from a step on goes when that step comes again: a killed
+  // training repeats what came after its checkpoint. (By version 2 only all tags' together.)
+  append_text(event, 3, "brain.Event:1");
   record(event);
 }
 
@@ -151,7 +185,8 @@ TrainingCurves::TrainingCurves(const std::filesystem::path& file, const std::fil
                                bool goes_on)
     : path_(file), json_(file.extension() == ".jsonl") {
   if (!file.empty()) {
-    anew_ = !has_lines(file, json_ ? json_start : csv_header) || !goes_on;
+    const bool found = has_lines(file, json_ ? json_start : csv_header);
+    begin_ = found && goes_on ? Begin::goes_on : Begin::anew;
     lines_.open(file, std::ios::app);
     require_written(lines_, file);
   }
@@ -166,10 +201,12 @@ void TrainingCurves::write(const TrainProgress& now) {
                                                                         {"learning_rate", now.learning_rate},
                                                                         {"gradient_norm", now.gradient_norm}};
   if (lines_.is_open()) {
-    if (std::exchange(anew_, false)) {
+    if (const auto begin = std::exchange(begin_, Begin::begun); begin == Begin::anew) {
       lines_.close();
       lines_.open(path_, std::ios::trunc);
       lines_ << (json_ ? std::string_view() : csv_header);
+    } else if (begin == Begin::goes_on) {
+      cut_from(path_, now.stage, now.step);  // lines_ appends
     }
     if (json_) {
       lines_ << json_start << now.stage << R"(","step":)" << now.step;

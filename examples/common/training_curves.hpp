@@ -21,8 +21,8 @@ class EventFile {
 };
 
 // One line per step: stage, step, loss, the loss on held-out data where it was measured, learning rate, norm
-// of the gradient. `file`, if not empty: .jsonl, or else CSV; of a training that `goes_on` after its last
-// whole line, or else written anew, with the first step; an Error if it holds anything but curves. `folder`,
+// of the gradient. `file`, if not empty: .jsonl, or else CSV; of a training that `goes_on` after the
+// line before its first step, or else written anew; an Error if it holds anything but curves. `folder`,
 // if not empty: the same for TensorBoard, each number as STAGE/NAME. Error if either cannot be written.
 class TrainingCurves {
  public:
@@ -33,7 +33,8 @@ class TrainingCurves {
   std::filesystem::path path_;
   std::ofstream lines_;
   bool json_ = false;
-  bool anew_ = false;  // what the file holds goes with the first step
+  enum class Begin { anew, goes_on, begun };
+  Begin begin_ = Begin::anew;  // what becomes of that which the file holds, with the first step
   std::optional<EventFile> events_;
 };
 

@@ -1,6 +1,7 @@
 // From a data set to a generator: fit DATASET --out GENERATOR
 #include <CLI/CLI.hpp>
 
+#include <charconv>
 #include <cstdio>
 
 #include "interrupt.hpp"
@@ -21,6 +22,26 @@ maa::PolicyShape shape_of(const maa::Dataset& data, maa::PolicyShape given, bool
       "expected --hidden, --activation, --squash and --heads, since the data set does not say what its "
       "policies are");
   return complete ? given : *data.policy_shape;
+}
+
+// "64x64" as numbers. Error if it is anything else.
+std::vector<maa::Index> layers_of(const std::string& text) {
+  std::vector<maa::Index> layers;
+  std::size_t at = 0;
+  for (bool more = true; more;) {
+    const auto end = std::min(text.find('x', at), text.size());
+    maa::Index units = 0;
+    const auto [stop, code] = std::from_chars(text.data() + at, text.data() + end, units);
+    if (code != std::errc() || stop != text.data() + end || units < 1) {
+      throw CLI::ValidationError(
+          "--hidden",
+          maa::concatenate("expected units of layers such as 64x64, found ", maa::detail::quote(text)));
+    }
+    layers.push_back(units);
+    more = end < text.size();
+    at = end + 1;
+  }
+  return layers;
 }
 
 // An option whose values are an enumeration's names.
@@ -50,9 +71,9 @@ int main(int argc, char** argv) {
       ->check(CLI::ExistingFile);
   app.add_option("--out", arguments.out, "generator file; while training, a checkpoint beside it")
       ->capture_default_str();
-  auto* hidden = app.add_option("--hidden", shape.hidden, "the policies' hidden layers, such as 64x64")
-                     ->delimiter('x')
-                     ->allow_extra_args(false)
+  auto* hidden = app.add_option_function<std::string>(
+                        "--hidden", [&](const std::string& text) { shape.hidden = layers_of(text); },
+                        "the policies' hidden layers, such as 64x64")
                      ->option_text("UNITS");
   auto* activation = by_name<maa::Activation>(
       app.add_option("--activation", shape.activations, "theirs: relu; or of each, elu-relu")

@@ -32,13 +32,29 @@ void inspect_trajectory(const std::filesystem::path& path) {
                                 : std::string("  no success"));
 }
 
+void inspect_interface(const maa::PolicyInterface& interface) {
+  using maa::detail::field_text;
+  if (interface.scales_observations()) {
+    print("  observations: mean " + shown(field_text(interface.observation_mean)));
+    print("    scale " + shown(field_text(interface.observation_scale)));
+    if (interface.observation_clip < maa::no_clip) {
+      print("    clip " + field_text(interface.observation_clip));
+    }
+  }
+  if (interface.scales_actions()) {
+    print("  action box: centre " + shown(field_text(interface.action_centre)));
+    print("    half width " + shown(field_text(interface.action_half_width)));
+  }
+  for (const auto& [key, value] : interface.metadata) {
+    print("  " + shown(key) + " = " + shown(value));
+  }
+}
+
 void inspect_dataset(const std::filesystem::path& path) {
   const auto data = maa::Dataset::load(path);
   print(maa::concatenate("data set: ", data.policy_count(), " policies of ", data.parameter_count,
                          " weights, ", data.trajectories.size(), " trajectories, ", data.observation_size,
-                         " observations, ", data.action_size, " actions",
-                         data.interface.scales_observations() ? ", observations scaled" : "",
-                         data.interface.scales_actions() ? ", with an action box" : ""));
+                         " observations, ", data.action_size, " actions"));
   if (data.policy_shape) {
     const auto& shape = *data.policy_shape;
     print(maa::concatenate("  hidden layers ", maa::detail::field_text(shape.hidden), ", ",
@@ -46,6 +62,7 @@ void inspect_dataset(const std::filesystem::path& path) {
                            maa::detail::name_of(shape.heads), ", squash ",
                            maa::detail::name_of(shape.squash)));
   }
+  inspect_interface(data.interface);
   struct Counts {
     std::size_t policies = 0, trajectories = 0, successes = 0;
     maa::Index shortest = std::numeric_limits<maa::Index>::max(), longest = 0;

@@ -362,6 +362,7 @@ class Generator {
     std::vector<Trajectory> copies;
     for (std::size_t i = 0; i < shown.size(); ++i) {
       try {
+        trained_state().prompt_encoder.require_sizes(shown[i]);
         copies.push_back(interface().inside(shown[i]));
       } catch (const Error& error) {
         fail(numbered(i, shown.size()), error.what());

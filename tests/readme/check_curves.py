@@ -69,13 +69,14 @@ def read_events(folder):
     for path in sorted(folder.iterdir()):
         assert path.name.startswith("events.out.tfevents."), path
         first, *events = records(path.read_bytes())
-        assert dict(fields(first))[3] == b"brain.Event:2"
+        assert dict(fields(first))[3] == b"brain.Event:1"
         for event in map(lambda event: dict(fields(event)), events):
             assert 1.6e9 < event[1] < 1e11, "wall time"
             scalar = dict(fields(dict(fields(event[5]))[1]))
-            key = scalar[1].decode(), event[2]
-            assert key not in found, key
-            found[key] = scalar[2]
+            tag, step = scalar[1].decode(), event[2]
+            for key in [key for key in found if key[0] == tag and key[1] >= step]:  # as TensorBoard does
+                del found[key]
+            found[tag, step] = scalar[2]
     return found
 
 

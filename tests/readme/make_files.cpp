@@ -61,7 +61,13 @@ int main() {
   auto runs = runs_of_tasks<Policy>();
   runs.policy_shape = dataset.policy_shape;
   runs.save("runs.safetensors");
-  const auto small = runs_of_tasks<SmallPolicy>();
+  auto small = runs_of_tasks<SmallPolicy>();
+  small.interface.observation_mean = {0, 0, 0, 0, 0};
+  small.interface.observation_scale = {1, 1, 1, 1, 1};
+  small.interface.observation_clip = 100;
+  small.interface.action_centre = {0, 0};
+  small.interface.action_half_width = {1, 1};
+  small.interface.metadata["action_names"] = "left,right";
   small.save("small.safetensors");
   save_trajectory("small.npz", small.trajectories[0]);
   BehaviorRecipe recipe;

@@ -53,6 +53,20 @@ for log in loss.jsonl loss.csv; do
   "${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" "$log" curves
   cmp whole.safetensors stopped.safetensors
 done
+# What a killed training did after its checkpoint comes once more, and is logged once.
+for log in killed.jsonl killed.csv; do
+  logs=(--log "$log" --tensorboard "$log.events") long=(--steps 400 --batch 2 --no-check)
+  "$fit" "$data" --out killed.safetensors "${logs[@]}" "${long[@]}" & running=$!
+  while ! grep -qs '"behavior","step":9,\|^behavior,9,' "$log" && kill -0 "$running" 2> /dev/null; do
+    sleep 0.01
+  done
+  kill -KILL "$running"
+  wait "$running" || true
+  expect killed.safetensors "$fit" "$data" --out killed.safetensors "${logs[@]}" "${long[@]}"
+  "${MAA_TEST_PYTHON:-python3}" -B "$here/check_curves.py" "$log" "$log.events"
+  [[ $(find "$log.events" -type f | wc -l) == 2 ]]
+done
+log=loss.csv logs=(--log loss.csv --tensorboard curves)
 # A training that is refused leaves them; another's take their place.
 refused "expected policies that do what the trajectories show" "$fit" "$data" --out again.safetensors "${logs[@]}"
 [[ $(wc -l < "$log") == 307 ]]
@@ -68,10 +82,14 @@ expect "demonstration_0.safetensors" "$3" whole.safetensors "$demonstration" --o
 expect "maa policy 1: 8 tensors" "$inspect" demonstration_0.safetensors
 # Policies of other sizes, whose data set does not say what they are.
 small=(--hidden 64x64 --activation relu --squash tanh --heads mean)
-expect "34 trajectories, 5 observations, 2 actions" "$inspect" "$small_data"
+for text in "34 trajectories, 5 observations, 2 actions" "mean [0, 0, 0, 0, 0]" "scale [1, 1, 1, 1, 1]" "clip 100" \
+    "centre [0, 0]" "half width [1, 1]" "action_names = left,right"; do
+  expect "$text" "$inspect" "$small_data"
+done
 refused "expected --hidden, --activation, --squash and --heads" "$fit" "$small_data"
 refused "expected a dataset of 5 observations, 2 actions" "$fit" "$small_data" "${small[@]/64x64/64x32}"
 refused "found [1, 1, 1, 1]" "$fit" "$small_data" "${small[@]/64x64/1x1x1x1}"
+refused "expected units of layers such as 64x64, found '64x'" "$fit" "${small[@]/64x64/64x}" "$small_data"
 refused "expected policies of one to three" "$fit" "${small[@]/64x64/1x1x1x1}" "$small_data"  # options first
 refused "--hidden requires --activation" "$fit" "$small_data" --hidden 64x64
 refused "policies of this program's type, found others: hidden: expected [64, 64], found '[128, 128]'" \

@@ -209,6 +209,78 @@ def test_plain(tmp_path):
     check(dataset, tmp_path, 1, 3 * np.tanh(layers_of(other, names, OBSERVATIONS, relu)))
 
 
+def same_files(one, other):
+    from safetensors import safe_open
+
+    with safe_open(one, "numpy") as a, safe_open(other, "numpy") as b:
+        assert a.metadata() == b.metadata() and set(a.keys()) == set(b.keys())
+        assert all(np.array_equal(a.get_tensor(name), b.get_tensor(name)) for name in a.keys())
+
+
+@pytest.mark.parametrize("heads", ["mean", "mean_and_log_std"])
+def test_load(heads, tmp_path):
+    """Saved again it is the same file, of another type than the package's, too."""
+    dataset = maa.Dataset(kind("clip", "elu", heads=heads))
+    for run in range(2):
+        state = mlp(8 + run, ["layers.0", "layers.1", "mean"])
+        if heads == "mean_and_log_std":
+            state["log_std"] = np.full(1, -1.0)
+        statistics = maa.Statistics([0.5 * run, 0, 0], [1, 2, 3], clip=4)
+        dataset.add_policy(state, "up", run, 7, action_box=([-3.0], [5.0]), statistics=statistics)
+        actions = rng.uniform(-1, 1, (6 + run, 1))
+        targets = actions + 1 if run == 1 else None
+        dataset.add_trajectory(
+            maa.Trajectory(OBSERVATIONS[: 6 + run], actions, targets, 3 if run == 1 else None, ["up", "down"][run], run)
+        )
+    dataset.metadata["period"] = "0.02"
+    dataset.provenance["from"] = "here"
+    one, other = tmp_path / "one", tmp_path / "other"
+    dataset.save(one)
+    loaded = maa.Dataset.load(one)
+    loaded.save(other)
+    same_files(one, other)
+    assert loaded.type == dataset.type
+    for found, policy in zip(loaded.policies, dataset.policies):
+        assert np.abs(found.act(OBSERVATIONS) - policy.act(OBSERVATIONS)).max() < 1e-5
+    alone = maa.Dataset(kind())
+    alone.add_trajectory(dataset.trajectories[0])
+    alone.save(one)
+    maa.Dataset.load(one).save(other)
+    same_files(one, other)
+
+
+def test_files_that_are_none(tmp_path):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "file"
+    with pytest.raises(maa.Error, match="file': expected a data set, found"):
+        maa.Dataset.load(path)
+    path.write_text("text")
+    with pytest.raises(maa.Error, match="file': expected a data set, found"):
+        maa.Dataset.load(path)
+    dataset = maa.Dataset(kind())
+    dataset.add_policy(mlp(8, ["layers.0", "layers.1", "mean"]), "up", 0)
+    dataset.add_trajectory(maa.Trajectory(OBSERVATIONS[:6], np.zeros((6, 1)), task="up"))
+    dataset.save(path)
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        texts, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+    for message, change in [
+        ("found format None", lambda t, x: t.pop("format")),
+        ("expected the tensor 'policy_run', found", lambda t, x: x.pop("policy_run")),
+        ("expected a task below 1, found 4", lambda t, x: x.update(policy_task=np.array([4]))),
+        ("expected 'policy.squash', found", lambda t, x: t.pop("policy.squash")),
+        ("policy.hidden: expected numbers, found '64x'", lambda t, x: t.update({"policy.hidden": "64x"})),
+        ("expected 4481 weights, found 7", lambda t, x: x.update(weights=np.zeros((1, 7), np.float32))),
+    ]:
+        new_texts, new_tensors = dict(texts), dict(tensors)
+        change(new_texts, new_tensors)
+        save_file(new_tensors, path, new_texts)
+        with pytest.raises(maa.Error, match=message):
+            maa.Dataset.load(path)
+
+
 def test_log_std_head_is_kept_where_the_type_has_one():
     state = {**mlp(8, ["layers.0", "layers.1", "mean"]), **linear(rng, "log_std", HIDDEN[-1], 1)}
     dataset = maa.Dataset(kind(heads="mean_and_log_std"))
@@ -372,6 +444,16 @@ def test_refused(message, changes, tmp_path, monkeypatch):
     dataset = maa.Dataset(kind())
     with pytest.raises(maa.Error, match=message):
         dataset.add_sb3(tmp_path / "model.zip", task="up", run=0, **changes["how"])
+    assert not dataset.policies
+
+
+def test_numbers_that_are_none():
+    dataset = maa.Dataset(kind())
+    state = mlp(8, ["layers.0", "layers.1", "mean"])
+    with pytest.raises(maa.Error, match="run: expected an integer, found 'x'"):
+        dataset.add_policy(state, task="up", run="x")
+    with pytest.raises(maa.Error, match="step: expected an integer, found 0.5"):
+        dataset.add_policy(state, task="up", run=0, step=0.5)
     assert not dataset.policies
 
 

@@ -107,6 +107,8 @@ class PromptEncoder {
   // Error that says why a trajectory cannot be a prompt, also for one that is none: numbers that are not
   // finite or far too large, a success step outside.
   void require_usable(const Trajectory& trajectory, const PromptNeeds& needs) const;
+  // Error unless it has observations and actions of the sizes that those of training had.
+  void require_sizes(const Trajectory& trajectory) const;
 
   // features [segments, trajectory_features].
   void write_trajectory(const Trajectory& trajectory, MatrixView<float> features) const;
@@ -151,12 +153,16 @@ MAA_INLINE PromptEncoder::PromptEncoder(const PromptShape& shape, Normalizer obs
           shape.sequence);
 }
 
-MAA_INLINE void PromptEncoder::require_usable(const Trajectory& trajectory, const PromptNeeds& needs) const {
-  trajectory.validate();
+MAA_COLD MAA_INLINE void PromptEncoder::require_sizes(const Trajectory& trajectory) const {
   require(trajectory.observation_size() == observations_.features() &&
               trajectory.action_size() == actions_.features(),
           "prompt: expected ", observations_.features(), " observations and ", actions_.features(),
           " actions, found ", trajectory.observation_size(), " and ", trajectory.action_size());
+}
+
+MAA_INLINE void PromptEncoder::require_usable(const Trajectory& trajectory, const PromptNeeds& needs) const {
+  trajectory.validate();
+  require_sizes(trajectory);
   require(trajectory.length() >= needs.steps, "prompt: expected at least ", needs.steps, " steps, found ",
           trajectory.length());
   require(

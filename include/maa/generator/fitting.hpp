@@ -65,12 +65,15 @@ class Fitting {
   MAA_COLD Fields fingerprint(Fields recipe, const Dataset& dataset, const WarmStart& start) const {
     auto model = structure_of<Model>("model.");
     recipe.insert(recipe.end(), std::make_move_iterator(model.begin()), std::make_move_iterator(model.end()));
-    recipe.push_back({"data", concatenate(dataset.content_hash())});
+    recipe.push_back({"data.policies", concatenate(dataset.policy_count())});
+    recipe.push_back({"data.trajectories", concatenate(dataset.trajectories.size())});
+    recipe.push_back({"data.content", concatenate(dataset.content_hash())});
     if (!start.empty()) {
       ContentHash hash;
       hash.add(std::as_const(state_.parameters).span());
-      recipe.push_back({"start", concatenate(hash.value())});
-      recipe.push_back({"start.rates", field_text(rates_)});
+      recipe.push_back({"start.content", concatenate(hash.value())});
+      recipe.push_back({"start.slow", field_text(start.slow)});
+      recipe.push_back({"start.rate", field_text(start.rate)});
     }
     return recipe;
   }

@@ -1,5 +1,6 @@
 """The writer of data sets (docs/formats.md): policies of runs, and trajectories of what they do."""
 
+import operator
 import os
 import warnings
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from . import sources
-from .errors import require
+from .errors import Error, require
 from .policy_type import PolicyType
 from .sources import ActionBox
 from .statistics import Statistics
@@ -36,6 +37,11 @@ class Dataset:
         self.trajectories = []
         self.metadata = {}  # text for generated policies: joint_names, period, ...
         self.provenance = {}  # free text
+
+    @staticmethod
+    def load(path):
+        """The file of one, by save() or by the C++ library. Policies have the type that it names, or that of the package."""
+        return _read(path)
 
     def add_policy(self, state_dict, task, run, step=0, **how):
         """A state_dict of the policy type, with its names, or those of its linear layers as `layers`, the mean head last.
@@ -209,7 +215,7 @@ class Dataset:
             if note not in self.provenance.values():
                 self.provenance[f"note_{sum(key.startswith('note_') for key in self.provenance)}"] = note
                 warnings.warn(f"{of}{note}", stacklevel=3)
-        policy = AddedPolicy(source, str(task), int(run), int(step))
+        policy = AddedPolicy(source, str(task), _integer(run, of, "run"), _integer(step, of, "step"))
         self.policies.append(policy)
         return policy
 
@@ -253,6 +259,66 @@ class Dataset:
         if self.type.has_log_std:
             linear.append(source.log_std)
         return np.concatenate([part.reshape(-1) for pair in linear for part in pair]).astype(np.float32)
+
+
+def _read(path):
+    from safetensors import SafetensorError, safe_open
+
+    what = f"'{path}': "
+    try:
+        with safe_open(path, "numpy") as file:
+            texts = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (OSError, TypeError, SafetensorError) as error:
+        raise Error(f"{what}expected a data set, found: {error}") from None
+    require(texts.get("format") == "maa.dataset", what, "expected a data set, found format ", texts.get("format"))
+
+    def of(prefix, found=texts):
+        return {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
+
+    def take(name):
+        require(name in tensors, what, "expected the tensor '", name, "', found ", sorted(tensors))
+        return tensors[name]
+
+    names, interface, shape = of("task."), of("interface.", tensors), of("policy.")
+
+    def task(number):
+        require(str(number) in names, what, "expected a task below ", len(names), ", found ", number)
+        return names[str(number)]
+
+    dataset = Dataset(PolicyType.read(shape, what) if shape else None)
+    dataset.metadata, dataset.provenance = of("interface."), of("provenance.")
+    if "weights" in tensors and len(tensors["weights"]) > 0:
+        numbers = zip(take("policy_task"), take("policy_run"), take("policy_step"))
+        for row, (weights, (of_task, run, step)) in enumerate(zip(take("weights"), numbers)):
+            state = {**dataset.type.split(weights), **interface}
+            dataset.add_policy(state, task(of_task), run, step, what=f"{what}policy {row}")
+    else:
+        require(not interface, what, "expected policies, of which its interface is, found none")
+    starts = np.cumsum(take("trajectory_length"))[:-1]
+    observations, actions = np.split(take("observations"), starts), np.split(take("actions"), starts)
+    has_targets = tensors.get("trajectory_has_targets", np.zeros(len(observations), np.int64))
+    lengths = take("trajectory_length")[has_targets != 0]
+    targets = iter(np.split(take("target_actions"), np.cumsum(lengths)[:-1]) if len(lengths) else ())
+    for row, success in enumerate(take("trajectory_success")):
+        dataset.add_trajectory(
+            Trajectory(
+                observations[row],
+                actions[row],
+                next(targets) if has_targets[row] else None,
+                int(success) if success >= 0 else None,
+                task(take("trajectory_task")[row]),
+                int(take("trajectory_run")[row]),
+            )
+        )
+    return dataset
+
+
+def _integer(value, of, name):
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise Error(f"{of}{name}: expected an integer, found {value!r}") from None
 
 
 def _is_path(model):

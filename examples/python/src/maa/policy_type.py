@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 
 from . import _native
-from .errors import require
+from .errors import Error, require
 
 
 def _list(text):
     return tuple(part for part in text.strip("[]").split(", "))
+
+
+def _integers(text):
+    return tuple(int(part) for part in _list(text))
 
 
 @dataclass(frozen=True)
@@ -25,15 +29,20 @@ class PolicyType:
     @staticmethod
     def built():
         """That of Policy and Generator: the one that the package was built for."""
-        found = _native.structure()
-        return PolicyType(
-            int(found["observations"]),
-            int(found["actions"]),
-            tuple(int(size) for size in _list(found["hidden"])),
-            _list(found["activations"]),
-            found["heads"],
-            found["squash"],
-        )
+        return PolicyType.read(_native.structure(), "maa: ")
+
+    @staticmethod
+    def read(texts, what):
+        """Of metadata(), without its prefix. Error, with `what` before it, if any of it is missing or no such value."""
+        kinds = {"observations": int, "actions": int, "hidden": _integers, "activations": _list, "heads": str, "squash": str}
+        values = []
+        for name, read in kinds.items():
+            require(name in texts, what, "expected 'policy.", name, "', found ", sorted(texts))
+            try:
+                values.append(read(texts[name]))
+            except ValueError:
+                raise Error(f"{what}policy.{name}: expected numbers, found '{texts[name]}'") from None
+        return PolicyType(*values)
 
     def metadata(self):
         """What files say of it."""
