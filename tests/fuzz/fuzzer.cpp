@@ -119,7 +119,7 @@ void change_value(Random& random, std::string& text) {
       ++i;
     }
   }
-  std::string other(one_of(random, edges));
+  std::string other(below(random, 2) == 0 ? edges[below(random, 6)] : one_of(random, edges));
   if (below(random, 8) == 0) {
     const auto count = below(random, 200);
     for (std::size_t i = 0; i < count; ++i) {
@@ -157,19 +157,20 @@ void change_elements(Random& random, std::string& bytes, std::initializer_list<d
   }
 }
 
-// One of things with names, by its number: of as many with one beginning ("denoiser.") as of another with
-// few.
+// The number of one of things with names. Those of one beginning ("denoiser.") count as ten at most.
 template <class Things, class Name>
 std::size_t one_by_name(Random& random, const Things& things, const Name& name_of) {
-  std::map<std::string_view, std::vector<std::size_t>> groups;
-  std::size_t number = 0;
-  for (const auto& thing : things) {
-    const std::string_view name = name_of(thing);
-    groups[name.substr(0, name.find('.'))].push_back(number++);
+  for (;;) {
+    const auto number = below(random, things.size());
+    const std::string_view name = name_of(*std::next(things.begin(), static_cast<std::ptrdiff_t>(number)));
+    const auto beginning = name.substr(0, name.find('.') + 1);
+    const auto alike = std::ranges::count_if(things, [&](const auto& thing) {
+      return !beginning.empty() && name_of(thing).starts_with(beginning);
+    });
+    if (below(random, static_cast<std::size_t>(std::max<std::ptrdiff_t>(alike, 1))) < 10) {
+      return number;
+    }
   }
-  auto group = groups.begin();
-  std::advance(group, static_cast<std::ptrdiff_t>(below(random, groups.size())));
-  return one_of(random, group->second);
 }
 
 // As many bytes as the shape says, unless it is none that a file this small could hold.
