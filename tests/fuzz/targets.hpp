@@ -11,7 +11,7 @@ namespace fuzz {
 
 using Policy = maa::MlpPolicy<maa::MlpNetwork<3, 2, maa::HiddenLayers<maa::Hidden<4, maa::Activation::elu>>>>;
 
-// One level: a file of 97 tensors, half of what it takes to read one of two levels.
+// One level: a file of about 100 tensors, half of what it takes to read one of two levels.
 struct Config : test::TinyConfig {
   template <maa::Index Latent, maa::Index Condition>
   using Denoiser = maa::UNet1d<Latent, Condition, maa::Levels<4>, 3, 2, 8>;
