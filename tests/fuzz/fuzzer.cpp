@@ -16,11 +16,24 @@ using Random = std::minstd_rand;
 
 const fuzz::Target* chosen = nullptr;
 
+// An input, taken apart if it is a safetensors file.
+struct Input {
+  std::string bytes;
+  std::optional<fuzz::Parts> parts;
+};
+// Some that were accepted, from which every other change begins: what is new to the fuzzer is mostly another
+// way to be refused, so that of its own inputs one of a hundred was used at all.
+std::vector<Input> accepted_inputs;
+std::size_t accepted = 0;
+// The latest accepted. Its memory stays: the fuzzer would look for a leak whenever an input leaves more than
+// it found.
+std::string latest;
+
 std::size_t below(Random& random, std::size_t limit) {
   return random() % limit;
 }
 template <class Values>
-const auto& one_of(Random& random, const Values& values) {
+auto& one_of(Random& random, Values& values) {
   return values[below(random, std::size(values))];
 }
 
@@ -72,8 +85,27 @@ constexpr std::string_view edges[] = {"0",
                                       "[]",
                                       "both"};
 
-// Another number for one of a text, if it has one; now and then more of it, as lists have.
-void change_number(Random& random, std::string& text) {
+// What options and networks are named by in files.
+constexpr std::string_view names[] = {
+    "ddim",   "ddpm",     "epsilon",          "sample",  "v_prediction", "leading", "trailing",
+    "h",      "v",        "linspace",         "success", "segments",     "first",   "whole",
+    "mean",   "none",     "mean_and_log_std", "tanh",    "clip",         "[tanh]",  "[relu, elu]",
+    "[gelu]", "by_layer", "identity",         "mish",    "unet1d",       "even"};
+
+// Another name, or a list with another number of elements.
+void change_name(Random& random, std::string& text) {
+  const auto comma = text.find(',');
+  if (comma == text.npos || below(random, 4) == 0) {
+    text = one_of(random, names);
+  } else if (below(random, 2) == 0) {
+    text.erase(comma, 1);
+  } else {
+    text.insert(below(random, text.size() + 1), 1, ',');
+  }
+}
+
+// Another number for one of a text; now and then more of it, as lists have. Another name if it has none.
+void change_value(Random& random, std::string& text) {
   const auto is_part = [](char c) { return (c >= '0' && c <= '9') || c == '-' || c == '.'; };
   std::vector<std::pair<std::size_t, std::size_t>> numbers;
   for (std::size_t i = 0; i < text.size();) {
@@ -87,14 +119,16 @@ void change_number(Random& random, std::string& text) {
       ++i;
     }
   }
-  std::string other(one_of(random, edges));
+  std::string other(below(random, 2) == 0 ? edges[below(random, 6)] : one_of(random, edges));
   if (below(random, 8) == 0) {
     const auto count = below(random, 200);
     for (std::size_t i = 0; i < count; ++i) {
       other += concatenate(", ", one_of(random, edges));
     }
   }
-  if (numbers.empty()) {
+  if (numbers.empty() && below(random, 4) != 0) {
+    change_name(random, text);
+  } else if (numbers.empty()) {
     text = other;
   } else {
     const auto [first, size] = one_of(random, numbers);
@@ -123,6 +157,22 @@ void change_elements(Random& random, std::string& bytes, std::initializer_list<d
   }
 }
 
+// The number of one of things with names. Those of one beginning ("denoiser.") count as ten at most.
+template <class Things, class Name>
+std::size_t one_by_name(Random& random, const Things& things, const Name& name_of) {
+  for (;;) {
+    const auto number = below(random, things.size());
+    const std::string_view name = name_of(*std::next(things.begin(), static_cast<std::ptrdiff_t>(number)));
+    const auto beginning = name.substr(0, name.find('.') + 1);
+    const auto alike = std::ranges::count_if(things, [&](const auto& thing) {
+      return !beginning.empty() && name_of(thing).starts_with(beginning);
+    });
+    if (below(random, static_cast<std::size_t>(std::max<std::ptrdiff_t>(alike, 1))) < 10) {
+      return number;
+    }
+  }
+}
+
 // As many bytes as the shape says, unless it is none that a file this small could hold.
 template <class Tensor>
 void resize_to_shape(Tensor& tensor) {
@@ -137,14 +187,17 @@ void change(Random& random, fuzz::Parts& parts) {
   const auto choice = below(random, 16);
   if (choice < 7 && !parts.metadata.empty()) {
     auto at = parts.metadata.begin();
-    std::advance(at, static_cast<std::ptrdiff_t>(below(random, parts.metadata.size())));
-    choice == 0 ? static_cast<void>(parts.metadata.erase(at)) : change_number(random, at->second);
+    std::advance(
+        at, static_cast<std::ptrdiff_t>(one_by_name(
+                random, parts.metadata, [](const auto& pair) -> std::string_view { return pair.first; })));
+    choice == 0 ? static_cast<void>(parts.metadata.erase(at)) : change_value(random, at->second);
     return;
   }
   if (parts.tensors.empty()) {
     return;
   }
-  const auto number = below(random, parts.tensors.size());
+  const auto number =
+      one_by_name(random, parts.tensors, [](const auto& tensor) -> std::string_view { return tensor.name; });
   auto& tensor = parts.tensors[number];
   if (choice < 12 && !tensor.bytes.empty()) {
     constexpr double infinite = std::numeric_limits<double>::infinity();
@@ -174,9 +227,16 @@ void change(Random& random, fuzz::Parts& parts) {
       std::swap(tensor.name, parts.tensors[below(random, parts.tensors.size())].name);
       return;
     case 14: {  // another shape, and as many bytes as it needs
-      const std::vector<Index> shapes[] = {{},   {0},    {1},    {1, 1},  {2},       {19},
-                                           {20}, {1, 2}, {0, 3}, {20, 0}, {20, 1, 3}};
-      tensor.shape = one_of(random, shapes);
+      const std::vector<Index> shapes[] = {{},     {0},    {1},     {1, 1},     {2}, {19}, {20},
+                                           {1, 2}, {0, 3}, {20, 0}, {20, 1, 3}, {3}, {8}};
+      if (tensor.shape.empty() || below(random, 2) == 0) {
+        tensor.shape = one_of(random, shapes);
+      } else {  // more or fewer of what it has
+        auto& size = tensor.shape[below(random, tensor.shape.size())];
+        const Index few = std::min<Index>(size, 1000);
+        const Index sizes[] = {0, 1, 2, std::max<Index>(few - 1, 0), few + 1, 2 * few};
+        size = one_of(random, sizes);
+      }
       resize_to_shape(tensor);
       return;
     }
@@ -198,7 +258,7 @@ void change_npy(Random& random, std::string& input) {
   auto text = input.substr(10, end - 10);
   const auto size = text.size();
   text.erase(text.find_last_not_of(' ') + 1);
-  change_number(random, text);
+  change_value(random, text);
   text.resize(std::max(text.size(), size), ' ');
   const auto length = static_cast<std::uint16_t>(text.size() + 1);
   input =
@@ -241,16 +301,36 @@ void mend_checksums(std::string& zip) {
   }
 }
 
+// The latest goes among the accepted, now and then in another's place once there are many.
+void keep_latest(Random& random) {
+  constexpr std::size_t most = 200;
+  if (!latest.empty() && (accepted_inputs.size() < most || below(random, 8) == 0)) {
+    Input input{latest, fuzz::take_apart(latest)};
+    if (accepted_inputs.size() < most) {
+      accepted_inputs.push_back(std::move(input));
+    } else {
+      one_of(random, accepted_inputs) = std::move(input);
+    }
+  }
+  latest.clear();
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerInitialize(int*, char*** arguments) {
   chosen = &fuzz::target(std::filesystem::path((*arguments)[0]).filename().string());
+  latest.reserve(1 << 20);
+  std::atexit([] { std::fprintf(stderr, "stat::accepted_units: %zu\n", accepted); });
   return 0;
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   try {
-    chosen->run({reinterpret_cast<const char*>(data), size});
+    const std::string_view input(reinterpret_cast<const char*>(data), size);
+    if (chosen->run(input, fuzz::Use::share)) {
+      ++accepted;
+      latest = input.substr(0, latest.capacity());
+    }
   } catch (const Error&) {
   }
   return 0;
@@ -258,12 +338,23 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t max_size,
                                                unsigned seed) {
+  static Input last;  // the same is changed several times in a row
   Random random(seed + 1);
+  keep_latest(random);
   std::string input(reinterpret_cast<const char*>(data), size);
-  auto parts = below(random, 4) == 0 ? std::nullopt : fuzz::take_apart(input);
+  std::optional<fuzz::Parts> parts;
+  const bool whole = below(random, 4) != 0;
+  const auto& other = accepted_inputs.empty() ? last : one_of(random, accepted_inputs);
+  if (below(random, 2) == 0 && !other.bytes.empty() && other.bytes.size() <= max_size) {
+    input = other.bytes;
+    parts = whole ? other.parts : std::nullopt;
+    size = input.copy(reinterpret_cast<char*>(data), max_size);
+  } else if (whole) {
+    parts = last.parts && input == last.bytes ? std::move(last.parts) : fuzz::take_apart(input);
+  }
   const bool is_npy = input.starts_with("\x93NUMPY") && below(random, 2) == 0;
   if (parts) {
-    const auto changes = 1 + below(random, 3);
+    const auto changes = 1 + below(random, 2) * below(random, 3);
     for (std::size_t i = 0; i < changes; ++i) {
       change(random, *parts);
     }
@@ -276,6 +367,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
     change_npy(random, input);
   }
   if ((!parts && !is_npy) || input.size() > max_size) {
+    parts.reset();
     size = LLVMFuzzerMutate(data, size, max_size);
     input.assign(reinterpret_cast<const char*>(data), size);
     if (below(random, 4) != 0) {
@@ -283,5 +375,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
     }
   }
   std::memcpy(data, input.data(), input.size());
-  return input.size();
+  size = input.size();
+  last = {std::move(input), std::move(parts)};
+  return size;
 }

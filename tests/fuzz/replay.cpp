@@ -17,7 +17,7 @@ void replay(std::string_view target, const std::string& name, const std::string&
   std::string message = "accepted";
   bool is_accepted = false;
   try {
-    is_accepted = fuzz::target(target).run(bytes);
+    is_accepted = fuzz::target(target).run(bytes, fuzz::Use::all);
     message = is_accepted ? "accepted" : "refused";
   } catch (const maa::Error& error) {
     message = error.what();
