@@ -9,6 +9,11 @@ vcpkg_cmake_configure(SOURCE_PATH "${SOURCE_PATH}"
     -DMAA_COMPILED_LIBRARY=ON)
 vcpkg_cmake_install()
 vcpkg_cmake_config_fixup(PACKAGE_NAME maa CONFIG_PATH lib/cmake/maa)
+# vcpkg's xtensor has no pkg-config file; its headers lie beside maa's.
+file(GLOB pc_files "${CURRENT_PACKAGES_DIR}/share/pkgconfig/maa.pc" "${CURRENT_PACKAGES_DIR}/debug/share/pkgconfig/maa.pc")
+foreach(pc_file IN LISTS pc_files)
+  vcpkg_replace_string("${pc_file}" " xtensor " " ")
+endforeach()
 vcpkg_fixup_pkgconfig()
 file(REMOVE_RECURSE "${CURRENT_PACKAGES_DIR}/debug/include" "${CURRENT_PACKAGES_DIR}/debug/share"
   "${CURRENT_PACKAGES_DIR}/share/doc")
