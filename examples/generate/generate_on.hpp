@@ -34,7 +34,7 @@ void generate_by(const Generator& generator, std::vector<Demonstration>& demonst
       return true;
     }
   });
-  require(!prompts.empty(), "expected at least one prompt, found none");
+  require(!prompts.empty(), "expected at least one prompt that can be used, found none");
   check_fields(arguments.options, "generate");
   const auto count = static_cast<std::size_t>(arguments.options.count);
   const auto path_of = [&](std::size_t policy) {
@@ -52,6 +52,10 @@ void generate_by(const Generator& generator, std::vector<Demonstration>& demonst
     const auto path = path_of(i);
     save_policy(path, policies[i], generator.interface().metadata);
     std::printf("%s\n", path.c_str());
+    if (generator.looked_up(policies[i])) {
+      std::fprintf(stderr, "'%s' is a policy of the data set, which acts more like the prompt\n",
+                   path.c_str());
+    }
   }
   require(std::fflush(stdout) == 0 && std::ferror(stdout) == 0,
           "the policies are saved, but their names cannot be written to standard output");

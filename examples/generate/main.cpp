@@ -67,6 +67,8 @@ int main(int argc, char** argv) {
                                                 {"bf16_weights", maa::Precision::bf16_weights},
                                                 {"bf16", maa::Precision::bf16}}))
       ->default_str("fp32");
+  app.add_flag("!--no-look-up", options.look_up,
+               "generate, even where a policy of the data set acts more like the prompt");
   app.add_flag("--together", arguments.together,
                "all trajectories are demonstrations of one behaviour and make one prompt");
   CLI11_PARSE(app, argc, argv);

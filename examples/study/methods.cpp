@@ -377,6 +377,7 @@ std::vector<Method> make_methods(const Options& options, const Symmetry& symmetr
     }
   };
   add("generated", [=] { return baselines->generate(*one); }).selection = options.evaluation.selection;
+  add("generated, not looked up", [=] { return baselines->generate(*one, {.look_up = false}); });
   add("nearest training policy", [=] { return baselines->mean_of_nearest(1); });
   add("nearest by action", [=] { return baselines->nearest_by_action(); });
   add_with_head("nearest + head",

@@ -35,7 +35,8 @@ class Model {
     // Otherwise the generator chooses. 0: it does not see the prompt; only the head does.
     std::optional<double> guidance = std::nullopt;
     PolishOptions polish = {};
-    Index samples = 1;  // policies per prompt
+    Index samples = 1;    // policies per prompt
+    bool look_up = true;  // only what the generator chooses by itself
   };
   // Policies for each prompt of `share` demonstrations: [prompts * samples, P].
   virtual Buffer<float> generate(std::span<const Trajectory> demonstrations, Index share, std::uint64_t seed,

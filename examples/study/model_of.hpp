@@ -81,6 +81,7 @@ class ModelOf final : public Model {
     options.seed = seed;
     options.fit_head = ablation.fit_head;
     options.polish = ablation.polish;
+    options.look_up = ablation.look_up && ablation.fit_head && !ablation.guidance;
     if (ablation.guidance) {
       options.guidance = {*ablation.guidance};
     }

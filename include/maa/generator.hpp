@@ -156,13 +156,21 @@ class Generator {
     const auto policies =
         generation.generate(condition, generation.support(demonstrations, count, options.count), options,
                             sample_streams(Rng(options.seed), 0, count));
+    auto result = to_policies(policies, total);
+    const auto kept = policies_of(options.look_up ? state.kept_policies.span() : std::span<const float>());
+    const auto found = detail::look_up<Policy>(host_backend(), kept, shown, share, result, options.count);
     if (options.polish.steps > 0) {
-      require_finite(downloaded_buffer(policies), policies.rows, total);
       detail::Polishing<Network, Backend>(backend_, state.standardizer.observations(), demonstrations, share,
                                           options.polish, workspace)
           .apply(policies, Rng(options.seed).fork(0x706f6c697368), options.progress);
+      result = to_policies(policies, total);
     }
-    return to_policies(policies, total);
+    for (std::size_t i = 0; i < found.size(); ++i) {
+      if (found[i] >= 0) {
+        result[i * static_cast<std::size_t>(options.count)] = kept[static_cast<std::size_t>(found[i])];
+      }
+    }
+    return result;
   }
 
   // The conditions of prompts as the denoiser sees them, [prompts, condition_size]: h and v of eq. 6,
@@ -185,6 +193,19 @@ class Generator {
           {conditions.data() + i * Model::condition_size, static_cast<std::size_t>(Model::condition_size)}));
     }
     return result;
+  }
+
+  // Whether a policy is one of the data set, which generate() gives where it acts more like the prompt than
+  // what is generated (GenerateOptions::look_up).
+  bool looked_up(const Policy& policy) const {
+    const auto weights = policy.weights();
+    const auto& kept = trained_state().kept_policies;
+    for (Index i = 0; i < kept.size(); i += std::ssize(weights)) {
+      if (std::equal(weights.begin(), weights.end(), kept.data() + i)) {
+        return true;
+      }
+    }
+    return false;
   }
 
   // Any policies [N] for raw observations with their heads refitted in closed form, as those of
@@ -385,13 +406,7 @@ class Generator {
     return count == 1 ? std::string() : concatenate("demonstration ", i + 1, " of ", count, ": ");
   }
   MAA_COLD DatasetCheck checked(const Dataset& dataset, bool refuse) const {
-    auto found = [&] {
-      if constexpr (std::is_same_v<Backend, cpu::Backend>) {
-        return maa::check<Policy>(dataset, backend_);
-      } else {
-        return maa::check<Policy>(dataset);
-      }
-    }();
+    auto found = maa::check<Policy>(dataset, host_backend());
     require(!refuse || found.plausible,
             "fit: expected policies that do what the trajectories show (check = false trains all "
             "the same), found: ",
@@ -438,20 +453,31 @@ class Generator {
   // Policies for raw observations from weights for normalised ones.
   std::vector<Policy> to_policies(MatrixView<const Real> weights, Index demonstrations) const {
     auto values = downloaded_buffer(weights);
-    std::vector<Policy> policies;
-    policies.reserve(static_cast<std::size_t>(weights.rows));
     for (Index i = 0; i < weights.rows; ++i) {
       trained_state().standardizer.fold(values.data() + i * weights.cols);
     }
     require_finite(values, weights.rows, demonstrations);
+    return policies_of(std::as_const(values).span());
+  }
+  // Of flat weights [N, P], with the interface.
+  std::vector<Policy> policies_of(std::span<const float> weights) const {
+    const auto size = static_cast<std::size_t>(Policy::parameter_size);
     const auto box = interface().template box<Policy>();
     const auto scaling = interface().template scaling<Policy>();
-    for (Index i = 0; i < weights.rows; ++i) {
-      policies.emplace_back(std::as_const(values).span().subspan(static_cast<std::size_t>(i * weights.cols),
-                                                                 static_cast<std::size_t>(weights.cols)),
-                            box, scaling);
+    std::vector<Policy> policies;
+    policies.reserve(weights.size() / size);
+    for (std::size_t first = 0; first < weights.size(); first += size) {
+      policies.emplace_back(weights.subspan(first, size), box, scaling);
     }
     return policies;
+  }
+  // What works on the processor's memory.
+  cpu::Backend host_backend() const {
+    if constexpr (std::is_same_v<Backend, cpu::Backend>) {
+      return backend_;
+    } else {
+      return cpu::Backend();
+    }
   }
 
   void set_state(std::unique_ptr<const State> state) {

@@ -55,6 +55,9 @@ struct BehaviorRecipe : FitOptions {
   // Of its two stages.
   EmbedderOptions embedder;
   BehaviorOptions behavior;
+  // The generator's file holds the policies that made the training trajectories, without those that ever
+  // failed, for GenerateOptions::look_up; of many, 16 million weights.
+  bool keep_policies = true;
 
   BehaviorRecipe() {
     const auto train = [](Index steps, Index batch) {
@@ -83,6 +86,7 @@ struct BehaviorRecipe : FitOptions {
     FitOptions::describe(visit, self);
     visit("embedder", self.embedder);
     visit("behavior", self.behavior);
+    visit("keep_policies", self.keep_policies);
   }
 };
 

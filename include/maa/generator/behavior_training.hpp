@@ -5,6 +5,7 @@
 #include <maa/generator/behavior_stage.hpp>
 #include <maa/generator/embedder_stage.hpp>
 #include <maa/generator/fitting.hpp>
+#include <maa/generator/kept_policies.hpp>
 #include <maa/generator/log_std.hpp>
 #include <maa/generator/zoo.hpp>
 #include <maa/models/head_posterior.hpp>
@@ -154,13 +155,14 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
     state.choice_margins = choice_margins(fitting, conditions);
   }
   if (Model::has_head && recipe.behavior.condition_dropout > 0) {
-    // Few tasks teach nothing about the conditions of others: then those are better not looked at.
+    // Few tasks teach nothing about the conditions of others: then those are better not looked at. By a tenth
+    // at least: other runs' prompts of trained tasks count as unknown, too, and lose by it.
     const auto weights = fitting.template constants<typename Model::WithoutEncoders>(
         parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>);
     std::optional<double> least;
     for (const double guidance : {1.0, 0.5, 0.0}) {
       const auto loss = behavior.validation(weights.span(), guidance);
-      if (loss && (!least || *loss < *least)) {
+      if (loss && (!least || *loss < 0.9 * *least)) {
         least = loss;
         state.settings.unknown_guidance = guidance;
       }
@@ -168,6 +170,9 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   }
   if constexpr (Model::has_head) {
     state.variance_scale = variance_scale(fitting, recipe.behavior);
+  }
+  if (recipe.keep_policies) {
+    state.kept_policies = kept_policies(fitting.data());
   }
   if constexpr (Network::has_log_std) {
     LogStdFit<Network, Config, Backend>(fitting).run();

@@ -55,6 +55,9 @@ MAA_COLD void save_generator(const std::filesystem::path& path,
   writer.add("known.conditions", {known.conditions().size() / condition_size, condition_size},
              known.conditions().span());
   writer.add_scalar("known.radius", known.radius());
+  writer.add("kept.policies",
+             {state.kept_policies.size() / parameter_count<Network>, parameter_count<Network>},
+             state.kept_policies.span());
   writer.add_scalar("head.variance_scale", state.variance_scale);
   writer.write(path);
 }
@@ -117,9 +120,13 @@ MAA_COLD GeneratorState<Network, Config> load_generator(const std::filesystem::p
   const auto candidates = std::ssize(state.settings.guidance) + (state.fallback_policy.empty() ? 0 : 1);
   state.choice_margins = read("choice.margins", candidates, true);
   constexpr Index condition_size = State::Model::condition_size;
-  const auto& known_shape = reader.info("known.conditions").shape;
-  auto known = reader.template read_weights<float>(
-      "known.conditions", std::array<Index, 2>{known_shape.empty() ? 0 : known_shape[0], condition_size});
+  const auto read_rows = [&](const std::string& name, Index size) {
+    const auto& shape = reader.info(name).shape;
+    return reader.template read_weights<float>(name,
+                                               std::array<Index, 2>{shape.empty() ? 0 : shape[0], size});
+  };
+  auto known = read_rows("known.conditions", condition_size);
+  state.kept_policies = read_rows("kept.policies", parameters);
   const float radius = reader.template read<float>("known.radius", {})[0];
   state.variance_scale = reader.template read<float>("head.variance_scale", {})[0];
   state.known_prompts = KnownPrompts(std::move(known), condition_size, radius);

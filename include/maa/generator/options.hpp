@@ -115,6 +115,10 @@ struct GenerateOptions {
   // For prompts like those trained on (Generator::novelty up to 1) heads are fitted as of known ones
   // (HeadFit): the condition knows their tasks, where one demonstration says how to act in one scene alone.
   bool trust_known = true;
+  // The first policy of a prompt is one that the generator keeps of the data set
+  // (BehaviorRecipe::keep_policies) if that acts more like the prompt: a checkpoint of the zoo shown is best
+  // answered by itself.
+  bool look_up = true;
   // Of several policies for a prompt, the first has the likeliest head; those of the others are drawn from
   // what the prompt leaves open (models/bayesian_head.hpp), with so many times its deviation. 0: all alike.
   double spread = 0.5;
@@ -135,6 +139,7 @@ struct GenerateOptions {
     visit("seed", self.seed);
     visit("guidance", guidance_limits, self.guidance);
     visit("trust_known", self.trust_known);
+    visit("look_up", self.look_up);
     visit("spread", between(0, 100), self.spread);
     visit("fit_head", self.fit_head);
     visit("polish", self.polish);

@@ -54,6 +54,7 @@ struct GeneratorState {
   Buffer<float> fallback_policy;
   Buffer<float> fallback_head;
   KnownPrompts known_prompts;    // of training
+  Buffer<float> kept_policies;   // of the data set, flat [N, P]; or none
   Buffer<float> choice_margins;  // of each candidate (Generation::margins), or none
   float variance_scale = 1;      // HeadPosterior's
   std::map<std::string, std::string> provenance;
@@ -100,6 +101,8 @@ struct GeneratorState {
     const auto& known = known_prompts.conditions();
     check_numbers("known.conditions", known, known.size() / Model::condition_size * Model::condition_size,
                   false);
+    check_numbers("kept.policies", kept_policies,
+                  kept_policies.size() / parameter_count<Network> * parameter_count<Network>, false);
     const float radius = known_prompts.radius();
     require(radius >= 0 && is_finite(radius), where, ": expected a known.radius that is not negative, found ",
             radius);
