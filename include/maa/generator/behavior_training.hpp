@@ -169,8 +169,10 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   if constexpr (Model::has_head) {
     state.variance_scale = variance_scale(fitting, recipe.behavior);
   }
-  if constexpr (Network::has_log_std) {
-    LogStdFit<Network, Config, Backend>(fitting).run();
+  if constexpr (Network::may_have_log_std) {
+    if (Network::has_log_std) {
+      LogStdFit<Network, Config, Backend>(fitting).run();
+    }
   }
   return true;
 }

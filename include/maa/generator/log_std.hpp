@@ -61,8 +61,6 @@ class LogStdFit {
   static constexpr auto actions = Network::action_size;
   static constexpr auto units = Network::last_hidden;
   const Index numbers = (units + 1) * actions;  // of the log_std head, the network's last
-  static constexpr std::size_t last_token = static_cast<std::size_t>(Network::token_count) - 1;
-  using Decoder = typename Codec::template Decoder<last_token>;
   static constexpr Index inputs =
       Config::decoder_depth == 1 ? Config::latent_size : Config::autoencoder_hidden;
   // Actions beyond this do not count: they may have been cut off.
@@ -191,7 +189,8 @@ class LogStdFit {
         deviation.per_sample()(i, k) -= mean.per_sample()(i, k);
       }
     }
-    const auto decoded_from = std::get<last_token>(made.decoded.decoders).input_of(Decoder::depth - 1);
+    const auto& decoder = made.decoded.decoders[static_cast<std::size_t>(Network::token_count - 1)];
+    const auto decoded_from = decoder.input_of(decoder.outputs.size() - 1);
     const auto rows = workspace.template matrix<Real>(prompts, inputs);
     copy_matrix(backend, decoded_from, rows);
     const auto kept = host_.template matrix<float>(prompts, inputs);

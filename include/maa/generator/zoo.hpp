@@ -60,7 +60,7 @@ Buffer<float> zoo_latents(const Backend& backend, const TrainingData<Network, Co
   using Model = GeneratorModel<Network, Config>;
   using Codec = typename Model::AutoencoderModel;
   using Real = typename Backend::template Element<float>;
-  constexpr Index numbers = Model::latent_numbers;
+  const Index numbers = Model::latent_numbers;
   auto workspace = backend.make_workspace();
   const auto& train = data.split.train.policies;
   const auto count = std::ssize(train);
