@@ -27,7 +27,7 @@ class LogStdFit {
   // them. r is the deviation, before squashing, of the policy that made the prompt; where none is known, what
   // was done less target_actions, if they differ; else the deviation of another policy of its run or task;
   // and without policies what was done less what the generated policy does.
-  void run() {
+  MAA_COLD void run() {
     const bool of_zoo = !data_.dataset.policies.empty();
     const auto deviations = of_head(state_.standardizer.deviation().span());
     if (std::ranges::all_of(deviations, [](float deviation) { return deviation == 0; })) {
@@ -86,7 +86,7 @@ class LogStdFit {
     return squashed() ? std::atanh(std::clamp(action, -saturated, saturated)) : action;
   }
 
-  std::pair<NoiseSource, Index> source_of(Index number, Rng& rng) const {
+  MAA_COLD std::pair<NoiseSource, Index> source_of(Index number, Rng& rng) const {
     const auto maker = data_.makers[static_cast<std::size_t>(number)];
     if (maker >= 0) {
       return {NoiseSource::policy, maker};
@@ -112,7 +112,7 @@ class LogStdFit {
                : std::pair(NoiseSource::policy, from[static_cast<std::size_t>(rng.below(std::ssize(from)))]);
   }
 
-  Queries generate_for_prompts(Index round, Rng& rng) {
+  MAA_COLD Queries generate_for_prompts(Index round, Rng& rng) {
     const PromptPath<Network, Config> path(state_);
     const auto& tasks = data_.training_tasks;
     const auto like_actions = [&] {
@@ -199,7 +199,7 @@ class LogStdFit {
   }
 
   // The mean head becomes the same noise everywhere, as large as what counts: there is no zoo's.
-  void start_from(const Queries& queries) {
+  MAA_COLD void start_from(const Queries& queries) {
     Buffer<float> mean{state_.standardizer.mean()};
     std::ranges::fill(of_head(mean.span()), 0.0f);
     const auto deviation = queries.deviation.flat(), counts = queries.counts.flat();
