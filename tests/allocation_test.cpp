@@ -2,14 +2,13 @@
 #include <doctest/doctest.h>
 
 #include <maa/backend/cpu.hpp>
-#include <maa/generator.hpp>
 #include <maa/generator/paper_training.hpp>
 
 #include "count_allocations.hpp"
 #include "errors.hpp"
 #include "random_dataset.hpp"
 #include "short_recipe.hpp"
-#include "small_config.hpp"
+#include "small_generator.hpp"
 
 #include <tbb/global_control.h>
 #include <algorithm>
@@ -20,7 +19,8 @@ namespace {
 using namespace maa;
 using test::allocations;
 using test::SmallConfig;
-using Network = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::elu>, Hidden<12, Activation::tanh>>>;
+using test::Network;
+using test::SmallGenerator;
 using Model = GeneratorModel<Network, SmallConfig>;
 
 // Of every step of a fit after the first one of its stage.
@@ -32,7 +32,7 @@ std::map<std::string, std::vector<int>> count_in_fit(Recipe recipe, const std::v
     counted[stage].reserve(6);
   }
   int before = 0;
-  Generator<MlpPolicy<Network>, SmallConfig> generator(cpu::Backend(1));
+  SmallGenerator generator(cpu::Backend(1));
   generator.fit(test::random_dataset<Network>(12), test::shortened(recipe, 6, 4),
                 [&](const TrainProgress& progress) {
                   const int now = allocations;
@@ -112,7 +112,6 @@ TEST_CASE("an allocation that fails on a worker's thread is the caller's excepti
   test::is_spared = true;
   const auto data = test::random_dataset<Network>(12);
   const auto recipe = test::shortened(BehaviorRecipe(), 2, 16);
-  using SmallGenerator = Generator<MlpPolicy<Network>, SmallConfig>;
   SmallGenerator one{cpu::Backend(1)};
   REQUIRE(one.fit(data, recipe));
   int failed = 0;

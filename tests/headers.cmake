@@ -1,4 +1,4 @@
-# Every header compiles alone, also when included twice, and all of them in two translation units of one program, of
+# Every header compiles alone, and all of them, also when included twice, in two translation units of one program, of
 # which one takes the bodies from maa::compiled. Unoptimised: only whether they compile and link is asked.
 file(GLOB_RECURSE headers CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include
   ${PROJECT_SOURCE_DIR}/include/maa/*.hpp)
@@ -13,18 +13,29 @@ if(NOT maa_protozero)
 endif()
 set(units)
 set(all_headers)
+set(leading)
+foreach(header IN LISTS headers)
+  string(APPEND all_headers "#include <${header}>\n")
+  file(STRINGS ${PROJECT_SOURCE_DIR}/include/${header} directives REGEX "^ *#" LIMIT_COUNT 2)
+  if(NOT directives MATCHES "^#pragma once")
+    message(FATAL_ERROR "maa: expected ${header} to begin with #pragma once")
+  elseif(directives MATCHES ";#include <(maa/[^>]*)>")
+    list(APPEND leading ${CMAKE_MATCH_1})
+  endif()
+endforeach()
+# What another one includes before all else is compiled alone as that one's beginning.
+list(REMOVE_ITEM headers ${leading})
 foreach(header IN LISTS headers)
   string(REGEX REPLACE "[/.]" "_" unit ${header})
   set(unit ${CMAKE_CURRENT_BINARY_DIR}/headers/${unit}.cpp)
-  file(GENERATE OUTPUT ${unit} CONTENT "#include <${header}>\n#include <${header}>\n")
+  file(GENERATE OUTPUT ${unit} CONTENT "#include <${header}>\n")
   list(APPEND units ${unit})
-  string(APPEND all_headers "#include <${header}>\n")
 endforeach()
 add_library(maa_headers OBJECT ${units})
 
 set(first ${CMAKE_CURRENT_BINARY_DIR}/headers/first_unit.cpp)
 set(second ${CMAKE_CURRENT_BINARY_DIR}/headers/second_unit.cpp)
-file(GENERATE OUTPUT ${first} CONTENT "${all_headers}int second();\nint main() { return second(); }\n")
+file(GENERATE OUTPUT ${first} CONTENT "${all_headers}${all_headers}int second();\nint main() { return second(); }\n")
 file(GENERATE OUTPUT ${second} CONTENT "${all_headers}int second();\nint second() { return 0; }\n")
 add_executable(two_units ${first} ${second})
 add_test(NAME two_units COMMAND two_units)
@@ -38,9 +49,10 @@ foreach(target IN ITEMS maa_headers two_units)
 endforeach()
 
 # A program without optimisation is told so, by a note that is no warning.
+file(GENERATE OUTPUT ${CMAKE_CURRENT_BINARY_DIR}/headers/unoptimized.cpp CONTENT "#include <maa/generator.hpp>\n")
 add_test(NAME headers.unoptimized COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only -Wall -Wextra -Werror
   -I$<JOIN:$<TARGET_PROPERTY:two_units,INCLUDE_DIRECTORIES>,$<SEMICOLON>-I>
-  ${CMAKE_CURRENT_BINARY_DIR}/headers/maa_generator_hpp.cpp COMMAND_EXPAND_LISTS)
+  ${CMAKE_CURRENT_BINARY_DIR}/headers/unoptimized.cpp COMMAND_EXPAND_LISTS)
 set_tests_properties(headers.unoptimized PROPERTIES PASS_REGULAR_EXPRESSION "without optimisation"
   FAIL_REGULAR_EXPRESSION "error")
 

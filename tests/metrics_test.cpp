@@ -6,7 +6,7 @@
 
 #include <maa/core/rng.hpp>
 
-#include "flags.hpp"
+#include "flag_visitor.hpp"
 #include "metrics.hpp"
 #include "temporary_folder.hpp"
 
@@ -63,7 +63,7 @@ TEST_CASE("flags: numbers that the described option does not have are refused, n
   const auto parses = [](const char* argument) {
     Numbers numbers;
     CLI::App app;
-    add_flags(app, numbers, std::vector<Flag>{{"--seed", "seed", ""}, {"--rate", "rate", ""}});
+    add_flags_of(app, numbers, std::vector<Flag>{{"--seed", "seed", ""}, {"--rate", "rate", ""}});
     try {
       app.parse(argument);
       return true;

@@ -10,7 +10,7 @@ namespace {
 
 using namespace test;
 using maa::detail::polish_steps;
-using Polishing = maa::detail::Polishing<Network, cpu::Backend>;
+using Polishing = maa::detail::Polishing<cpu::Backend>;
 
 // Policies of one prompt each, and demonstrations of other lengths.
 struct Start {
@@ -33,7 +33,7 @@ struct Start {
     auto result = weights;
     const cpu::Backend backend(threads);
     Workspace workspace;
-    Polishing(backend, Normalizer(6), prompts, 1, options, workspace)
+    Polishing(backend, Network::layout(), Network::squashing(), Normalizer(6), prompts, 1, options, workspace)
         .apply({result.data(), std::ssize(prompts), Policy::parameter_size}, Rng(3), {});
     return result;
   }

@@ -22,20 +22,29 @@ using Clipped = MlpNetwork<6, 2, Layers, Heads::mean, Squash::clip, Tokens::by_l
 
 // Each fixed network's twin.
 template <class Fixed>
-using Runtime = RuntimeNetwork<Fixed::hidden_count, Fixed::heads, Fixed::tokens, Fixed>;
+using Runtime = RuntimeNetwork<Fixed>;
 template <class Fixed>
 void set() {
   Runtime<Fixed>::set(PolicyShape::of<Fixed>());
 }
 
-TEST_CASE_TEMPLATE("sizes, tensors and tokens are those of the fixed network", Fixed, Network, Clipped) {
+using Deep = MlpNetwork<
+    6, 2,
+    HiddenLayers<Hidden<8, Activation::tanh>, Hidden<16, Activation::relu>, Hidden<12, Activation::elu>>,
+    Heads::mean_and_log_std, Squash::tanh, Tokens::by_layer>;
+using Shallow = MlpNetwork<6, 2, HiddenLayers<Hidden<16, Activation::relu>>, Heads::mean, Squash::none>;
+
+TEST_CASE_TEMPLATE("sizes, tensors and tokens are those of the fixed network", Fixed, Network, Clipped, Deep,
+                   Shallow) {
   set<Fixed>();
   using Twin = Runtime<Fixed>;
   CHECK(Index(parameter_count<Twin>) == Index(parameter_count<Fixed>));
   CHECK(structure_of<Twin>() == structure_of<Fixed>());
   CHECK(PolicyShape::of<Twin>() == PolicyShape::of<Fixed>());
   CHECK(PolicyShape::of<Fixed>().parameter_count() == parameter_count<Fixed>);
-  CHECK(std::ranges::equal(Twin::token_sizes, Fixed::token_sizes, [](Index a, Index b) { return a == b; }));
+  CHECK(Index(Twin::token_count) == Fixed::token_count);
+  CHECK(std::ranges::equal(std::span(Twin::token_sizes).first(Fixed::token_sizes.size()), Fixed::token_sizes,
+                           [](Index a, Index b) { return a == b; }));
   const auto twins = tensors_of<Twin>(), tensors = tensors_of<Fixed>();
   REQUIRE(twins.size() == tensors.size());
   for (std::size_t i = 0; i < tensors.size(); ++i) {
@@ -137,7 +146,13 @@ TEST_CASE("a shape is set once, and is one") {
   other.hidden.pop_back();
   CHECK(has(error_of([&] { Twin::set(other); }), "an activation for each, found 1 and 2"));
   other.activations.pop_back();
-  CHECK(has(error_of([&] { Twin::set(other); }), "expected 2 hidden layers"));
+  CHECK(has(error_of([&] { Twin::set(other); }), "hidden: expected [16, 24], found '[16]'"));
+  other = PolicyShape::of<Network>();
+  other.tokens = Tokens::by_layer;
+  CHECK(has(error_of([&] { Twin::set(other); }), "found another: tokens"));
+  other.hidden = {1, 1, 1, 1};
+  other.activations.resize(4);
+  CHECK(has(error_of([&] { Twin::set(other); }), "expected policies of one to three hidden layers"));
   other.actions = 0;
   CHECK(has(error_of([&] { Twin::set(other); }), "expected actions from 1"));
   const TemporaryFolder folder;

@@ -129,3 +129,21 @@ inline Dataset with_noise_task(float scale, Index trajectories = 4) {
 }
 
 }  // namespace test
+
+// What tests share is compiled once, in small_generator.cpp.
+#ifndef MAA_TEST_TEMPLATE
+#define MAA_TEST_TEMPLATE extern template
+#endif
+MAA_TEST_TEMPLATE class maa::MlpPolicy<test::Network>;
+MAA_TEST_TEMPLATE struct maa::GeneratorState<test::Network, test::SmallConfig>;
+MAA_TEST_TEMPLATE class maa::detail::Generation<test::Network, test::SmallConfig, maa::cpu::Backend>;
+MAA_TEST_TEMPLATE class maa::Generator<test::Policy, test::SmallConfig>;
+MAA_TEST_TEMPLATE bool test::SmallGenerator::fit(const maa::Dataset&, const maa::BehaviorRecipe&,
+                                                 const maa::WarmStart&, const maa::TrainCallback&);
+MAA_TEST_TEMPLATE bool test::SmallGenerator::fit_inside(const maa::Dataset&, const maa::PolicyInterface&,
+                                                        const maa::BehaviorRecipe&, const maa::WarmStart&,
+                                                        const maa::TrainCallback&);
+MAA_TEST_TEMPLATE maa::GeneratorState<test::Network, test::SmallConfig>
+maa::detail::load_generator<test::Network, test::SmallConfig>(const std::filesystem::path&, maa::Unread);
+MAA_TEST_TEMPLATE void maa::detail::save_generator(
+    const std::filesystem::path&, const maa::GeneratorState<test::Network, test::SmallConfig>&);

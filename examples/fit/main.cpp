@@ -5,7 +5,7 @@
 #include <cstdio>
 
 #include "interrupt.hpp"
-#include "tool_types.hpp"
+#include "tool_policy.hpp"
 #include "training.hpp"
 
 namespace {
@@ -112,8 +112,7 @@ int main(int argc, char** argv) {
     const bool goes_on = std::filesystem::exists(arguments.out.string() + ".checkpoint");
     maa::examples::TrainingCurves curves(log, tensorboard, goes_on);
     const auto data = maa::Dataset::load(arguments.dataset);
-    maa::examples::with_tool_type(shape_of(data, shape, hidden->count() > 0), [&]<class Policy>() {
-      maa::examples::fit<Policy>(data, arguments, curves);
-    });
+    maa::examples::ToolPolicy::Network::set(shape_of(data, shape, hidden->count() > 0));
+    maa::examples::fit(data, arguments, curves);
   });
 }

@@ -8,11 +8,10 @@
 #include "output_file.hpp"
 #include "progress.hpp"
 #include "report.hpp"
-#include "tool_types.hpp"
+#include "tool_policy.hpp"
 
 namespace maa::examples {
 
-template <class Policy>
 void fit(const Dataset& data, const FitArguments& arguments, TrainingCurves& curves) {
   auto recipe = arguments.recipe;
   recipe.checkpoint = arguments.out.string() + ".checkpoint";
@@ -24,7 +23,7 @@ void fit(const Dataset& data, const FitArguments& arguments, TrainingCurves& cur
     require_output(arguments.report, others);
     held_out = hold_out(data, arguments.share, recipe.seed);
   }
-  Generator<Policy> generator{cpu::Backend(arguments.threads)};
+  Generator<ToolPolicy> generator{cpu::Backend(arguments.threads)};
   std::unique_ptr<Progress> bar;
   std::string stage;
   const auto& training = held_out ? held_out->training : data;
@@ -59,7 +58,5 @@ void fit(const Dataset& data, const FitArguments& arguments, TrainingCurves& cur
   std::filesystem::remove(recipe.checkpoint);
   std::printf("%s\n", arguments.out.c_str());
 }
-
-template void fit<ToolPolicy>(const Dataset&, const FitArguments&, TrainingCurves&);
 
 }  // namespace maa::examples

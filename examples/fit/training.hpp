@@ -1,4 +1,4 @@
-// Training as the program fit does it, for policies of any type.
+// Training as the program fit does it, for ToolPolicy.
 #pragma once
 
 #include <filesystem>
@@ -20,9 +20,7 @@ struct FitArguments {
   int threads = 0;
 };
 
-// Trains, saves and reports, with a bar. Throws Interrupted if it was; the checkpoint is then kept. Compiled
-// for ToolPolicy (training.cpp).
-template <class Policy>
+// Trains, saves and reports, with a bar. Throws Interrupted if it was; the checkpoint is then kept.
 void fit(const Dataset& data, const FitArguments& arguments, TrainingCurves& curves);
 
 }  // namespace maa::examples

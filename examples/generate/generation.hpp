@@ -1,4 +1,4 @@
-// Generating as the program generate does it, with policies of any type.
+// Generating as the program generate does it, with policies of any sizes.
 #pragma once
 
 #include <filesystem>
@@ -25,8 +25,7 @@ struct GenerateArguments {
 
 // Saves policies for all demonstrations together or for each, printing their files' names; says how far the
 // prompts lie from those trained on. Of several prompts what is none is told and taken out, so that the
-// others go through. Compiled for ToolPolicy (generation.cpp), and for official generators.
-template <class Policy>
+// others go through.
 void generate(std::vector<Demonstration>& demonstrations, const GenerateArguments& arguments);
 
 // The same by a generator that import_official.py made.

@@ -6,7 +6,7 @@
 #include <maa/generator/official.hpp>
 
 #include "generation.hpp"
-#include "tool_types.hpp"
+#include "tool_policy.hpp"
 
 namespace {
 
@@ -93,8 +93,8 @@ int main(int argc, char** argv) {
     if (official) {
       maa::examples::generate_by_official(demonstrations, arguments);
     } else {
-      maa::examples::with_tool_type(
-          shape, [&]<class Policy>() { maa::examples::generate<Policy>(demonstrations, arguments); });
+      maa::examples::ToolPolicy::Network::set(shape);
+      maa::examples::generate(demonstrations, arguments);
     }
     return demonstrations.size() == trajectory_paths.size() ? 0 : 1;
   } catch (const std::exception& error) {

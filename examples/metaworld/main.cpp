@@ -1,4 +1,6 @@
 // MetaWorld: collect, train, evaluate. `metaworld --help` lists the options.
+#include <CLI/CLI.hpp>
+
 #include "metaworld.hpp"
 #include "preset_program.hpp"
 #include "presets.hpp"

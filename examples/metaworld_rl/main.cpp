@@ -1,5 +1,7 @@
 // A study whose zoo reinforcement learning made on the MetaWorld package, as the paper's was: the dense
 // reward, two hidden layers of 128, every run from a random start of its own.
+#include <CLI/CLI.hpp>
+
 #include "learned_program.hpp"
 #include "metaworld.hpp"
 #include "models.hpp"

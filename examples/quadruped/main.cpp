@@ -1,4 +1,6 @@
 // A study whose zoo proximal policy optimisation made: a quadruped that follows commands.
+#include <CLI/CLI.hpp>
+
 #include "commands.hpp"
 #include "learned_program.hpp"
 #include "models.hpp"

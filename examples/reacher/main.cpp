@@ -1,4 +1,6 @@
 // A study whose zoo reinforcement learning made: hidden-goal reacher.
+#include <CLI/CLI.hpp>
+
 #include "goals.hpp"
 #include "learned_program.hpp"
 #include "models.hpp"

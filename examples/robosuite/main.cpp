@@ -1,4 +1,6 @@
 // robosuite: collect, train, evaluate. `robosuite --help` lists the options.
+#include <CLI/CLI.hpp>
+
 #include "models.hpp"
 #include "preset_program.hpp"
 #include "robosuite.hpp"

@@ -160,8 +160,9 @@ class Generator {
     const auto kept = policies_of(options.look_up ? state.kept_policies.span() : std::span<const float>());
     const auto found = detail::look_up<Policy>(host_backend(), kept, shown, share, result, options.count);
     if (options.polish.steps > 0) {
-      detail::Polishing<Network, Backend>(backend_, state.standardizer.observations(), demonstrations, share,
-                                          options.polish, workspace)
+      detail::Polishing<Backend>(backend_, Network::layout(), Network::squashing(),
+                                 state.standardizer.observations(), demonstrations, share, options.polish,
+                                 workspace)
           .apply(policies, Rng(options.seed).fork(0x706f6c697368), options.progress);
       result = to_policies(policies, total);
     }
@@ -310,8 +311,8 @@ class Generator {
 
   // With a dataset as networks see it.
   template <class Recipe>
-  bool fit_inside(const Dataset& dataset, const PolicyInterface& interface, const Recipe& recipe,
-                  const WarmStart& start, const TrainCallback& callback) {
+  MAA_COLD bool fit_inside(const Dataset& dataset, const PolicyInterface& interface, const Recipe& recipe,
+                           const WarmStart& start, const TrainCallback& callback) {
     auto fields = fields_of(recipe, "recipe.");
     detail::Fitting<Network, Config, Backend> fitting(backend_, dataset, recipe, recipe.data_use(), fields,
                                                       start, callback);
@@ -351,8 +352,8 @@ class Generator {
     return backend_.session();
   }
 
-  void require_shares(std::span<const Policy> policies, std::span<const Trajectory> demonstrations,
-                      const char* where) const {
+  MAA_COLD void require_shares(std::span<const Policy> policies, std::span<const Trajectory> demonstrations,
+                               const char* where) const {
     require(!policies.empty() && !demonstrations.empty() && demonstrations.size() % policies.size() == 0,
             where, ": expected the same number of demonstrations for each of ", policies.size(),
             " policies, found ", demonstrations.size());
@@ -480,7 +481,7 @@ class Generator {
     }
   }
 
-  void set_state(std::unique_ptr<const State> state) {
+  MAA_COLD void set_state(std::unique_ptr<const State> state) {
     const auto session = backend_.session();
     Constants parameters(backend_, state->parameters.span());
     std::vector<Backend> packed;

@@ -1,6 +1,7 @@
 # The snippets of the documentation are compiled and run as they stand there, and its links lead somewhere.
 add_executable(readme_files readme/make_files.cpp)
 target_link_libraries(readme_files PRIVATE maa::compiled maa_warnings)
+target_compile_options(readme_files PRIVATE $<$<CONFIG:RelWithDebInfo>:-O1>)
 
 set(folder ${CMAKE_CURRENT_BINARY_DIR}/readme_run)
 file(MAKE_DIRECTORY ${folder})

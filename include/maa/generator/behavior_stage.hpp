@@ -21,7 +21,8 @@ class BehaviorStage {
   using Real = typename Backend::template Element<float>;
   static constexpr const char* name = "behavior";
 
-  BehaviorStage(const Backend& backend, const Data& data, State& state, const BehaviorOptions& options)
+  MAA_COLD BehaviorStage(const Backend& backend, const Data& data, State& state,
+                         const BehaviorOptions& options)
       : backend_(backend),
         data_(data),
         state_(state),
@@ -93,7 +94,7 @@ class BehaviorStage {
   // Mean squared error of the actions of policies that are generated for prompts of the validation tasks, by
   // default without a condition; none without such tasks.
   std::optional<double> validation(std::span<const Real> weights) { return validation(weights, 0); }
-  std::optional<double> validation(std::span<const Real> weights, double guidance) {
+  MAA_COLD std::optional<double> validation(std::span<const Real> weights, double guidance) {
     const auto& tasks = data_.validation_tasks;
     if (tasks.empty()) {
       return std::nullopt;

@@ -15,7 +15,8 @@ namespace detail {
 
 // Generation::margins of up to 256 training prompts, spread over all. conditions [prompts, condition_size].
 template <class Network, class Config, class Backend>
-Buffer<float> choice_margins(Fitting<Network, Config, Backend>& fitting, const Buffer<float>& conditions) {
+MAA_COLD Buffer<float> choice_margins(Fitting<Network, Config, Backend>& fitting,
+                                      const Buffer<float>& conditions) {
   using Model = GeneratorModel<Network, Config>;
   using Part = typename Model::WithoutEncoders;
   const auto& data = fitting.data();
@@ -44,7 +45,7 @@ Buffer<float> choice_margins(Fitting<Network, Config, Backend>& fitting, const B
 // The scale of HeadPosterior's variances under which the residuals at queries are likeliest: the mean of
 // their squares in units of the variances.
 template <class Network, class Config, class Backend>
-float variance_scale(Fitting<Network, Config, Backend>& fitting, BehaviorOptions options) {
+MAA_COLD float variance_scale(Fitting<Network, Config, Backend>& fitting, BehaviorOptions options) {
   using Model = GeneratorModel<Network, Config>;
   using Part = typename Model::WithoutEncoders;
   using Head = typename Model::HeadModel;
@@ -114,7 +115,7 @@ float variance_scale(Fitting<Network, Config, Backend>& fitting, BehaviorOptions
 
 // False if the callback stopped training.
 template <class Network, class Config, class Backend>
-bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorRecipe& recipe) {
+MAA_COLD bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorRecipe& recipe) {
   using Model = GeneratorModel<Network, Config>;
   using Embedder = typename Model::EmbedderModel;
   const Index embedder_offset = parameter_count<typename Model::AutoencoderModel>;
@@ -174,8 +175,10 @@ bool train_stages(Fitting<Network, Config, Backend>& fitting, const BehaviorReci
   if (recipe.keep_policies) {
     state.kept_policies = kept_policies(fitting.data());
   }
-  if constexpr (Network::has_log_std) {
-    LogStdFit<Network, Config, Backend>(fitting).run();
+  if constexpr (Network::may_have_log_std) {
+    if (Network::has_log_std) {
+      LogStdFit<Network, Config, Backend>(fitting).run();
+    }
   }
   return true;
 }

@@ -68,6 +68,10 @@ template <class Network, class Config>
 constexpr Index success_features() {
   return Config::prompt.success_features(Network::observation_size);
 }
+template <class Network, class Config>
+constexpr Index latent_numbers() {
+  return Network::token_count * Config::latent_size;
+}
 }  // namespace detail
 
 // The three models as one description, so that one flat array and one file hold a generator.
@@ -132,7 +136,8 @@ struct GeneratorModel {
   };
 
   // Numbers of one latent: tokens times features.
-  static constexpr Index latent_numbers = Network::token_count * Config::latent_size;
+  static constexpr auto latent_numbers =
+      extent_of<!Network::is_fixed, &detail::latent_numbers<Network, Config>>();
 
  private:
   template <class AutoencoderPart, class Visitor, class... W>

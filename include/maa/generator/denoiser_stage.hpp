@@ -41,7 +41,7 @@ class DenoiserStage {
     workspace_.reset();
     const auto batch = order_.batch(step);
     const auto count = static_cast<Index>(batch.size());
-    constexpr Index numbers = Model::latent_numbers;
+    const Index numbers = Model::latent_numbers;
     constexpr Index condition_size = Model::condition_size;
     const auto clean = workspace_.template matrix<Real>(count, numbers);
     const auto epsilon = workspace_.template matrix<Real>(count, numbers);

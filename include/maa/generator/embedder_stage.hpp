@@ -19,8 +19,8 @@ class EmbedderStage {
 
   // own_limits: trained on features that are mapped to [-1, 1] by each one's limits over all prompts;
   // conditions are of the features as they are.
-  EmbedderStage(const Backend& backend, const Data& data, const EmbedderOptions& options,
-                bool own_limits = false)
+  MAA_COLD EmbedderStage(const Backend& backend, const Data& data, const EmbedderOptions& options,
+                         bool own_limits = false)
       : backend_(backend),
         data_(data),
         options_(options),
@@ -89,7 +89,7 @@ class EmbedderStage {
   }
 
   // The conditions of all training prompts, [prompts, condition_size].
-  Buffer<float> conditions(std::span<const Real> weights, const State& state) {
+  MAA_COLD Buffer<float> conditions(std::span<const Real> weights, const State& state) {
     const auto session = backend_.session();
     constexpr Index size = State::Model::condition_size;
     const auto count = static_cast<Index>(data_.prompts.size());

@@ -56,8 +56,8 @@ class Generation {
 
   // By how much the scores of the candidates exceed that of the first at 19 of 20 of these prompts, which
   // training knows and which the first suits; at least 0.
-  std::vector<float> margins(MatrixView<const Real> condition, const SupportSet& support,
-                             const std::vector<Rng>& streams) {
+  MAA_COLD std::vector<float> margins(MatrixView<const Real> condition, const SupportSet& support,
+                                      const std::vector<Rng>& streams) {
     std::vector<float> result;
     Buffer<double> first;
     for_candidates(condition, support, {}, streams, [&](MatrixView<Real>, Buffer<double> score) {
@@ -94,7 +94,7 @@ class Generation {
 
   // The support sets of prompts, an equal share of the demonstrations each, in order; each prompt stands for
   // `per_prompt` rows.
-  SupportSet support(std::span<const Trajectory> demonstrations, Index rows, Index per_prompt) {
+  MAA_COLD SupportSet support(std::span<const Trajectory> demonstrations, Index rows, Index per_prompt) {
     const PromptPath<Network, Config> path(state_);
     const Index share = static_cast<Index>(demonstrations.size()) / (rows / per_prompt);
     const auto result = path.allocate_support(rows, share, density, host_);

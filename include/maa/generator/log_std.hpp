@@ -27,7 +27,7 @@ class LogStdFit {
   // them. r is the deviation, before squashing, of the policy that made the prompt; where none is known, what
   // was done less target_actions, if they differ; else the deviation of another policy of its run or task;
   // and without policies what was done less what the generated policy does.
-  void run() {
+  MAA_COLD void run() {
     const bool of_zoo = !data_.dataset.policies.empty();
     const auto deviations = of_head(state_.standardizer.deviation().span());
     if (std::ranges::all_of(deviations, [](float deviation) { return deviation == 0; })) {
@@ -61,8 +61,6 @@ class LogStdFit {
   static constexpr auto actions = Network::action_size;
   static constexpr auto units = Network::last_hidden;
   const Index numbers = (units + 1) * actions;  // of the log_std head, the network's last
-  static constexpr std::size_t last_token = static_cast<std::size_t>(Network::token_count) - 1;
-  using Decoder = typename Codec::template Decoder<last_token>;
   static constexpr Index inputs =
       Config::decoder_depth == 1 ? Config::latent_size : Config::autoencoder_hidden;
   // Actions beyond this do not count: they may have been cut off.
@@ -88,7 +86,7 @@ class LogStdFit {
     return squashed() ? std::atanh(std::clamp(action, -saturated, saturated)) : action;
   }
 
-  std::pair<NoiseSource, Index> source_of(Index number, Rng& rng) const {
+  MAA_COLD std::pair<NoiseSource, Index> source_of(Index number, Rng& rng) const {
     const auto maker = data_.makers[static_cast<std::size_t>(number)];
     if (maker >= 0) {
       return {NoiseSource::policy, maker};
@@ -114,7 +112,7 @@ class LogStdFit {
                : std::pair(NoiseSource::policy, from[static_cast<std::size_t>(rng.below(std::ssize(from)))]);
   }
 
-  Queries generate_for_prompts(Index round, Rng& rng) {
+  MAA_COLD Queries generate_for_prompts(Index round, Rng& rng) {
     const PromptPath<Network, Config> path(state_);
     const auto& tasks = data_.training_tasks;
     const auto like_actions = [&] {
@@ -191,7 +189,8 @@ class LogStdFit {
         deviation.per_sample()(i, k) -= mean.per_sample()(i, k);
       }
     }
-    const auto decoded_from = std::get<last_token>(made.decoded.decoders).input_of(Decoder::depth - 1);
+    const auto& decoder = made.decoded.decoders[static_cast<std::size_t>(Network::token_count - 1)];
+    const auto decoded_from = decoder.input_of(decoder.outputs.size() - 1);
     const auto rows = workspace.template matrix<Real>(prompts, inputs);
     copy_matrix(backend, decoded_from, rows);
     const auto kept = host_.template matrix<float>(prompts, inputs);
@@ -200,7 +199,7 @@ class LogStdFit {
   }
 
   // The mean head becomes the same noise everywhere, as large as what counts: there is no zoo's.
-  void start_from(const Queries& queries) {
+  MAA_COLD void start_from(const Queries& queries) {
     Buffer<float> mean{state_.standardizer.mean()};
     std::ranges::fill(of_head(mean.span()), 0.0f);
     const auto deviation = queries.deviation.flat(), counts = queries.counts.flat();

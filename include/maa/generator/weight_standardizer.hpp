@@ -20,7 +20,8 @@ class WeightStandardizer {
   }
 
   // Fitted on the rows of `weights` [N, size].
-  WeightStandardizer(Normalizer observations, MatrixView<const float> weights) : WeightStandardizer() {
+  MAA_COLD WeightStandardizer(Normalizer observations, MatrixView<const float> weights)
+      : WeightStandardizer() {
     observations_ = std::move(observations);
     Buffer<float> row(size);
     Buffer<double> sum(size);
@@ -54,7 +55,7 @@ class WeightStandardizer {
 
   // Of no zoo: the mean is a network as initialised, for normalised observations, and the deviations are
   // those of initialisation.
-  static WeightStandardizer untrained(Normalizer observations, const Rng& rng) {
+  MAA_COLD static WeightStandardizer untrained(Normalizer observations, const Rng& rng) {
     WeightStandardizer result;
     result.observations_ = std::move(observations);
     initialize<Network>(result.mean_.span(), rng);

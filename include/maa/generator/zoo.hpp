@@ -54,13 +54,13 @@ class Zoo {
 // The latents of the training policies by the encoders `weights`, normalised: [policies, latent_numbers], in
 // the order of split.train.policies. Fits state.latent.
 template <class Network, class Config, class Backend>
-Buffer<float> zoo_latents(const Backend& backend, const TrainingData<Network, Config>& data,
-                          std::span<const typename Backend::template Element<float>> weights, Scaling scaling,
-                          GeneratorState<Network, Config>& state) {
+MAA_COLD Buffer<float> zoo_latents(const Backend& backend, const TrainingData<Network, Config>& data,
+                                   std::span<const typename Backend::template Element<float>> weights,
+                                   Scaling scaling, GeneratorState<Network, Config>& state) {
   using Model = GeneratorModel<Network, Config>;
   using Codec = typename Model::AutoencoderModel;
   using Real = typename Backend::template Element<float>;
-  constexpr Index numbers = Model::latent_numbers;
+  const Index numbers = Model::latent_numbers;
   auto workspace = backend.make_workspace();
   const auto& train = data.split.train.policies;
   const auto count = std::ssize(train);

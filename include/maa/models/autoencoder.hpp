@@ -36,7 +36,7 @@ template <class Network, Index Latent = 1024, Index HiddenSize = 1024, Index Enc
           Index DecoderDepth = 1, Start decoder_start = Start::random,
           LatentNorm latent_norm = LatentNorm::per_token>
 struct Autoencoder {
-  static constexpr Index token_count = Network::token_count;
+  static constexpr auto token_count = Network::token_count;
   static constexpr Index latent_size = Latent;
   static constexpr auto parameter_size = parameter_count<Network>;
 
@@ -46,55 +46,43 @@ struct Autoencoder {
   template <std::size_t Token>
   using Decoder = typename detail::LinearStack<DecoderDepth, Latent, HiddenSize, Network::token_sizes[Token],
                                                decoder_start>::type;
-  using Norm = LayerNorm<Latent>;
-  static constexpr Index norm_count = latent_norm == LatentNorm::shared ? 1 : token_count;
-  using TokenIndices = std::make_index_sequence<static_cast<std::size_t>(token_count)>;
 
  private:
-  template <class Indices>
-  struct Parts;
-  template <std::size_t... At>
-  struct Parts<std::index_sequence<At...>> {
-    template <class T>
-    struct Weights {
-      std::tuple<typename Encoder<At>::template Weights<T>...> encoders;
-      std::array<WeightAndBias<T>, static_cast<std::size_t>(norm_count)> norms;
-      std::tuple<typename Decoder<At>::template Weights<T>...> decoders;
-    };
-    template <class T>
-    struct Encoded {
-      std::tuple<typename Encoder<At>::template Saved<T>...> encoders;
-      std::array<MatrixView<T>, sizeof...(At)> statistics;
-      SequenceView<T> latent;  // [batch, tokens, Latent]
-    };
-    template <class T>
-    struct Decoded {
-      std::tuple<typename Decoder<At>::template Saved<T>...> decoders;
-      MatrixView<T> parameters;  // [batch, parameter_size]
-    };
-  };
+  static constexpr std::size_t most_tokens = Network::token_sizes.size();
+  static constexpr std::size_t norm_count = latent_norm == LatentNorm::shared ? 1 : most_tokens;
+  using TokenIndices = std::make_index_sequence<most_tokens>;
 
  public:
+  // By token; of a network that has fewer than it might have, the rest is unset.
   template <class T>
-  using Weights = typename Parts<TokenIndices>::template Weights<T>;
+  struct Weights {
+    std::array<typename Encoder<0>::template Weights<T>, most_tokens> encoders;
+    std::array<WeightAndBias<T>, norm_count> norms;
+    std::array<typename Decoder<0>::template Weights<T>, most_tokens> decoders;
+  };
   template <class T>
-  using Encoded = typename Parts<TokenIndices>::template Encoded<T>;
+  struct Encoded {
+    std::array<typename Encoder<0>::template Saved<T>, most_tokens> encoders;
+    std::array<MatrixView<T>, most_tokens> statistics;
+    SequenceView<T> latent;  // [batch, tokens, Latent]
+  };
   template <class T>
-  using Decoded = typename Parts<TokenIndices>::template Decoded<T>;
+  struct Decoded {
+    std::array<typename Decoder<0>::template Saved<T>, most_tokens> decoders;
+    MatrixView<T> parameters;  // [batch, parameter_size]
+  };
 
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
-    [&]<std::size_t... At>(std::index_sequence<At...>) {
-      (describe_encoder<At>(visit, w...), ...);
-    }
-    (TokenIndices{});
+    for_described([&]<std::size_t At>() {
+      visit.template child<Encoder<At>>("encoders", static_cast<Index>(At), w.encoders[At]...);
+    });
     if constexpr (latent_norm == LatentNorm::shared) {
-      visit.template child<Norm>("norm", w.norms[0]...);
+      visit.template child<LayerNorm<Latent>>("norm", w.norms[0]...);
     } else {
-      [&]<std::size_t... At>(std::index_sequence<At...>) {
-        (describe_norm<At>(visit, w...), ...);
-      }
-      (TokenIndices{});
+      for_described([&]<std::size_t At>() {
+        visit.template child<LayerNorm<Latent>>("norms", static_cast<Index>(At), w.norms[At]...);
+      });
     }
     DecodersOnly::describe(visit, w...);
   }
@@ -113,10 +101,9 @@ struct Autoencoder {
     using Weights = Autoencoder::Weights<T>;
     template <class Visitor, class... W>
     static constexpr void describe(Visitor& visit, W&... w) {
-      [&]<std::size_t... At>(std::index_sequence<At...>) {
-        (describe_decoder<At>(visit, w...), ...);
-      }
-      (TokenIndices{});
+      for_described([&]<std::size_t At>() {
+        visit.template child<Decoder<At>>("decoders", static_cast<Index>(At), w.decoders[At]...);
+      });
     }
   };
 
@@ -127,13 +114,15 @@ struct Autoencoder {
     require_shape(x, x.rows, parameter_size, "autoencoder input");
     Encoded<T> saved;
     saved.latent = workspace.template sequence<T>(x.rows, token_count, Latent);
-    for_tokens([&]<std::size_t At>(Index offset) {
-      auto& encoder = std::get<At>(saved.encoders);
-      encoder = Encoder<At>::forward(backend, std::get<At>(w.encoders),
-                                     x.col_range(offset, Network::token_sizes[At]), workspace);
-      saved.statistics[At] =
-          Norm::forward(backend, w.norms[norm_of(At)], MatrixView<const T>(encoder.output()),
-                        saved.latent.position(static_cast<Index>(At)), workspace);
+    for_tokens([&](std::size_t token, Index offset, Index size) {
+      auto& encoder = saved.encoders[token];
+      encoder = sequential_forward(backend, encoder_layers(token), w.encoders[token],
+                                   x.col_range(offset, size), workspace);
+      saved.statistics[token] = workspace.template matrix<T>(x.rows, 2);
+      const auto& norm = w.norms[norm_of(token)];
+      layer_norm_forward(backend, layer_norm_epsilon, MatrixView<const T>(encoder.output()), norm.weight,
+                         norm.bias, saved.latent.position(static_cast<Index>(token)),
+                         saved.statistics[token]);
     });
     return saved;
   }
@@ -145,13 +134,15 @@ struct Autoencoder {
                               WorkspaceOf<Backend>& workspace) {
     const auto scope = workspace.scope();
     auto dencoded = workspace.template matrix<T>(dlatent.batch, Latent);
-    for_tokens([&]<std::size_t At>(Index) {
-      const auto& encoder = std::get<At>(saved.encoders);
-      Norm::backward(backend, w.norms[norm_of(At)], saved.statistics[At],
-                     MatrixView<const T>(encoder.output()), dlatent.position(static_cast<Index>(At)),
-                     gradients.norms[norm_of(At)], dencoded);
-      Encoder<At>::backward(backend, std::get<At>(w.encoders), encoder, MatrixView<const T>(dencoded),
-                            std::get<At>(gradients.encoders), MatrixView<T>(), workspace);
+    for_tokens([&](std::size_t token, Index, Index) {
+      const auto& encoder = saved.encoders[token];
+      const auto norm = norm_of(token);
+      layer_norm_backward(backend, MatrixView<const T>(encoder.output()), saved.statistics[token],
+                          w.norms[norm].weight, dlatent.position(static_cast<Index>(token)), dencoded,
+                          gradients.norms[norm].weight, gradients.norms[norm].bias);
+      sequential_backward(backend, encoder_layers(token), w.encoders[token], encoder,
+                          MatrixView<const T>(dencoded), gradients.encoders[token], MatrixView<T>(),
+                          workspace);
     });
   }
 
@@ -162,11 +153,11 @@ struct Autoencoder {
     require_shape(latent, latent.batch, token_count, Latent, "autoencoder latent");
     Decoded<T> saved;
     saved.parameters = workspace.template matrix<T>(latent.batch, parameter_size);
-    for_tokens([&]<std::size_t At>(Index offset) {
-      auto& decoder = std::get<At>(saved.decoders);
-      decoder = Decoder<At>::forward(backend, std::get<At>(w.decoders),
-                                     latent.position(static_cast<Index>(At)), workspace);
-      copy_matrix(backend, decoder.output(), saved.parameters.col_range(offset, Network::token_sizes[At]));
+    for_tokens([&](std::size_t token, Index offset, Index size) {
+      auto& decoder = saved.decoders[token];
+      decoder = sequential_forward(backend, decoder_layers(token), w.decoders[token],
+                                   latent.position(static_cast<Index>(token)), workspace);
+      copy_matrix(backend, decoder.output(), saved.parameters.col_range(offset, size));
     });
     return saved;
   }
@@ -176,11 +167,10 @@ struct Autoencoder {
   static void decode_backward(const Backend& backend, const Weights<const T>& w, const Decoded<T>& saved,
                               MatrixView<const T> dparameters, const Weights<T>& gradients,
                               SequenceView<T> dlatent, WorkspaceOf<Backend>& workspace) {
-    for_tokens([&]<std::size_t At>(Index offset) {
-      Decoder<At>::backward(backend, std::get<At>(w.decoders), std::get<At>(saved.decoders),
-                            dparameters.col_range(offset, Network::token_sizes[At]),
-                            std::get<At>(gradients.decoders), dlatent.position(static_cast<Index>(At)),
-                            workspace);
+    for_tokens([&](std::size_t token, Index offset, Index size) {
+      sequential_backward(backend, decoder_layers(token), w.decoders[token], saved.decoders[token],
+                          dparameters.col_range(offset, size), gradients.decoders[token],
+                          dlatent.position(static_cast<Index>(token)), workspace);
     });
   }
 
@@ -188,26 +178,38 @@ struct Autoencoder {
   static constexpr std::size_t norm_of(std::size_t token) {
     return latent_norm == LatentNorm::shared ? 0 : token;
   }
-  // Calls body.operator()<At>(offset of token At in the flat vector).
-  template <class Body>
-  static void for_tokens(const Body& body) {
-    Index offset = 0;
-    [&]<std::size_t... At>(std::index_sequence<At...>) {
-      ((body.template operator()<At>(offset), offset += Network::token_sizes[At]), ...);
+  // The layers of a token's encoder and decoder, in numbers.
+  static auto encoder_layers(std::size_t token) {
+    return [&]<std::size_t... At>(std::index_sequence<At...>) {
+      constexpr std::array of{&Encoder<At>::row_layers...};
+      return of[token]();
     }
     (TokenIndices{});
   }
-  template <std::size_t At, class Visitor, class... W>
-  static constexpr void describe_encoder(Visitor& visit, W&... w) {
-    visit.template child<Encoder<At>>("encoders", static_cast<Index>(At), std::get<At>(w.encoders)...);
+  static auto decoder_layers(std::size_t token) {
+    return [&]<std::size_t... At>(std::index_sequence<At...>) {
+      constexpr std::array of{&Decoder<At>::row_layers...};
+      return of[token]();
+    }
+    (TokenIndices{});
   }
-  template <std::size_t At, class Visitor, class... W>
-  static constexpr void describe_norm(Visitor& visit, W&... w) {
-    visit.template child<Norm>("norms", static_cast<Index>(At), std::get<At>(w.norms)...);
+  // Calls body(token, its offset in the flat vector, its size).
+  template <class Body>
+  static void for_tokens(const Body& body) {
+    Index offset = 0;
+    for (std::size_t token = 0; token < static_cast<std::size_t>(Index(token_count)); ++token) {
+      const Index size = Network::token_sizes[token];
+      body(token, offset, size);
+      offset += size;
+    }
   }
-  template <std::size_t At, class Visitor, class... W>
-  static constexpr void describe_decoder(Visitor& visit, W&... w) {
-    visit.template child<Decoder<At>>("decoders", static_cast<Index>(At), std::get<At>(w.decoders)...);
+  // Calls body.operator()<token>().
+  template <class Body>
+  static constexpr void for_described(const Body& body) {
+    [&]<std::size_t... At>(std::index_sequence<At...>) {
+      ((static_cast<Index>(At) < token_count ? body.template operator()<At>() : void()), ...);
+    }
+    (TokenIndices{});
   }
 };
 

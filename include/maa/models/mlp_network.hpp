@@ -5,6 +5,7 @@
 #include <maa/nn/layers.hpp>
 
 #include <array>
+#include <vector>
 
 MAA_NAMESPACE_BEGIN
 
@@ -47,37 +48,54 @@ namespace detail {
 
 // What follows from a network's sizes, activations, squashing and tokens, which Shape names.
 template <class Shape>
-constexpr Index token_size(std::size_t token) {
+constexpr Index token_count() {
+  return Shape::hidden_count + (Shape::tokens == Tokens::by_layer ? 1 : 0);
+}
+template <class Shape, std::size_t token>
+constexpr Index token_size() {
   const auto inputs_of = [](std::size_t layer) {
     return layer == 0 ? Index(Shape::observation_size) : Index(Shape::hidden_sizes[layer - 1]);
   };
-  constexpr auto layers = static_cast<std::size_t>(Shape::hidden_count);
+  const auto layers = static_cast<std::size_t>(Index(Shape::hidden_count));
   const Index heads =
       (inputs_of(layers) + 1) * Index(Shape::action_size) * (Shape::heads == Heads::mean_and_log_std ? 2 : 1);
   const Index layer = token < layers ? (inputs_of(token) + 1) * Index(Shape::hidden_sizes[token]) : 0;
   const bool with_heads = token + 1 == layers + (Shape::tokens == Tokens::by_layer ? 1 : 0);
   return layer + (with_heads ? heads : 0);
 }
-template <class Shape, std::size_t token>
-constexpr Index size_of_token() {
-  return token_size<Shape>(token);
+template <class Shape>
+constexpr Index last_hidden() {
+  return Shape::hidden_sizes[static_cast<std::size_t>(Shape::hidden_count - 1)];
 }
+// Whether there is a log_std head, where only a running program knows.
+template <class Shape>
+struct HasLogStd {
+  operator bool() const { return Shape::heads == Heads::mean_and_log_std; }
+};
 
 template <class Shape>
 struct DescribedMlp {
-  // What it is made of.
+  static constexpr std::size_t most_hidden = Shape::hidden_sizes.size();
+  // Whether all of it is known to the compiler.
+  static constexpr bool is_fixed = Shape::is_fixed;
+  // What it is made of. Arrays have room for the most hidden layers that it may have.
   static constexpr auto observation_size = Shape::observation_size;
   static constexpr auto action_size = Shape::action_size;
-  static constexpr Heads heads = Shape::heads;
+  static constexpr const Heads& heads = Shape::heads;
   static constexpr const Squash& squash = Shape::squash;
-  static constexpr Index hidden_count = Shape::hidden_count;
+  static constexpr auto hidden_count = Shape::hidden_count;
   static constexpr auto hidden_sizes = Shape::hidden_sizes;
   static constexpr const auto& hidden_activations = Shape::hidden_activations;
-  static constexpr auto last_hidden = hidden_sizes[hidden_count - 1];
-  static constexpr bool has_log_std = heads == Heads::mean_and_log_std;
-  static constexpr Tokens tokens = Shape::tokens;
-  // Whether sizes are numbers that the compiler knows.
-  static constexpr bool is_fixed = Shape::is_fixed;
+  static constexpr auto last_hidden = extent_of<!is_fixed, &detail::last_hidden<Shape>>();
+  static constexpr auto has_log_std = [] {
+    if constexpr (is_fixed) {
+      return heads == Heads::mean_and_log_std;
+    } else {
+      return HasLogStd<Shape>();
+    }
+  }();
+  static constexpr bool may_have_log_std = !is_fixed || heads == Heads::mean_and_log_std;
+  static constexpr const Tokens& tokens = Shape::tokens;
 
   // Squashing as an activation of the mean head; clipping, which training does not see, is none.
   static constexpr Activation squashing() {
@@ -87,7 +105,7 @@ struct DescribedMlp {
   // Its tensors: those of hidden layers, of the mean head and of the log_std head.
   template <class T>
   struct Weights {
-    std::array<WeightAndBias<T>, static_cast<std::size_t>(hidden_count)> layers;
+    std::array<WeightAndBias<T>, most_hidden> layers;
     WeightAndBias<T> mean;
     WeightAndBias<T> log_std;  // unset without that head
   };
@@ -95,35 +113,36 @@ struct DescribedMlp {
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
     [&]<std::size_t... At>(std::index_sequence<At...>) {
-      (describe_hidden<At>(visit, w...), ...);
+      ((static_cast<Index>(At) < hidden_count ? describe_hidden<At>(visit, w...) : void()), ...);
     }
-    (std::make_index_sequence<static_cast<std::size_t>(hidden_count)>{});
+    (std::make_index_sequence<most_hidden>{});
     visit.template child<Linear<last_hidden, action_size>>("mean", w.mean...);
-    if constexpr (has_log_std) {
-      visit.template child<Linear<last_hidden, action_size>>("log_std", w.log_std...);
+    if constexpr (may_have_log_std) {
+      if (has_log_std) {
+        visit.template child<Linear<last_hidden, action_size>>("log_std", w.log_std...);
+      }
     }
   }
 
   template <class Visitor>
   static constexpr void describe_structure(Visitor& visit) {
-    std::array<Index, static_cast<std::size_t>(hidden_count)> units{};
-    std::copy(hidden_sizes.begin(), hidden_sizes.end(), units.begin());
     visit("observations", Index(observation_size));
     visit("actions", Index(action_size));
-    visit("hidden", units);
-    visit("activations", hidden_activations);
+    visit("hidden", std::vector<Index>(hidden_sizes.begin(), hidden_sizes.begin() + hidden_count));
+    visit("activations",
+          std::vector<Activation>(hidden_activations.begin(), hidden_activations.begin() + hidden_count));
     visit("heads", heads);
     visit("squash", squash);
     visit("tokens", tokens);
   }
 
   // How many parts the flat vector is cut into.
-  static constexpr Index token_count = hidden_count + (tokens == Tokens::by_layer ? 1 : 0);
+  static constexpr auto token_count = extent_of<!is_fixed, &detail::token_count<Shape>>();
   // Parameters per token; they sum to parameter_count of the network.
   static constexpr auto token_sizes = []<std::size_t... At>(std::index_sequence<At...>) {
-    return std::array{extent_of<!is_fixed, &size_of_token<Shape, At>>()...};
+    return std::array{extent_of<!is_fixed, &token_size<Shape, At>>()...};
   }
-  (std::make_index_sequence<static_cast<std::size_t>(token_count)>{});
+  (std::make_index_sequence<most_hidden + (!is_fixed || tokens == Tokens::by_layer ? 1 : 0)>{});
 
   // The same description at run time, for ops on batches of policies.
   static MlpLayout layout() {
@@ -135,12 +154,12 @@ struct DescribedMlp {
       return linear;
     };
     Index inputs = observation_size;
-    for (std::size_t i = 0; i < hidden_sizes.size(); ++i) {
+    for (std::size_t i = 0; static_cast<Index>(i) < hidden_count; ++i) {
       layout.hidden.push_back(next(inputs, hidden_sizes[i], hidden_activations[i]));
       inputs = hidden_sizes[i];
     }
     layout.mean = next(inputs, action_size, Activation::identity);
-    if constexpr (has_log_std) {
+    if (has_log_std) {
       layout.log_std = next(inputs, action_size, Activation::identity);
     }
     layout.parameter_count = offset;
@@ -159,7 +178,7 @@ struct DescribedMlp {
   template <std::size_t At, class Visitor, class... W>
   static constexpr void describe_hidden(Visitor& visit, W&... w) {
     visit.template child<Linear<inputs<At>(), hidden_sizes[At]>>("layers", static_cast<Index>(At),
-                                                                 std::get<At>(w.layers)...);
+                                                                 w.layers[At]...);
   }
 };
 

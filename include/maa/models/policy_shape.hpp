@@ -39,13 +39,14 @@ struct PolicyShape {
   // A network's: fixed, or as it was set.
   template <class Network>
   static PolicyShape of() {
-    return {Network::observation_size,
-            Network::action_size,
-            {Network::hidden_sizes.begin(), Network::hidden_sizes.end()},
-            {Network::hidden_activations.begin(), Network::hidden_activations.end()},
-            Network::heads,
-            Network::squash,
-            Network::tokens};
+    return {
+        Network::observation_size,
+        Network::action_size,
+        {Network::hidden_sizes.begin(), Network::hidden_sizes.begin() + Network::hidden_count},
+        {Network::hidden_activations.begin(), Network::hidden_activations.begin() + Network::hidden_count},
+        Network::heads,
+        Network::squash,
+        Network::tokens};
   }
 
   // Of each number of observations, actions or units: far beyond what is in use.

@@ -10,17 +10,20 @@ MAA_NAMESPACE_BEGIN
 
 namespace detail {
 
-template <Index hidden_count_, Heads heads_, Tokens tokens_, class Tag>
+template <class Tag>
 struct RuntimeShape {
-  static constexpr auto layers = static_cast<std::size_t>(hidden_count_);
+  static constexpr std::size_t most_hidden = 3;
   // Set once, by RuntimeNetwork::set.
-  inline static Index observations = 0, actions = 0;
-  inline static std::array<Index, layers> units{};
-  inline static std::array<Activation, layers> hidden_activations{};
+  inline static Index observations = 0, actions = 0, layers = 0;
+  inline static std::array<Index, most_hidden> units{};
+  inline static std::array<Activation, most_hidden> hidden_activations{};
+  inline static Heads heads = Heads::mean;
   inline static Squash squash = Squash::none;
+  inline static Tokens tokens = Tokens::heads_with_last_hidden;
 
   static Index observations_now() { return observations; }
   static Index actions_now() { return actions; }
+  static Index layers_now() { return layers; }
   template <std::size_t layer>
   static Index units_now() {
     return units[layer];
@@ -29,43 +32,42 @@ struct RuntimeShape {
   static constexpr bool is_fixed = false;
   static constexpr Extent observation_size = runtime_size<&RuntimeShape::observations_now>;
   static constexpr Extent action_size = runtime_size<&RuntimeShape::actions_now>;
-  static constexpr Index hidden_count = hidden_count_;
+  static constexpr Extent hidden_count = runtime_size<&RuntimeShape::layers_now>;
   static constexpr auto hidden_sizes = []<std::size_t... At>(std::index_sequence<At...>) {
-    return std::array<Extent, layers>{runtime_size<&RuntimeShape::template units_now<At>>...};
+    return std::array<Extent, most_hidden>{runtime_size<&RuntimeShape::template units_now<At>>...};
   }
-  (std::make_index_sequence<layers>{});
-  static constexpr Heads heads = heads_;
-  static constexpr Tokens tokens = tokens_;
+  (std::make_index_sequence<most_hidden>{});
 };
 
 }  // namespace detail
 
-// A network of `hidden_count` hidden layers whose sizes, activations and squashing a process sets once,
-// before it makes anything of this type. Generators and policies of it have the files of an MlpNetwork with
-// these. Tag: a process that works with two shapes of one count, heads and tokens tells them apart by it.
-template <Index hidden_count, Heads heads = Heads::mean, Tokens tokens = Tokens::heads_with_last_hidden,
-          class Tag = void>
-struct RuntimeNetwork : detail::DescribedMlp<detail::RuntimeShape<hidden_count, heads, tokens, Tag>> {
-  // Whether this type serves policies of such a shape.
-  static bool suits(const PolicyShape& shape) {
-    return std::ssize(shape.hidden) == hidden_count && shape.heads == heads && shape.tokens == tokens;
-  }
-  // Error unless the shape suits, and if it is another than was set before. Not while other threads use the
-  // type.
+// A network whose layers, sizes, heads and tokens a process sets once, before it makes anything of this type.
+// Generators and policies of it have the files of an MlpNetwork with these. Tag: a process that works with
+// two shapes tells them apart by it.
+template <class Tag = void>
+struct RuntimeNetwork : detail::DescribedMlp<detail::RuntimeShape<Tag>> {
+  // Error unless the type serves such a shape, and if it is another than was set before. Not while other
+  // threads use the type.
   static void set(const PolicyShape& shape) {
-    using Shape = detail::RuntimeShape<hidden_count, heads, tokens, Tag>;
+    using Shape = detail::RuntimeShape<Tag>;
     shape.check("runtime policy");
-    require(suits(shape), "runtime policy: expected ", hidden_count, " hidden layers, heads ",
-            detail::name_of(heads), " and tokens ", detail::name_of(tokens), ", found ", shape.hidden.size(),
-            ", ", detail::name_of(shape.heads), " and ", detail::name_of(shape.tokens));
+    static_assert(Shape::most_hidden == 3);
+    require(shape.hidden.size() <= Shape::most_hidden,
+            "expected policies of one to three hidden layers, found ", detail::field_text(shape.hidden),
+            ": those take a program with a type of their own (examples/ten_lines)");
     if (Shape::observations != 0) {
-      const auto different = differences(PolicyShape::of<RuntimeNetwork>(), shape);
-      require(different.empty(),
-              "runtime policy: expected the shape that this process works with, found another: ", different);
+      const auto of_type = PolicyShape::of<RuntimeNetwork>();
+      const auto different = differences(of_type, shape);
+      require(different.empty() && of_type.tokens == shape.tokens,
+              "runtime policy: expected the shape that this process works with, found another: ",
+              different.empty() ? "tokens" : different);
     }
     std::ranges::copy(shape.hidden, Shape::units.begin());
     std::ranges::copy(shape.activations, Shape::hidden_activations.begin());
+    Shape::layers = std::ssize(shape.hidden);
+    Shape::heads = shape.heads;
     Shape::squash = shape.squash;
+    Shape::tokens = shape.tokens;
     Shape::actions = shape.actions;
     Shape::observations = shape.observations;
   }
@@ -112,12 +114,14 @@ requires(!NetworkT::is_fixed) class MlpPolicy<NetworkT, storage_> {
   const Box& box() const noexcept { return box_; }
   const Scaling& scaling() const noexcept { return scaling_; }
 
-  // observation [O] -> action [A]; [rows, O] -> [rows, A]; a random action. Error if a size is wrong.
+  // observation [O] -> action [A]; [rows, O] -> [rows, A]; a random action. Error if a size is wrong, and for
+  // the last without a log_std head.
   void act(Observation observation, Action action) const { act_batch(observation, action, 1, {}); }
   void act_batch(std::span<const float> observations, std::span<float> actions) const {
     act_batch(observations, actions, std::ssize(actions) / action_size, {});
   }
-  void sample(Observation observation, Action action, Rng& rng) const requires(Network::has_log_std) {
+  void sample(Observation observation, Action action, Rng& rng) const {
+    require(Network::has_log_std, "policy: expected a log_std head to sample actions by, found none");
     Buffer<float> noise(action_size);
     for (auto& number : noise) {
       number = static_cast<float>(rng.normal());

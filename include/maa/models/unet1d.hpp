@@ -1,10 +1,11 @@
 // The denoiser: a conditional 1-D convolutional UNet over latents [batch, length = tokens, channels].
 #pragma once
 
+#include <maa/core/function_ref.hpp>
 #include <maa/nn/conv_block.hpp>
 
 #include <array>
-#include <vector>
+#include <span>
 
 MAA_NAMESPACE_BEGIN
 
@@ -15,6 +16,8 @@ struct Levels {
   static constexpr std::array<Index, count> channels{Channels...};
 };
 
+inline constexpr std::size_t most_unet_levels = 8;
+
 template <class T>
 struct UNet1dWeights {
   struct Level {
@@ -22,9 +25,9 @@ struct UNet1dWeights {
     WeightAndBias<T> resample;  // unset at the deepest level on the way down
   };
   std::array<WeightAndBias<T>, 2> time;
-  std::array<Level, 8> down;
+  std::array<Level, most_unet_levels> down;
   std::array<ResidualBlockWeights<T>, 2> middle;
-  std::array<Level, 8> up;
+  std::array<Level, most_unet_levels> up;
   ConvBlockWeights<T> last;
   WeightAndBias<T> output;
 };
@@ -41,12 +44,324 @@ struct UNet1dSaved {
   MatrixView<T> time_hidden, time_active;  // before and after Mish
   MatrixView<T> condition;                 // [batch, time + behaviour]
   MatrixView<T> condition_active;          // Mish(condition)
-  std::array<Level, 8> down;
+  std::array<Level, most_unet_levels> down;
   std::array<ResidualBlockSaved<T>, 2> middle;
-  std::array<Level, 8> up;
+  std::array<Level, most_unet_levels> up;
   ConvBlockSaved<T> last;
   SequenceView<T> output;
 };
+
+// What timesteps and conditions do to the blocks, so that sampling need not repeat it in every step: the
+// scales and biases of all blocks side by side. Mish acts on each number of [time; condition] alone, so they
+// are the sum of a row for the timestep and one for the sample.
+template <class T>
+struct UNet1dModulation {
+  MatrixView<T> of_timesteps;   // [timesteps, UNet1dSizes::modulation()]
+  MatrixView<T> of_conditions;  // [batch, the same]
+};
+
+// A UNet1d's sizes, for its arithmetic, which is compiled once for all of them.
+struct UNet1dSizes {
+  std::span<const Index> channels;  // of each level
+  Index latent, condition, kernel, groups, time;
+
+  std::size_t levels() const { return channels.size(); }
+  Index full_condition() const { return time + condition; }
+  // Numbers of all blocks' scales and biases.
+  Index modulation() const {
+    Index size = 4 * channels.back();
+    for (std::size_t level = 0; level < levels(); ++level) {
+      size += (level + 1 < levels() ? 8 : 4) * channels[level];
+    }
+    return size;
+  }
+};
+
+namespace detail {
+
+// The passes of UNet1d, which says what they take and give. All arguments must outlive it.
+template <class Backend, class T>
+class UNet1dPass {
+ public:
+  using Weights = UNet1dWeights<const T>;
+  using Saved = UNet1dSaved<T>;
+  using Modulation = UNet1dModulation<T>;
+
+  UNet1dPass(const Backend& backend, const UNet1dSizes& sizes, const Weights& w,
+             WorkspaceOf<Backend>& workspace)
+      : backend_(backend), sizes_(sizes), w_(w), workspace_(workspace) {}
+
+  Saved forward(SequenceView<const T> x, std::span<const Index> timesteps, MatrixView<const T> condition);
+  Modulation modulation(std::span<const Index> timesteps, MatrixView<const T> condition);
+  SequenceView<T> infer(SequenceView<const T> x, const Modulation& modulation, Index step);
+  void backward(const Saved& saved, SequenceView<const T> doutput, const UNet1dWeights<T>& gradients,
+                MatrixView<T> dcondition, SequenceView<T> dx);
+
+ private:
+  static constexpr ConvShape down_shape{2, 2, 1};
+  // Computes saved.y.
+  using Block = FunctionRef<void(const ResidualBlockWeights<const T>&, SequenceView<const T> input, Index out,
+                                 ResidualBlockSaved<T>& saved)>;
+
+  MatrixView<T> matrix(Index rows, Index cols) { return workspace_.template matrix<T>(rows, cols); }
+  SequenceView<T> sequence(Index batch, Index length, Index channels) {
+    return workspace_.template sequence<T>(batch, length, channels);
+  }
+  // The embedding of timesteps, one row each, into `time` [timesteps, TimeSize].
+  void embed_time(std::span<const Index> timesteps, MatrixView<T> time, Saved& saved);
+  // From the input to the output.
+  SequenceView<T> pass(SequenceView<const T> x, Block block, Saved& saved);
+  // Restores the length that the level above had.
+  static ConvShape up_shape(Index length, Index target) {
+    ConvShape shape{2, 2, 1};
+    shape.output_padding = target - shape.transposed_output_length(length);
+    return shape;
+  }
+
+  const Backend& backend_;
+  const UNet1dSizes& sizes_;
+  const Weights& w_;
+  WorkspaceOf<Backend>& workspace_;
+};
+
+template <class Backend, class T>
+UNet1dSaved<T> UNet1dPass<Backend, T>::forward(SequenceView<const T> x, std::span<const Index> timesteps,
+                                               MatrixView<const T> condition) {
+  const Index batch = x.batch;
+  require_shape(x, batch, x.length, sizes_.latent, "unet input");
+  require_shape(condition, batch, sizes_.condition, "unet condition");
+  require(static_cast<Index>(timesteps.size()) == batch, "unet timesteps: expected ", batch, ", found ",
+          timesteps.size());
+  Saved saved;
+  saved.condition = matrix(batch, sizes_.full_condition());
+  saved.condition_active = matrix(batch, sizes_.full_condition());
+  embed_time(timesteps, saved.condition.col_range(0, sizes_.time), saved);
+  copy_matrix(backend_, condition, saved.condition.col_range(sizes_.time, sizes_.condition));
+  activation_forward(backend_, Activation::mish, saved.condition.span(), saved.condition_active.span());
+  saved.output = pass(
+      x,
+      [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input, Index out,
+          ResidualBlockSaved<T>& here) {
+        const auto scale_bias = matrix(batch, 2 * out);
+        linear_forward(backend_, saved.condition_active, weights.condition.weight, weights.condition.bias,
+                       scale_bias);
+        here = residual_block_forward(backend_, sizes_.kernel, sizes_.groups, weights, input, scale_bias,
+                                      sequence(batch, input.length, out), workspace_);
+      },
+      saved);
+  return saved;
+}
+
+template <class Backend, class T>
+UNet1dModulation<T> UNet1dPass<Backend, T>::modulation(std::span<const Index> timesteps,
+                                                       MatrixView<const T> condition) {
+  require_shape(condition, condition.rows, sizes_.condition, "unet condition");
+  const auto steps = static_cast<Index>(timesteps.size());
+  const Modulation result{matrix(steps, sizes_.modulation()), matrix(condition.rows, sizes_.modulation())};
+  const auto scope = workspace_.scope();
+  Saved saved;
+  const auto time = matrix(steps, sizes_.time);
+  embed_time(timesteps, time, saved);
+  const auto active = matrix(condition.rows, sizes_.condition);
+  activation_forward(backend_, Activation::mish, time.span(), time.span());
+  copy_matrix(backend_, condition, active);
+  activation_forward(backend_, Activation::mish, active.span(), active.span());
+  Index first = 0;
+  const auto block = [&](const ResidualBlockWeights<const T>& weights, Index out) {
+    const T* none = nullptr;
+    linear_forward(backend_, time, weights.condition.weight, sizes_.full_condition(), weights.condition.bias,
+                   result.of_timesteps.col_range(first, 2 * out));
+    linear_forward(backend_, active, weights.condition.weight + sizes_.time, sizes_.full_condition(), none,
+                   result.of_conditions.col_range(first, 2 * out));
+    first += 2 * out;
+  };
+  for (std::size_t level = 0; level < sizes_.levels(); ++level) {
+    block(w_.down[level].blocks[0], sizes_.channels[level]);
+    block(w_.down[level].blocks[1], sizes_.channels[level]);
+  }
+  block(w_.middle[0], sizes_.channels.back());
+  block(w_.middle[1], sizes_.channels.back());
+  for (std::size_t i = 0; i + 1 < sizes_.levels(); ++i) {
+    block(w_.up[i].blocks[0], sizes_.channels[sizes_.levels() - 2 - i]);
+    block(w_.up[i].blocks[1], sizes_.channels[sizes_.levels() - 2 - i]);
+  }
+  return result;
+}
+
+template <class Backend, class T>
+SequenceView<T> UNet1dPass<Backend, T>::infer(SequenceView<const T> x, const Modulation& modulation,
+                                              Index step) {
+  require_shape(x, modulation.of_conditions.rows, x.length, sizes_.latent, "unet input");
+  const auto output = sequence(x.batch, x.length, sizes_.latent);
+  const auto scope = workspace_.scope();
+  const auto all = matrix(x.batch, sizes_.modulation());
+  add_row(backend_, modulation.of_conditions, modulation.of_timesteps.row(step), all);
+  Saved unused;
+  Index first = 0;
+  const auto computed = pass(
+      x,
+      [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input, Index out,
+          ResidualBlockSaved<T>& here) {
+        const auto y = sequence(x.batch, input.length, out);
+        const auto inner = workspace_.scope();
+        residual_block_forward(backend_, sizes_.kernel, sizes_.groups, weights, input,
+                               all.col_range(first, 2 * out), y, workspace_);
+        here.y = y;
+        first += 2 * out;
+      },
+      unused);
+  copy_matrix(backend_, computed.flat(), output.flat());
+  return output;
+}
+
+template <class Backend, class T>
+void UNet1dPass<Backend, T>::backward(const Saved& saved, SequenceView<const T> doutput,
+                                      const UNet1dWeights<T>& gradients, MatrixView<T> dcondition,
+                                      SequenceView<T> dx) {
+  const auto scope = workspace_.scope();
+  const Index batch = doutput.batch;
+  const MatrixView<const T> active = saved.condition_active;
+  auto dactive = matrix(batch, sizes_.full_condition());
+  fill_zero(backend_, dactive);
+  const auto sequence_like = [&](SequenceView<const T> other) {
+    return sequence(other.batch, other.length, other.channels);
+  };
+  const auto block = [&](const ResidualBlockWeights<const T>& weights, const ResidualBlockSaved<T>& of,
+                         SequenceView<const T> dy, const ResidualBlockWeights<T>& block_gradients,
+                         SequenceView<T> dinput) {
+    residual_block_backward(backend_, sizes_.kernel, sizes_.groups, weights, of, active, dy, block_gradients,
+                            dinput, dactive, workspace_);
+  };
+  // Both blocks of a level; returns the gradient of the first one's input.
+  const auto pair = [&](const auto& weights, const auto& of, SequenceView<const T> dy,
+                        const auto& pair_gradients) {
+    auto between = sequence_like(of[0].y);
+    block(weights[1], of[1], dy, pair_gradients[1], between);
+    auto dinput = sequence_like(of[0].first.x);
+    block(weights[0], of[0], between, pair_gradients[0], dinput);
+    return dinput;
+  };
+
+  auto dlast = sequence_like(saved.last.y);
+  linear_backward_input(backend_, doutput.flat(), w_.output.weight, dlast.flat());
+  linear_backward_weight(backend_, doutput.flat(), saved.last.y.flat(), gradients.output.weight,
+                         gradients.output.bias);
+  auto dh = sequence_like(saved.last.x);
+  conv_block_backward(backend_, sizes_.kernel, sizes_.groups, w_.last, saved.last,
+                      SequenceView<const T>(dlast), gradients.last, dh, workspace_);
+  std::array<SequenceView<T>, most_unet_levels> dskip;  // by level; level 0's skip is not used
+  for (std::size_t i = sizes_.levels() - 1; i-- > 0;) {
+    const auto& here = saved.up[i];
+    const auto level = sizes_.levels() - 1 - i;
+    const auto y = here.blocks[1].y;
+    const auto shape = up_shape(y.length, here.resampled.length);
+    auto dy = sequence_like(y);
+    conv_transpose1d_backward_input(backend_, shape, dh, w_.up[i].resample.weight, dy);
+    conv_transpose1d_backward_weight(backend_, shape, dh, y, gradients.up[i].resample.weight,
+                                     gradients.up[i].resample.bias);
+    const auto dinput = pair(w_.up[i].blocks, here.blocks, SequenceView<const T>(dy), gradients.up[i].blocks);
+    const Index skip_channels = sizes_.channels[level];
+    const Index h_channels = dinput.channels - skip_channels;
+    dh = sequence(batch, dinput.length, h_channels);
+    dskip[level] = sequence(batch, dinput.length, skip_channels);
+    copy_matrix(backend_, dinput.flat().col_range(0, h_channels), dh.flat());
+    copy_matrix(backend_, dinput.flat().col_range(h_channels, skip_channels), dskip[level].flat());
+  }
+  dh = pair(w_.middle, saved.middle, SequenceView<const T>(dh), gradients.middle);
+  for (std::size_t level = sizes_.levels(); level-- > 0;) {
+    const auto& here = saved.down[level];
+    const auto y = here.blocks[1].y;
+    auto dy = dh;
+    if (level + 1 < sizes_.levels()) {
+      dy = sequence_like(y);
+      conv1d_backward_input(backend_, down_shape, dh, w_.down[level].resample.weight, dy);
+      conv1d_backward_weight(backend_, down_shape, dh, y, gradients.down[level].resample.weight,
+                             gradients.down[level].resample.bias);
+    }
+    if (level > 0) {
+      add_matrix(backend_, dskip[level].flat(), dy.flat());
+    }
+    if (level > 0 || dx.data) {
+      dh = pair(w_.down[level].blocks, here.blocks, SequenceView<const T>(dy), gradients.down[level].blocks);
+    } else {
+      auto between = sequence_like(here.blocks[0].y);
+      block(w_.down[0].blocks[1], here.blocks[1], dy, gradients.down[0].blocks[1], between);
+      block(w_.down[0].blocks[0], here.blocks[0], between, gradients.down[0].blocks[0], SequenceView<T>());
+    }
+  }
+  if (dx.data) {
+    copy_matrix(backend_, dh.flat(), dx.flat());
+  }
+
+  auto dfull = matrix(batch, sizes_.full_condition());
+  activation_backward(backend_, Activation::mish, saved.condition.span(), dactive.span(), dfull.span());
+  if (dcondition.data) {
+    copy_matrix(backend_, dfull.col_range(sizes_.time, sizes_.condition), dcondition);
+  }
+  const auto dtime = dfull.col_range(0, sizes_.time);
+  auto dhidden = matrix(batch, 4 * sizes_.time);
+  linear_backward_input(backend_, dtime, w_.time[1].weight, dhidden);
+  linear_backward_weight(backend_, dtime, saved.time_active, gradients.time[1].weight,
+                         gradients.time[1].bias);
+  activation_backward(backend_, Activation::mish, saved.time_hidden.span(), dhidden.span(), dhidden.span());
+  linear_backward_weight(backend_, dhidden, saved.time_features, gradients.time[0].weight,
+                         gradients.time[0].bias);
+}
+
+template <class Backend, class T>
+void UNet1dPass<Backend, T>::embed_time(std::span<const Index> timesteps, MatrixView<T> time, Saved& saved) {
+  const auto count = static_cast<Index>(timesteps.size());
+  saved.time_features = matrix(count, sizes_.time);
+  saved.time_hidden = matrix(count, 4 * sizes_.time);
+  saved.time_active = matrix(count, 4 * sizes_.time);
+  sinusoidal_embedding(backend_, timesteps, saved.time_features);
+  linear_forward(backend_, saved.time_features, w_.time[0].weight, w_.time[0].bias, saved.time_hidden);
+  activation_forward(backend_, Activation::mish, saved.time_hidden.span(), saved.time_active.span());
+  linear_forward(backend_, saved.time_active, w_.time[1].weight, w_.time[1].bias, time);
+}
+
+template <class Backend, class T>
+SequenceView<T> UNet1dPass<Backend, T>::pass(SequenceView<const T> x, Block block, Saved& saved) {
+  SequenceView<const T> h = x;
+  for (std::size_t level = 0; level < sizes_.levels(); ++level) {
+    auto& here = saved.down[level];
+    block(w_.down[level].blocks[0], h, sizes_.channels[level], here.blocks[0]);
+    block(w_.down[level].blocks[1], here.blocks[0].y, sizes_.channels[level], here.blocks[1]);
+    h = here.blocks[1].y;
+    if (level + 1 < sizes_.levels()) {
+      here.resampled = sequence(x.batch, down_shape.output_length(h.length), sizes_.channels[level]);
+      conv1d_forward(backend_, down_shape, h, w_.down[level].resample.weight, w_.down[level].resample.bias,
+                     here.resampled);
+      h = here.resampled;
+    }
+  }
+  for (std::size_t i = 0; i < 2; ++i) {
+    block(w_.middle[i], h, sizes_.channels.back(), saved.middle[i]);
+    h = saved.middle[i].y;
+  }
+  for (std::size_t i = 0; i + 1 < sizes_.levels(); ++i) {
+    const std::size_t level = sizes_.levels() - 1 - i;
+    auto& here = saved.up[i];
+    const SequenceView<const T> skip = saved.down[level].blocks[1].y;
+    here.input = sequence(x.batch, h.length, h.channels + skip.channels);
+    copy_matrix(backend_, h.flat(), here.input.flat().col_range(0, h.channels));
+    copy_matrix(backend_, skip.flat(), here.input.flat().col_range(h.channels, skip.channels));
+    block(w_.up[i].blocks[0], here.input, sizes_.channels[level - 1], here.blocks[0]);
+    block(w_.up[i].blocks[1], here.blocks[0].y, sizes_.channels[level - 1], here.blocks[1]);
+    const auto shape = up_shape(h.length, saved.down[level - 1].blocks[1].y.length);
+    here.resampled = sequence(x.batch, shape.transposed_output_length(h.length), sizes_.channels[level - 1]);
+    conv_transpose1d_forward(backend_, shape, here.blocks[1].y, w_.up[i].resample.weight,
+                             w_.up[i].resample.bias, here.resampled);
+    h = here.resampled;
+  }
+  saved.last =
+      conv_block_forward(backend_, sizes_.kernel, sizes_.groups, sizes_.channels[0], w_.last, h, workspace_);
+  const auto output = sequence(x.batch, x.length, sizes_.latent);
+  linear_forward(backend_, saved.last.y.flat(), w_.output.weight, w_.output.bias, output.flat());
+  return output;
+}
+
+}  // namespace detail
 
 // LatentChannels: features per token. ConditionSize: the behaviour embedding. With the defaults and a
 // condition of 256 the network has 163,048,576 parameters in 148 tensors, the one of the paper's code. Any
@@ -59,7 +374,7 @@ struct UNet1d {
   static constexpr Index full_condition = TimeSize + ConditionSize;
   static constexpr auto channels = LevelsT::channels;
   static constexpr std::size_t levels = LevelsT::count;
-  static_assert(levels >= 1 && levels <= 8 && Kernel % 2 == 1);
+  static_assert(levels >= 1 && levels <= most_unet_levels && Kernel % 2 == 1);
 
   template <class T>
   using Weights = UNet1dWeights<T>;
@@ -99,112 +414,24 @@ struct UNet1d {
   static Saved<T> forward(const Backend& backend, const Weights<const T>& w, SequenceView<const T> x,
                           std::span<const Index> timesteps, MatrixView<const T> condition,
                           WorkspaceOf<Backend>& workspace) {
-    const Index batch = x.batch;
-    require_shape(x, batch, x.length, LatentChannels, "unet input");
-    require_shape(condition, batch, ConditionSize, "unet condition");
-    require(static_cast<Index>(timesteps.size()) == batch, "unet timesteps: expected ", batch, ", found ",
-            timesteps.size());
-    Saved<T> saved;
-    saved.condition = workspace.template matrix<T>(batch, full_condition);
-    saved.condition_active = workspace.template matrix<T>(batch, full_condition);
-    embed_time(backend, w, timesteps, saved.condition.col_range(0, TimeSize), saved, workspace);
-    copy_matrix(backend, condition, saved.condition.col_range(TimeSize, ConditionSize));
-    activation_forward(backend, Activation::mish, saved.condition.span(), saved.condition_active.span());
-    saved.output = pass(
-        backend, w, x,
-        [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input, Index out,
-            ResidualBlockSaved<T>& here) {
-          const auto scale_bias = workspace.template matrix<T>(batch, 2 * out);
-          linear_forward(backend, saved.condition_active, weights.condition.weight, weights.condition.bias,
-                         scale_bias);
-          here = residual_block_forward(backend, Kernel, Groups, weights, input, scale_bias,
-                                        workspace.template sequence<T>(batch, input.length, out), workspace);
-        },
-        saved, workspace);
-    return saved;
+    return detail::UNet1dPass<Backend, T>(backend, sizes, w, workspace).forward(x, timesteps, condition);
   }
-
-  // What timesteps and conditions do to the blocks, so that sampling need not repeat it in every step: the
-  // scales and biases of all blocks side by side, modulation_size numbers. Mish acts on each number of [time;
-  // condition] alone, so they are the sum of a row for the timestep and one for the sample.
-  template <class T>
-  struct Modulation {
-    MatrixView<T> of_timesteps;   // [timesteps, modulation_size]
-    MatrixView<T> of_conditions;  // [batch, modulation_size]
-  };
-  static constexpr Index modulation_size = [] {
-    Index size = 4 * channels[levels - 1];
-    for (std::size_t level = 0; level < levels; ++level) {
-      size += (level + 1 < levels ? 8 : 4) * channels[level];
-    }
-    return size;
-  }();
 
   // condition [batch, ConditionSize]; the result lies in `workspace`.
   template <class Backend, class T>
-  static Modulation<T> modulation(const Backend& backend, const Weights<const T>& w,
-                                  std::span<const Index> timesteps, MatrixView<const T> condition,
-                                  WorkspaceOf<Backend>& workspace) {
-    require_shape(condition, condition.rows, ConditionSize, "unet condition");
-    const auto steps = static_cast<Index>(timesteps.size());
-    const Modulation<T> result{workspace.template matrix<T>(steps, modulation_size),
-                               workspace.template matrix<T>(condition.rows, modulation_size)};
-    const auto scope = workspace.scope();
-    Saved<T> saved;
-    const auto time = workspace.template matrix<T>(steps, TimeSize);
-    embed_time(backend, w, timesteps, time, saved, workspace);
-    const auto active = workspace.template matrix<T>(condition.rows, ConditionSize);
-    activation_forward(backend, Activation::mish, time.span(), time.span());
-    copy_matrix(backend, condition, active);
-    activation_forward(backend, Activation::mish, active.span(), active.span());
-    Index first = 0;
-    const auto block = [&](const ResidualBlockWeights<const T>& weights, Index out) {
-      const T* none = nullptr;
-      linear_forward(backend, time, weights.condition.weight, full_condition, weights.condition.bias,
-                     result.of_timesteps.col_range(first, 2 * out));
-      linear_forward(backend, active, weights.condition.weight + TimeSize, full_condition, none,
-                     result.of_conditions.col_range(first, 2 * out));
-      first += 2 * out;
-    };
-    for (std::size_t level = 0; level < levels; ++level) {
-      block(w.down[level].blocks[0], channels[level]);
-      block(w.down[level].blocks[1], channels[level]);
-    }
-    block(w.middle[0], deepest);
-    block(w.middle[1], deepest);
-    for (std::size_t i = 0; i + 1 < levels; ++i) {
-      block(w.up[i].blocks[0], channels[levels - 2 - i]);
-      block(w.up[i].blocks[1], channels[levels - 2 - i]);
-    }
-    return result;
+  static UNet1dModulation<T> modulation(const Backend& backend, const Weights<const T>& w,
+                                        std::span<const Index> timesteps, MatrixView<const T> condition,
+                                        WorkspaceOf<Backend>& workspace) {
+    return detail::UNet1dPass<Backend, T>(backend, sizes, w, workspace).modulation(timesteps, condition);
   }
 
   // The forward pass alone, with row `step` of modulation.of_timesteps for all samples; nothing is kept but
   // the result, in `workspace`.
   template <class Backend, class T>
   static SequenceView<T> infer(const Backend& backend, const Weights<const T>& w, SequenceView<const T> x,
-                               const Modulation<T>& modulation, Index step, WorkspaceOf<Backend>& workspace) {
-    require_shape(x, modulation.of_conditions.rows, x.length, LatentChannels, "unet input");
-    const auto output = workspace.template sequence<T>(x.batch, x.length, LatentChannels);
-    const auto scope = workspace.scope();
-    const auto all = workspace.template matrix<T>(x.batch, modulation_size);
-    add_row(backend, modulation.of_conditions, modulation.of_timesteps.row(step), all);
-    Saved<T> unused;
-    Index first = 0;
-    const auto computed = pass(
-        backend, w, x,
-        [&](const ResidualBlockWeights<const T>& weights, SequenceView<const T> input, Index out,
-            ResidualBlockSaved<T>& here) {
-          const auto y = workspace.template sequence<T>(x.batch, input.length, out);
-          const auto inner = workspace.scope();
-          residual_block_forward(backend, Kernel, Groups, weights, input, all.col_range(first, 2 * out), y,
-                                 workspace);
-          here.y = y;
-          first += 2 * out;
-        },
-        unused, workspace);
-    copy_matrix(backend, computed.flat(), output.flat());
-    return output;
+                               const UNet1dModulation<T>& modulation, Index step,
+                               WorkspaceOf<Backend>& workspace) {
+    return detail::UNet1dPass<Backend, T>(backend, sizes, w, workspace).infer(x, modulation, step);
   }
 
   // doutput [batch, length, LatentChannels]. Parameter gradients accumulate; dcondition [batch,
@@ -213,165 +440,13 @@ struct UNet1d {
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
                        SequenceView<const T> doutput, const Weights<T>& gradients, MatrixView<T> dcondition,
                        SequenceView<T> dx, WorkspaceOf<Backend>& workspace) {
-    const auto scope = workspace.scope();
-    const Index batch = doutput.batch;
-    const MatrixView<const T> active = saved.condition_active;
-    auto dactive = workspace.template matrix<T>(batch, full_condition);
-    fill_zero(backend, dactive);
-    const auto sequence_like = [&](SequenceView<const T> other) {
-      return workspace.template sequence<T>(other.batch, other.length, other.channels);
-    };
-    const auto block = [&](const ResidualBlockWeights<const T>& weights, const ResidualBlockSaved<T>& of,
-                           SequenceView<const T> dy, const ResidualBlockWeights<T>& block_gradients,
-                           SequenceView<T> dinput) {
-      residual_block_backward(backend, Kernel, Groups, weights, of, active, dy, block_gradients, dinput,
-                              dactive, workspace);
-    };
-    // Both blocks of a level; returns the gradient of the first one's input.
-    const auto pair = [&](const auto& weights, const auto& of, SequenceView<const T> dy,
-                          const auto& pair_gradients) {
-      auto between = sequence_like(of[0].y);
-      block(weights[1], of[1], dy, pair_gradients[1], between);
-      auto dinput = sequence_like(of[0].first.x);
-      block(weights[0], of[0], between, pair_gradients[0], dinput);
-      return dinput;
-    };
-
-    auto dlast = sequence_like(saved.last.y);
-    linear_backward_input(backend, doutput.flat(), w.output.weight, dlast.flat());
-    linear_backward_weight(backend, doutput.flat(), saved.last.y.flat(), gradients.output.weight,
-                           gradients.output.bias);
-    auto dh = sequence_like(saved.last.x);
-    conv_block_backward(backend, Kernel, Groups, w.last, saved.last, SequenceView<const T>(dlast),
-                        gradients.last, dh, workspace);
-    std::array<SequenceView<T>, levels> dskip;  // by level; level 0's skip is not used
-    for (std::size_t i = levels - 1; i-- > 0;) {
-      const auto& here = saved.up[i];
-      const auto level = levels - 1 - i;
-      const auto y = here.blocks[1].y;
-      const auto shape = up_shape(y.length, here.resampled.length);
-      auto dy = sequence_like(y);
-      conv_transpose1d_backward_input(backend, shape, dh, w.up[i].resample.weight, dy);
-      conv_transpose1d_backward_weight(backend, shape, dh, y, gradients.up[i].resample.weight,
-                                       gradients.up[i].resample.bias);
-      const auto dinput =
-          pair(w.up[i].blocks, here.blocks, SequenceView<const T>(dy), gradients.up[i].blocks);
-      const Index skip_channels = channels[level];
-      const Index h_channels = dinput.channels - skip_channels;
-      dh = workspace.template sequence<T>(batch, dinput.length, h_channels);
-      dskip[level] = workspace.template sequence<T>(batch, dinput.length, skip_channels);
-      copy_matrix(backend, dinput.flat().col_range(0, h_channels), dh.flat());
-      copy_matrix(backend, dinput.flat().col_range(h_channels, skip_channels), dskip[level].flat());
-    }
-    dh = pair(w.middle, saved.middle, SequenceView<const T>(dh), gradients.middle);
-    for (std::size_t level = levels; level-- > 0;) {
-      const auto& here = saved.down[level];
-      const auto y = here.blocks[1].y;
-      auto dy = dh;
-      if (level + 1 < levels) {
-        dy = sequence_like(y);
-        conv1d_backward_input(backend, down_shape, dh, w.down[level].resample.weight, dy);
-        conv1d_backward_weight(backend, down_shape, dh, y, gradients.down[level].resample.weight,
-                               gradients.down[level].resample.bias);
-      }
-      if (level > 0) {
-        add_matrix(backend, dskip[level].flat(), dy.flat());
-      }
-      if (level > 0 || dx.data) {
-        dh = pair(w.down[level].blocks, here.blocks, SequenceView<const T>(dy), gradients.down[level].blocks);
-      } else {
-        auto between = sequence_like(here.blocks[0].y);
-        block(w.down[0].blocks[1], here.blocks[1], dy, gradients.down[0].blocks[1], between);
-        block(w.down[0].blocks[0], here.blocks[0], between, gradients.down[0].blocks[0], SequenceView<T>());
-      }
-    }
-    if (dx.data) {
-      copy_matrix(backend, dh.flat(), dx.flat());
-    }
-
-    auto dfull = workspace.template matrix<T>(batch, full_condition);
-    activation_backward(backend, Activation::mish, saved.condition.span(), dactive.span(), dfull.span());
-    if (dcondition.data) {
-      copy_matrix(backend, dfull.col_range(TimeSize, ConditionSize), dcondition);
-    }
-    const auto dtime = dfull.col_range(0, TimeSize);
-    auto dhidden = workspace.template matrix<T>(batch, 4 * TimeSize);
-    linear_backward_input(backend, dtime, w.time[1].weight, dhidden);
-    linear_backward_weight(backend, dtime, saved.time_active, gradients.time[1].weight,
-                           gradients.time[1].bias);
-    activation_backward(backend, Activation::mish, saved.time_hidden.span(), dhidden.span(), dhidden.span());
-    linear_backward_weight(backend, dhidden, saved.time_features, gradients.time[0].weight,
-                           gradients.time[0].bias);
+    detail::UNet1dPass<Backend, T>(backend, sizes, w, workspace)
+        .backward(saved, doutput, gradients, dcondition, dx);
   }
 
  private:
   static constexpr Index deepest = channels[levels - 1];
-  static constexpr ConvShape down_shape{2, 2, 1};
-
-  // The embedding of timesteps, one row each, into `time` [timesteps, TimeSize].
-  template <class Backend, class T>
-  static void embed_time(const Backend& backend, const Weights<const T>& w, std::span<const Index> timesteps,
-                         MatrixView<T> time, Saved<T>& saved, WorkspaceOf<Backend>& workspace) {
-    const auto count = static_cast<Index>(timesteps.size());
-    saved.time_features = workspace.template matrix<T>(count, TimeSize);
-    saved.time_hidden = workspace.template matrix<T>(count, 4 * TimeSize);
-    saved.time_active = workspace.template matrix<T>(count, 4 * TimeSize);
-    sinusoidal_embedding(backend, timesteps, saved.time_features);
-    linear_forward(backend, saved.time_features, w.time[0].weight, w.time[0].bias, saved.time_hidden);
-    activation_forward(backend, Activation::mish, saved.time_hidden.span(), saved.time_active.span());
-    linear_forward(backend, saved.time_active, w.time[1].weight, w.time[1].bias, time);
-  }
-
-  // From the input to the output. block(weights, input, out channels, saved) computes saved.y.
-  template <class Backend, class T, class Block>
-  static SequenceView<T> pass(const Backend& backend, const Weights<const T>& w, SequenceView<const T> x,
-                              const Block& block, Saved<T>& saved, WorkspaceOf<Backend>& workspace) {
-    SequenceView<const T> h = x;
-    for (std::size_t level = 0; level < levels; ++level) {
-      auto& here = saved.down[level];
-      block(w.down[level].blocks[0], h, channels[level], here.blocks[0]);
-      block(w.down[level].blocks[1], here.blocks[0].y, channels[level], here.blocks[1]);
-      h = here.blocks[1].y;
-      if (level + 1 < levels) {
-        here.resampled =
-            workspace.template sequence<T>(x.batch, down_shape.output_length(h.length), channels[level]);
-        conv1d_forward(backend, down_shape, h, w.down[level].resample.weight, w.down[level].resample.bias,
-                       here.resampled);
-        h = here.resampled;
-      }
-    }
-    for (std::size_t i = 0; i < 2; ++i) {
-      block(w.middle[i], h, deepest, saved.middle[i]);
-      h = saved.middle[i].y;
-    }
-    for (std::size_t i = 0; i + 1 < levels; ++i) {
-      const std::size_t level = levels - 1 - i;
-      auto& here = saved.up[i];
-      const SequenceView<const T> skip = saved.down[level].blocks[1].y;
-      here.input = workspace.template sequence<T>(x.batch, h.length, h.channels + skip.channels);
-      copy_matrix(backend, h.flat(), here.input.flat().col_range(0, h.channels));
-      copy_matrix(backend, skip.flat(), here.input.flat().col_range(h.channels, skip.channels));
-      block(w.up[i].blocks[0], here.input, channels[level - 1], here.blocks[0]);
-      block(w.up[i].blocks[1], here.blocks[0].y, channels[level - 1], here.blocks[1]);
-      const auto shape = up_shape(h.length, saved.down[level - 1].blocks[1].y.length);
-      here.resampled = workspace.template sequence<T>(x.batch, shape.transposed_output_length(h.length),
-                                                      channels[level - 1]);
-      conv_transpose1d_forward(backend, shape, here.blocks[1].y, w.up[i].resample.weight,
-                               w.up[i].resample.bias, here.resampled);
-      h = here.resampled;
-    }
-    saved.last = conv_block_forward(backend, Kernel, Groups, channels[0], w.last, h, workspace);
-    const auto output = workspace.template sequence<T>(x.batch, x.length, LatentChannels);
-    linear_forward(backend, saved.last.y.flat(), w.output.weight, w.output.bias, output.flat());
-    return output;
-  }
-
-  // Restores the length that the level above had.
-  static ConvShape up_shape(Index length, Index target) {
-    ConvShape shape{2, 2, 1};
-    shape.output_padding = target - shape.transposed_output_length(length);
-    return shape;
-  }
+  static constexpr UNet1dSizes sizes{channels, LatentChannels, ConditionSize, Kernel, Groups, TimeSize};
 
   template <Index In, Index Out>
   using Block = ResidualBlock<In, Out, full_condition, Kernel>;

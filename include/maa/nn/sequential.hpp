@@ -9,6 +9,103 @@
 
 MAA_NAMESPACE_BEGIN
 
+// What backward needs of layers in a row: the first one's input, their outputs, and of each LayerNorm its
+// statistics [batch, 2]; views into the caller's workspace.
+template <class T, std::size_t depth>
+struct SequentialSaved {
+  MatrixView<const T> input;
+  std::array<MatrixView<T>, depth> outputs;
+  std::array<MatrixView<T>, depth> statistics;
+
+  MatrixView<T> output() const { return outputs[depth - 1]; }
+  MatrixView<const T> input_of(std::size_t layer) const {
+    return layer == 0 ? input : MatrixView<const T>(outputs[layer - 1]);
+  }
+};
+
+namespace detail {
+
+// Fills outputs and, for LayerNorms, statistics, which lie in `workspace`.
+template <class Backend, class T>
+void rows_forward(const Backend& backend, std::span<const RowLayer> layers,
+                  std::span<const WeightAndBias<const T>> w, MatrixView<const T> x,
+                  std::span<MatrixView<T>> outputs, std::span<MatrixView<T>> statistics,
+                  WorkspaceOf<Backend>& workspace) {
+  require_shape(x, x.rows, layers[0].in, "sequential input");
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const auto y = outputs[i] = workspace.template matrix<T>(x.rows, layers[i].out);
+    switch (layers[i].kind) {
+      case RowLayer::Kind::linear:
+        linear_forward(backend, x, w[i].weight, w[i].bias, y);
+        break;
+      case RowLayer::Kind::layer_norm:
+        statistics[i] = workspace.template matrix<T>(x.rows, 2);
+        layer_norm_forward(backend, layer_norm_epsilon, x, w[i].weight, w[i].bias, y, statistics[i]);
+        break;
+      case RowLayer::Kind::activation:
+        activation_forward(backend, layers[i].activation, x.span(), y.span());
+        break;
+    }
+    x = y;
+  }
+}
+
+template <class Backend, class T>
+void rows_backward(const Backend& backend, std::span<const RowLayer> layers,
+                   std::span<const WeightAndBias<const T>> w, MatrixView<const T> input,
+                   std::span<const MatrixView<T>> outputs, std::span<const MatrixView<T>> statistics,
+                   MatrixView<const T> dy, std::span<const WeightAndBias<T>> gradients, MatrixView<T> dinput,
+                   WorkspaceOf<Backend>& workspace) {
+  const auto scope = workspace.scope();
+  for (std::size_t i = layers.size(); i-- > 0;) {
+    const auto dx = i > 0 ? workspace.template matrix<T>(dy.rows, layers[i].in) : dinput;
+    const auto x = i > 0 ? MatrixView<const T>(outputs[i - 1]) : input;
+    switch (layers[i].kind) {
+      case RowLayer::Kind::linear:
+        if (dx.data) {
+          linear_backward_input(backend, dy, w[i].weight, dx);
+        }
+        linear_backward_weight(backend, dy, x, gradients[i].weight, gradients[i].bias);
+        break;
+      case RowLayer::Kind::layer_norm:
+        layer_norm_backward(backend, x, statistics[i], w[i].weight, dy, dx, gradients[i].weight,
+                            gradients[i].bias);
+        break;
+      case RowLayer::Kind::activation:
+        if (dx.data) {
+          activation_backward(backend, layers[i].activation, x.span(), dy.span(), dx.span());
+        }
+        break;
+    }
+    dy = dx;
+  }
+}
+
+}  // namespace detail
+
+// x [batch, in] must outlive the result, which lies in `workspace`.
+template <class Backend, class T, std::size_t depth>
+SequentialSaved<T, depth> sequential_forward(const Backend& backend,
+                                             const std::array<RowLayer, depth>& layers,
+                                             const std::array<WeightAndBias<const T>, depth>& w,
+                                             MatrixView<const T> x, WorkspaceOf<Backend>& workspace) {
+  SequentialSaved<T, depth> saved;
+  saved.input = x;
+  detail::rows_forward<Backend, T>(backend, layers, w, x, saved.outputs, saved.statistics, workspace);
+  return saved;
+}
+
+// dy [batch, out]; gradients accumulate; dx [batch, in] is overwritten if it has data. Scratch is given back.
+template <class Backend, class T, std::size_t depth>
+void sequential_backward(const Backend& backend, const std::array<RowLayer, depth>& layers,
+                         const std::array<WeightAndBias<const T>, depth>& w,
+                         const SequentialSaved<T, depth>& saved, MatrixView<const T> dy,
+                         const std::array<WeightAndBias<T>, depth>& gradients, MatrixView<T> dx,
+                         WorkspaceOf<Backend>& workspace) {
+  detail::rows_backward<Backend, T>(backend, layers, w, saved.input, saved.outputs, saved.statistics, dy,
+                                    gradients, dx, workspace);
+}
+
 template <class... Layers>
 struct Sequential {
   static constexpr std::size_t depth = sizeof...(Layers);
@@ -16,22 +113,10 @@ struct Sequential {
   static constexpr Extent out = std::tuple_element_t<depth - 1, std::tuple<Layers...>>::out;
 
   template <class T>
-  struct Weights {
-    std::tuple<typename Layers::template Weights<T>...> layers;
-  };
-
-  // What backward needs: the input of every layer and the output; views into the caller's workspace.
+  using Weights = std::array<WeightAndBias<T>, depth>;
   template <class T>
-  struct Saved {
-    MatrixView<const T> input;
-    std::array<MatrixView<T>, depth> outputs;
-    std::tuple<typename Layers::template Saved<T>...> layers;
-
-    MatrixView<T> output() const { return outputs[depth - 1]; }
-    MatrixView<const T> input_of(std::size_t layer) const {
-      return layer == 0 ? input : MatrixView<const T>(outputs[layer - 1]);
-    }
-  };
+  using Saved = SequentialSaved<T, depth>;
+  static std::array<RowLayer, depth> row_layers() { return {Layers::row_layer()...}; }
 
   template <class Visitor, class... W>
   static constexpr void describe(Visitor& visit, W&... w) {
@@ -41,53 +126,23 @@ struct Sequential {
     (std::index_sequence_for<Layers...>{});
   }
 
-  // x [batch, in] must outlive the result, which lies in `workspace`.
+  // The functions above.
   template <class Backend, class T>
   static Saved<T> forward(const Backend& backend, const Weights<const T>& w, MatrixView<const T> x,
                           WorkspaceOf<Backend>& workspace) {
-    require_shape(x, x.rows, in, "sequential input");
-    Saved<T> saved;
-    saved.input = x;
-    [&]<std::size_t... At>(std::index_sequence<At...>) {
-      ((saved.outputs[At] = workspace.template matrix<T>(x.rows, Layers::out),
-        std::get<At>(saved.layers) = Layers::forward(backend, std::get<At>(w.layers), saved.input_of(At),
-                                                     saved.outputs[At], workspace)),
-       ...);
-    }
-    (std::index_sequence_for<Layers...>{});
-    return saved;
+    return sequential_forward(backend, row_layers(), w, x, workspace);
   }
-
-  // dy [batch, out]; dx [batch, in] is overwritten if it has data. Scratch is given back.
   template <class Backend, class T>
   static void backward(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
                        MatrixView<const T> dy, const Weights<T>& gradients, MatrixView<T> dx,
                        WorkspaceOf<Backend>& workspace) {
-    const auto scope = workspace.scope();
-    auto upstream = dy;
-    [&]<std::size_t... At>(std::index_sequence<At...>) {
-      (backward_one<depth - 1 - At>(backend, w, saved, upstream, gradients, dx, workspace), ...);
-    }
-    (std::index_sequence_for<Layers...>{});
+    sequential_backward(backend, row_layers(), w, saved, dy, gradients, dx, workspace);
   }
 
  private:
   template <std::size_t At, class Layer, class Visitor, class... W>
   static constexpr void describe_one(Visitor& visit, W&... w) {
-    visit.template child<Layer>(static_cast<Index>(At), std::get<At>(w.layers)...);
-  }
-  template <std::size_t At, class Backend, class T>
-  static void backward_one(const Backend& backend, const Weights<const T>& w, const Saved<T>& saved,
-                           MatrixView<const T>& upstream, const Weights<T>& gradients, MatrixView<T> dx,
-                           WorkspaceOf<Backend>& workspace) {
-    using Layer = std::tuple_element_t<At, std::tuple<Layers...>>;
-    auto downstream = dx;
-    if constexpr (At > 0) {
-      downstream = workspace.template matrix<T>(upstream.rows, Layer::in);
-    }
-    Layer::backward(backend, std::get<At>(w.layers), std::get<At>(saved.layers), saved.input_of(At), upstream,
-                    std::get<At>(gradients.layers), downstream);
-    upstream = downstream;
+    visit.template child<Layer>(static_cast<Index>(At), w[At]...);
   }
 };
 

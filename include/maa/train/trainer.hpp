@@ -73,23 +73,7 @@ class Trainer {
   // `initial` lies on the host; `rates`: of each tensor, by which its learning rate is multiplied, or none:
   // all 1. Error for options out of range, or if sizes differ.
   Trainer(const Backend& backend, std::vector<TensorInfo> tensors, const TrainOptions& options,
-          std::span<const T> initial, std::span<const double> rates = {})
-      : backend_(&backend),
-        tensors_(std::move(tensors)),
-        parts_(parts_of(tensors_, rates, options.decay_all)),
-        options_(options),
-        weights_(array(initial)),
-        gradients_(array()),
-        first_moment_(array()),
-        second_moment_(array()) {
-    check_fields(options, "trainer");
-    const Index expected = tensors_.empty() ? 0 : tensors_.back().offset + tensors_.back().size;
-    require(weights_.size() == expected, "trainer: expected ", expected, " initial weights, found ",
-            weights_.size());
-    if (options_.ema > 0) {
-      average_ = array(initial);
-    }
-  }
+          std::span<const T> initial, std::span<const double> rates = {});
 
   // The options, the finished steps, whether those are all, and the raw weights.
   const TrainOptions& options() const { return options_; }
@@ -103,67 +87,13 @@ class Trainer {
 
   // One step: `loss(weights, gradients)` (flat spans; gradients arrive zeroed) returns the batch loss. Error
   // if loss or gradients are not finite; weights and state are then as before the step.
-  TrainProgress step(FunctionRef<typename Backend::Scalar(std::span<const Real>, std::span<Real>)> loss) {
-    const auto session = backend_->session();
-    fill_zero(*backend_, MatrixView<Real>(gradients_.data(), 1, gradients_.size()));
-    const auto value = loss(std::as_const(weights_).span(), gradients_.span());
-    const auto squares = sum_of_squares(*backend_, std::as_const(gradients_).span());
-    const auto update = next_update();
-    for (const auto& part : parts_) {
-      const auto of = [&](auto numbers) {
-        return numbers.empty() ? numbers
-                               : numbers.subspan(static_cast<std::size_t>(part.first),
-                                                 static_cast<std::size_t>(part.count));
-      };
-      auto own = update;
-      own.learning_rate *= part.rate;
-      adamw_if_finite(*backend_, own, options_.clip_norm, value, squares, of(weights_.span()),
-                      of(std::as_const(gradients_).span()), of(first_moment_.span()),
-                      of(second_moment_.span()), of(average_.span()), part.groups);
-    }
-    const double found = read(*backend_, value);
-    const double norm = std::sqrt(read(*backend_, squares));
-    require(is_finite(found) && is_finite(norm), "training: the loss or its gradient is not finite at step ",
-            step_, "; lower the learning rate or check the data");
-    ++step_;
-    TrainProgress progress;
-    progress.step = step_;
-    progress.steps = options_.steps;
-    progress.loss = found;
-    progress.learning_rate = update.learning_rate;
-    progress.gradient_norm = norm;
-    return progress;
-  }
+  TrainProgress step(FunctionRef<typename Backend::Scalar(std::span<const Real>, std::span<Real>)> loss);
 
   // Writes weights, moments, EMA (tensors named "<prefix>weights.<name>" ...) and the step. The trainer must
   // stay as it is until the file is written.
-  MAA_COLD void save(SafetensorsWriter& writer, const std::string& prefix) const {
-    for (const auto& [part, values] : arrays(*this)) {
-      if constexpr (in_host_memory<Backend>) {
-        add_parameters(writer, named(prefix + part), values->span());
-      } else {
-        Buffer<T> copy(values->size());
-        download(*backend_, values->span(), copy.span());
-        add_parameter_copies(writer, named(prefix + part), std::as_const(copy).span());
-      }
-    }
-    writer.add_scalar(prefix + "step", static_cast<std::int64_t>(step_));
-  }
+  MAA_COLD void save(SafetensorsWriter& writer, const std::string& prefix) const;
   // Error if the file does not hold this trainer's state; nothing changes then.
-  MAA_COLD void load(const SafetensorsReader& reader, const std::string& prefix) {
-    std::vector<Buffer<T>> loaded;
-    for (const auto& [part, values] : arrays(*this)) {
-      read_parameters(reader, named(prefix + part), loaded.emplace_back(values->size()).span());
-    }
-    const Index step = reader.template read<std::int64_t>(prefix + "step", {})[0];
-    require(step >= 0 && step <= options_.steps, reader.path(), ": expected a step from 0 to ",
-            options_.steps, ", found ", step);
-    std::size_t next = 0;
-    for (const auto& [part, values] : arrays(*this)) {
-      upload(*backend_, std::as_const(loaded[next++]).span(), values->span());
-    }
-    step_ = step;
-  }
+  MAA_COLD void load(const SafetensorsReader& reader, const std::string& prefix);
 
  private:
   AdamWStep next_update() const {
@@ -190,34 +120,7 @@ class Trainer {
   // Neighbouring tensors of the same rate are one part, those of the same kind in it one group. What has rate
   // 0 is in none.
   MAA_COLD static std::vector<Part> parts_of(const std::vector<TensorInfo>& tensors,
-                                             std::span<const double> rates, bool decay_all) {
-    require(rates.empty() || rates.size() == tensors.size(), "trainer: expected a rate for each of ",
-            tensors.size(), " tensors, found ", rates.size());
-    std::vector<Part> parts;
-    bool decayed = false;
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-      const auto& tensor = tensors[i];
-      const double rate = rates.empty() ? 1 : rates[i];
-      if (parts.empty() || parts.back().rate != rate) {
-        parts.push_back({tensor.offset, 0, rate, {}});
-      }
-      auto& part = parts.back();
-      part.count += tensor.size;
-      if (decay_all) {
-        continue;
-      }
-      auto& groups = part.groups;
-      const bool decays = tensor.role == Role::weight;
-      if (groups.ends.empty() || decays != decayed) {
-        groups.first_decays = groups.ends.empty() ? decays : groups.first_decays;
-        groups.ends.push_back(0);
-      }
-      groups.ends.back() = part.count;
-      decayed = decays;
-    }
-    std::erase_if(parts, [](const Part& part) { return part.rate == 0; });
-    return parts;
-  }
+                                             std::span<const double> rates, bool decay_all);
   // The arrays that make the state; the EMA only if it is kept.
   template <class Self>
   static auto arrays(Self& self) {
@@ -250,5 +153,121 @@ class Trainer {
   Array average_;
   Index step_ = 0;
 };
+
+template <class T, class Backend>
+Trainer<T, Backend>::Trainer(const Backend& backend, std::vector<TensorInfo> tensors,
+                             const TrainOptions& options, std::span<const T> initial,
+                             std::span<const double> rates)
+    : backend_(&backend),
+      tensors_(std::move(tensors)),
+      parts_(parts_of(tensors_, rates, options.decay_all)),
+      options_(options),
+      weights_(array(initial)),
+      gradients_(array()),
+      first_moment_(array()),
+      second_moment_(array()) {
+  check_fields(options, "trainer");
+  const Index expected = tensors_.empty() ? 0 : tensors_.back().offset + tensors_.back().size;
+  require(weights_.size() == expected, "trainer: expected ", expected, " initial weights, found ",
+          weights_.size());
+  if (options_.ema > 0) {
+    average_ = array(initial);
+  }
+}
+
+template <class T, class Backend>
+TrainProgress Trainer<T, Backend>::step(
+    FunctionRef<typename Backend::Scalar(std::span<const Real>, std::span<Real>)> loss) {
+  const auto session = backend_->session();
+  fill_zero(*backend_, MatrixView<Real>(gradients_.data(), 1, gradients_.size()));
+  const auto value = loss(std::as_const(weights_).span(), gradients_.span());
+  const auto squares = sum_of_squares(*backend_, std::as_const(gradients_).span());
+  const auto update = next_update();
+  for (const auto& part : parts_) {
+    const auto of = [&](auto numbers) {
+      return numbers.empty() ? numbers
+                             : numbers.subspan(static_cast<std::size_t>(part.first),
+                                               static_cast<std::size_t>(part.count));
+    };
+    auto own = update;
+    own.learning_rate *= part.rate;
+    adamw_if_finite(*backend_, own, options_.clip_norm, value, squares, of(weights_.span()),
+                    of(std::as_const(gradients_).span()), of(first_moment_.span()), of(second_moment_.span()),
+                    of(average_.span()), part.groups);
+  }
+  const double found = read(*backend_, value);
+  const double norm = std::sqrt(read(*backend_, squares));
+  require(is_finite(found) && is_finite(norm), "training: the loss or its gradient is not finite at step ",
+          step_, "; lower the learning rate or check the data");
+  ++step_;
+  TrainProgress progress;
+  progress.step = step_;
+  progress.steps = options_.steps;
+  progress.loss = found;
+  progress.learning_rate = update.learning_rate;
+  progress.gradient_norm = norm;
+  return progress;
+}
+
+template <class T, class Backend>
+MAA_COLD void Trainer<T, Backend>::save(SafetensorsWriter& writer, const std::string& prefix) const {
+  for (const auto& [part, values] : arrays(*this)) {
+    if constexpr (in_host_memory<Backend>) {
+      add_parameters(writer, named(prefix + part), values->span());
+    } else {
+      Buffer<T> copy(values->size());
+      download(*backend_, values->span(), copy.span());
+      add_parameter_copies(writer, named(prefix + part), std::as_const(copy).span());
+    }
+  }
+  writer.add_scalar(prefix + "step", static_cast<std::int64_t>(step_));
+}
+
+template <class T, class Backend>
+MAA_COLD void Trainer<T, Backend>::load(const SafetensorsReader& reader, const std::string& prefix) {
+  std::vector<Buffer<T>> loaded;
+  for (const auto& [part, values] : arrays(*this)) {
+    read_parameters(reader, named(prefix + part), loaded.emplace_back(values->size()).span());
+  }
+  const Index step = reader.template read<std::int64_t>(prefix + "step", {})[0];
+  require(step >= 0 && step <= options_.steps, reader.path(), ": expected a step from 0 to ", options_.steps,
+          ", found ", step);
+  std::size_t next = 0;
+  for (const auto& [part, values] : arrays(*this)) {
+    upload(*backend_, std::as_const(loaded[next++]).span(), values->span());
+  }
+  step_ = step;
+}
+
+template <class T, class Backend>
+MAA_COLD std::vector<typename Trainer<T, Backend>::Part> Trainer<T, Backend>::parts_of(
+    const std::vector<TensorInfo>& tensors, std::span<const double> rates, bool decay_all) {
+  require(rates.empty() || rates.size() == tensors.size(), "trainer: expected a rate for each of ",
+          tensors.size(), " tensors, found ", rates.size());
+  std::vector<Part> parts;
+  bool decayed = false;
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const auto& tensor = tensors[i];
+    const double rate = rates.empty() ? 1 : rates[i];
+    if (parts.empty() || parts.back().rate != rate) {
+      parts.push_back({tensor.offset, 0, rate, {}});
+    }
+    auto& part = parts.back();
+    part.count += tensor.size;
+    if (decay_all) {
+      continue;
+    }
+    auto& groups = part.groups;
+    const bool decays = tensor.role == Role::weight;
+    if (groups.ends.empty() || decays != decayed) {
+      groups.first_decays = groups.ends.empty() ? decays : groups.first_decays;
+      groups.ends.push_back(0);
+    }
+    groups.ends.back() = part.count;
+    decayed = decays;
+  }
+  std::erase_if(parts, [](const Part& part) { return part.rate == 0; });
+  return parts;
+}
 
 MAA_NAMESPACE_END
