@@ -18,7 +18,7 @@ MAA_COLD Buffer<float> kept_policies(const TrainingData<Network, Config>& data) 
   enum class Found { nothing, made, failed };
   std::vector<Found> found(static_cast<std::size_t>(data.dataset.policy_count()));
   for (const auto& task : data.training_tasks) {
-    for (const Index i : task.all()) {
+    for (const Index i : task.all) {
       const Index maker = data.makers[static_cast<std::size_t>(i)];
       if (maker >= 0) {
         auto& of = found[static_cast<std::size_t>(maker)];
