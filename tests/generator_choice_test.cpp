@@ -248,6 +248,92 @@ TEST_CASE("heads of known prompts, and of no others, follow the prompt less") {
   CHECK(same_bits(with(true, 0)[0].weights(), with(false, 0)[0].weights()));
 }
 
+// What a policy does in the world's units, with noise that is executed.
+Trajectory shown_by(const Policy& policy, std::uint64_t seed, double noise = 0) {
+  Trajectory trajectory(20, 6, 2);
+  Rng rng(seed);
+  rng.fill_normal(trajectory.observations().span());
+  policy.act_batch(trajectory.observations().span(), trajectory.actions().span());
+  for (float& action : trajectory.actions().span()) {
+    action += static_cast<float>(noise * rng.normal());
+  }
+  trajectory.success_step = 14;
+  trajectory.task = "plus";
+  return trajectory;
+}
+
+TEST_CASE(
+    "a policy that made training's trajectories is given where it acts more like the prompt, unless it "
+    "failed") {
+  Policy::Box box;
+  box.centre = {1, -2};
+  box.half_width = {3, 0.5f};
+  std::vector<Policy> policies;
+  Dataset data(6, 2, Policy::parameter_size, {"plus"});
+  data.interface = PolicyInterface::of(Policy(Policy::untrained(0).weights(), box));
+  for (std::int64_t run = 0; run < 5; ++run) {
+    const auto seed = static_cast<std::uint64_t>(run);
+    policies.emplace_back(Policy::untrained(seed).weights(), box);
+    data.add_policy({0, run, 0}, policies.back().weights());
+    for (std::uint64_t i = 0; i < 2 && run < 4; ++i) {  // the last acts in none
+      data.add_trajectory(shown_by(policies.back(), 10 * seed + i));
+      data.trajectories.back().run = run;
+      if (run == 3 && i == 1) {
+        data.trajectories.back().success_step.reset();
+      }
+    }
+  }
+  auto chosen = recipe(4);
+  chosen.guidance = {1};
+  SmallGenerator fitted{cpu::Backend(2)};
+  REQUIRE(fitted.fit(data, chosen));
+  CHECK(fitted.state().kept_policies.size() == 3 * Policy::parameter_size);
+  const TemporaryFolder folder;
+  fitted.save(folder / "generator.safetensors");
+  const auto generator = SmallGenerator::load(folder / "generator.safetensors", cpu::Backend(1));
+  std::vector<Trajectory> prompts;
+  for (std::size_t i = 0; i < policies.size(); ++i) {
+    prompts.push_back(shown_by(policies[i], 100 + i, 0.02));
+  }
+  const auto same = [](const Policy& one, const Policy& other) {
+    return same_bits(one.weights(), other.weights()) && one.box() == other.box();
+  };
+  GenerateOptions two;
+  two.count = 2;
+  auto none = two;
+  none.look_up = false;
+  const auto plain = generator.generate_each(prompts, none);
+  for (const Index steps : {0, 5}) {
+    CAPTURE(steps);
+    two.polish.steps = steps;
+    const auto found = generator.generate_each(prompts, two);
+    for (std::size_t i = 0; i < policies.size(); ++i) {
+      CAPTURE(i);
+      CHECK(same(found[2 * i], policies[i]) == (i < 3));
+      CHECK(generator.looked_up(found[2 * i]) == (i < 3));
+      CHECK_FALSE(generator.looked_up(found[2 * i + 1]));
+      CHECK(same(found[2 * i], plain[2 * i]) == (i >= 3 && steps == 0));
+      CHECK_FALSE(generator.looked_up(plain[2 * i]));
+    }
+  }
+  // All demonstrations of a prompt count.
+  const std::vector<Trajectory> together{shown_by(policies[1], 7, 0.3), shown_by(policies[1], 8)};
+  CHECK(same(generator.generate(together)[0], policies[1]));
+  chosen.keep_policies = false;
+  REQUIRE(fitted.fit(data, chosen));
+  CHECK(fitted.state().kept_policies.empty());
+  two.polish.steps = 0;
+  CHECK(same(fitted.generate_each(prompts, two)[0], plain[0]));
+  // Without any success there is nothing to go by.
+  chosen.condition = ConditionParts::h;
+  for (auto& trajectory : data.trajectories) {
+    trajectory.success_step.reset();
+  }
+  chosen.keep_policies = true;
+  REQUIRE(fitted.fit(data, chosen));
+  CHECK(fitted.state().kept_policies.size() == 4 * Policy::parameter_size);
+}
+
 TEST_CASE("bad choices of validation tasks are errors") {
   SmallGenerator generator{cpu::Backend(2)};
   auto chosen = validated(5);
