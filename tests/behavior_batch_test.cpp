@@ -230,8 +230,8 @@ TEST_CASE("makers teach what their runs never recorded") {
     for (const float sign : {1.0f, -1.0f}) {
       const auto maker = answering(sign);
       for (std::uint64_t i = 0; i < 4; ++i) {
-        const auto policy =
-            generator.generate(episode(maker, "split", 0, 1.5f, 0.1, 500 + i), {.guidance = {1}})[0];
+        const auto policy = generator.generate(episode(maker, "split", 0, 1.5f, 0.1, 500 + i),
+                                               {.guidance = {1}, .look_up = false})[0];
         sum += action_error(policy, episode(maker, "wide", 0, -0.5f, 1, 600 + i)) / 8;
       }
     }
@@ -263,8 +263,8 @@ TEST_CASE(
   chosen.validation_fraction = 0;
   GeneratorState<Network, SmallConfig> state;
   const std::function<bool(const TrainProgress&)> no_callback;
-  detail::Fitting<Network, SmallConfig, cpu::Backend> fitting(cpu::Backend(1), data, chosen,
-                                                              chosen.data_use(), {}, WarmStart(), no_callback);
+  detail::Fitting<Network, SmallConfig, cpu::Backend> fitting(
+      cpu::Backend(1), data, chosen, chosen.data_use(), {}, WarmStart(), no_callback);
   fitting.set_makers(check<Policy>(data));
   Rng rng(4);
   std::vector<std::set<Index>> drawn(7);

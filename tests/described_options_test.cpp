@@ -198,7 +198,7 @@ TEST_CASE("every member of every struct of options is described, but for those t
   // Recipes: FitOptions and members of their own.
   CHECK(described_members<PaperRecipe>() ==
         described_members<FitOptions>() + member_count<PaperRecipe>() - 1);
-  CHECK(described_members<BehaviorRecipe>() == described_members<FitOptions>() + 2);
+  CHECK(described_members<BehaviorRecipe>() == described_members<FitOptions>() + 3);
 }
 
 TEST_CASE("options survive as text, and what is out of its limits is named") {

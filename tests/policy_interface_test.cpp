@@ -114,7 +114,8 @@ TEST_CASE("a generator learns what networks see, and its policies have the data 
   CHECK_THROWS_WITH_AS(of_outer.fit_heads({&without, 1}, {&world, 1}),
                        doctest::Contains("this generator's interface"), Error);
   const Trajectory narrow(20, 5, 2);
-  CHECK_THROWS_WITH_AS(of_outer.generate(narrow), doctest::Contains("expected 5 numbers"), Error);
+  CHECK_THROWS_WITH_AS(of_outer.generate(narrow),
+                       doctest::Contains("expected 6 observations and 2 actions, found 5"), Error);
 }
 
 TEST_CASE("check reads a data set through its interface") {

@@ -102,6 +102,9 @@ int main(int argc, char** argv) {
       ->needs(page)
       ->check(CLI::Range(0.01, 0.9))
       ->capture_default_str();
+  app.add_flag("!--no-keep-policies", recipe.keep_policies,
+               "the file then has none of the data set's policies, which generate gives where they act more "
+               "like a prompt");
   app.add_flag("--no-check", unchecked, "train even if policies do not do what the trajectories show");
   app.add_option("--threads", arguments.threads, "0: one per core")
       ->check(CLI::Range(0, 1024))

@@ -98,6 +98,10 @@ void inspect_tensors(const maa::SafetensorsReader& reader, const std::string& ki
     numbers += count;
   }
   print(maa::concatenate(kind, ": ", reader.names().size(), " tensors, ", numbers, " numbers"));
+  if (reader.contains("kept.policies") && !reader.info("kept.policies").shape.empty()) {
+    print(maa::concatenate("  keeps ", reader.info("kept.policies").shape[0],
+                           " policies of its data set, to give where one acts more like a prompt"));
+  }
   for (const auto& [key, value] : reader.metadata()) {
     if (all || key.find("recipe.") == key.npos) {
       print("  " + shown(key) + " = " + shown(value));

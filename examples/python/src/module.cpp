@@ -267,6 +267,10 @@ class Generating {
       return result;
     });
   }
+  bool looked_up(const Acting& policy) const {
+    const auto lock = locked<std::shared_lock<std::shared_mutex>>();
+    return generator_.looked_up(policy.policy);
+  }
   std::vector<double> novelty(const std::vector<Demonstration>& shown) const {
     const auto demonstrations = trajectories(shown);
     const nb::gil_scoped_release others_run;
@@ -357,6 +361,7 @@ NB_MODULE(_native, module) {
     }
     return result;
   });
+  module.def("require_dataset", [](const std::filesystem::path& path) { Dataset::load(path); });
   module.def("fit_options", &default_options<BehaviorRecipe>);
   module.def("generate_options", &default_options<GenerateOptions>);
 
@@ -431,6 +436,7 @@ NB_MODULE(_native, module) {
       .def("save", &Generating::save)
       .def_prop_ro("trained", &Generating::trained)
       .def("generate", &Generating::generate)
+      .def("looked_up", &Generating::looked_up)
       .def("novelty", &Generating::novelty);
 }
 

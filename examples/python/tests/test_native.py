@@ -205,6 +205,11 @@ def test_generate(generator, data, tmp_path):
     for same in (tmp_path / "shown.npz", [shown], shown):
         assert np.array_equal(loaded.generate(same, seed=5, count=3)[0].weights, policies[0].weights)
     assert len(loaded.generate([shown, shown])) == 1 and len(loaded.generate(pair, options={"polish.steps": 2})) == 1
+    # The policy that made it, unless that is not wanted.
+    assert loaded.looked_up(policies[0]) and np.array_equal(policies[0].weights, data.weights(data.policies[0]))
+    assert not loaded.looked_up(policies[1])
+    (other,) = loaded.generate(shown, options={"look_up": False, "polish.steps": np.int64(0)})
+    assert not loaded.looked_up(other)
     assert len(loaded.novelty([shown, data.trajectories[1]])) == 2
     with pytest.raises(maa.Error, match="expected the name of an option, found 'polish.step'; the nearest are"):
         loaded.generate(shown, options={"polish.step": 2})

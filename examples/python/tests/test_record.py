@@ -78,6 +78,18 @@ def test_of_added_policies(tmp_path):
     )
 
 
+def test_safetensors(tmp_path):
+    from safetensors.numpy import save_file
+
+    tensors = {"observations": np.ones((4, 3), np.float32), "actions": np.zeros((4, 1), np.float32)}
+    save_file({**tensors, "success": np.array([2])}, tmp_path / "one.safetensors", {"task": "push", "run": "3"})
+    loaded = maa.Trajectory.load(tmp_path / "one.safetensors")
+    assert (loaded.task, loaded.run, loaded.success_step) == ("push", 3, 2) and (loaded.observations == 1).all()
+    (tmp_path / "text.safetensors").write_text("text")
+    with pytest.raises(maa.Error, match="expected a trajectory as .safetensors"):
+        maa.Trajectory.load(tmp_path / "text.safetensors")
+
+
 class Keyed(Line):
     def observation(self):
         return {"place": self.place}
@@ -95,6 +107,9 @@ def test_refused(tmp_path):
     ]:
         with pytest.raises(maa.Error, match=message):
             dataset.record(env, policy, task="push")
+    policy = dataset.add_policy(mlp(1, ["layers.0", "layers.1", "mean"]), "push", 0, action_box=([-1.0], [1.0]))
+    with pytest.raises(maa.Error, match="expected an environment with the policy's action box, .* found .* to"):
+        dataset.record(Line(), policy)
     with pytest.raises(maa.Error, match="expected the name of the task"):
         dataset.record(Line(), steady)
     with pytest.raises(maa.Error, match="observations: expected 3 numbers per step, found 2"):
@@ -104,12 +119,35 @@ def test_refused(tmp_path):
         ("found NaN", (np.full((4, 3), np.nan), np.zeros((4, 1)))),
         ("target_actions: expected shape", (np.zeros((4, 3)), np.zeros((4, 1)), np.zeros((4, 2)))),
         ("expected a success_step below 4", (np.zeros((4, 3)), np.zeros((4, 1)), None, 4)),
+        ("success_step: expected an integer, found 2.5", (np.zeros((4, 3)), np.zeros((4, 1)), None, 2.5)),
+        ("task: expected text, found 5", (np.zeros((4, 3)), np.zeros((4, 1)), None, 2, 5)),
+        ("run: expected an integer, found None", (np.zeros((4, 3)), np.zeros((4, 1)), None, 2, "", None)),
     ]:
         with pytest.raises(maa.Error, match=message):
             maa.Trajectory(*arguments)
     np.savez(tmp_path / "pickled.npz", observations=np.array([{}], object), actions=np.zeros((1, 1)))
     with pytest.raises(maa.Error, match="expected a trajectory as .npz"):
         maa.Trajectory.load(tmp_path / "pickled.npz")
+    for message, more in [
+        ("'success': expected a flag per step", {"success": np.array([2, 0, 1, 0])}),
+        ("'success': expected a flag per step", {"success": np.array(False)}),
+        ("'success': expected a flag per step", {"success": np.array("yes")}),
+        ("'run': expected one whole number", {"run": np.array([1, 2])}),
+    ]:
+        np.savez(tmp_path / "odd.npz", observations=np.zeros((4, 3)), actions=np.zeros((4, 1)), **more)
+        with pytest.raises(maa.Error, match=message):
+            maa.Trajectory.load(tmp_path / "odd.npz")
     np.savez(tmp_path / "half.npz", observations=np.zeros((1, 3)))
     with pytest.raises(maa.Error, match="expected the array 'actions'"):
         maa.Trajectory.load(tmp_path / "half.npz")
+
+
+def test_what_is_no_actor():
+    class Model:
+        def predict(self, observation):
+            return observation, None
+
+    with pytest.raises(maa.Error, match="expected what add_... gave, or a function of observations, found Model"):
+        maa.record(Line(), Model())
+    with pytest.raises(maa.Error, match="expected actions of the policy, found"):
+        maa.record(Line(), lambda x: (np.zeros(2), None))

@@ -8,16 +8,17 @@
 MAA_NAMESPACE_BEGIN
 namespace detail {
 
-// Those that made trajectories of training (TrajectoryCheck::maker), flat weights [N, P]; where trajectories
-// tell of success, without those that ever failed. Of very many, some at equal distances in their order.
+// Those that made trajectories of training (TrajectoryCheck::maker), flat weights [N, P]; where any of a task
+// tells of success, without those that ever failed there. Of very many, some at equal distances in their
+// order.
 template <class Network, class Config>
 MAA_COLD Buffer<float> kept_policies(const TrainingData<Network, Config>& data) {
   const Index size = parameter_count<Network>, most = (Index{1} << 24) / size;
-  const auto& all = data.dataset.trajectories;
-  const bool tells = std::ranges::any_of(all, [](const Trajectory& t) { return t.success_step.has_value(); });
   enum class Found { nothing, made, failed };
   std::vector<Found> found(static_cast<std::size_t>(data.dataset.policy_count()));
   for (const auto& task : data.training_tasks) {
+    const bool tells =
+        std::ranges::any_of(task.all, [&](Index i) { return data.trajectory(i).success_step.has_value(); });
     for (const Index i : task.all) {
       const Index maker = data.makers[static_cast<std::size_t>(i)];
       if (maker >= 0) {

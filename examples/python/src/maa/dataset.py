@@ -1,14 +1,13 @@
 """The writer of data sets (docs/formats.md): policies of runs, and trajectories of what they do."""
 
-import operator
 import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 
-from . import sources
-from .errors import Error, require
+from . import _native, sources
+from .errors import integer, require
 from .policy_type import PolicyType
 from .sources import ActionBox
 from .statistics import Statistics
@@ -35,8 +34,9 @@ class Dataset:
         self.type = policy_type or PolicyType.built()
         self.policies = []
         self.trajectories = []
-        self.metadata = {}  # text for generated policies: joint_names, period, ...
+        self.metadata = {}  # for generated policies: joint_names (a list, or text with commas), period, ...
         self.provenance = {}  # free text
+        self._own_interface = {}  # of a file without policies
 
     @staticmethod
     def load(path):
@@ -116,14 +116,14 @@ class Dataset:
         tensors["target_actions"] = rows(lambda t: t.target_actions, self.type.actions)
         metadata = {"format": "maa.dataset", "task_count": str(len(tasks))}
         metadata.update({f"task.{i}": task for i, task in enumerate(tasks)})
-        metadata.update({f"interface.{key}": str(value) for key, value in self.metadata.items()})
+        metadata.update({f"interface.{key}": _text(value) for key, value in self.metadata.items()})
         metadata.update(self.type.metadata())
         metadata.update({f"provenance.{key}": str(value) for key, value in self.provenance.items()})
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         new = Path(f"{path}.{os.getpid()}.tmp")
         try:
-            save_file({name: np.asarray(values, order="C") for name, values in tensors.items()}, new, metadata)
+            new.write_bytes(save({name: np.asarray(values, order="C") for name, values in tensors.items()}, metadata))
             os.replace(new, path)
         finally:
             new.unlink(missing_ok=True)
@@ -215,7 +215,7 @@ class Dataset:
             if note not in self.provenance.values():
                 self.provenance[f"note_{sum(key.startswith('note_') for key in self.provenance)}"] = note
                 warnings.warn(f"{of}{note}", stacklevel=3)
-        policy = AddedPolicy(source, str(task), _integer(run, of, "run"), _integer(step, of, "step"))
+        policy = AddedPolicy(source, str(task), integer(run, of, "run"), integer(step, of, "step"))
         self.policies.append(policy)
         return policy
 
@@ -233,6 +233,8 @@ class Dataset:
         return Statistics.common([policy.source.statistics for policy in self.policies])
 
     def _interface(self):
+        if not self.policies:
+            return dict(self._own_interface)
         result = {}
         common = self._common()
         if common is not None:
@@ -240,7 +242,7 @@ class Dataset:
             result["interface.observation_scale"] = common.scale.astype(np.float32)
             if np.isfinite(common.clip):
                 result["interface.observation_clip"] = np.array(common.clip, np.float32)
-        box = self.policies[0].source.box if self.policies else None
+        box = self.policies[0].source.box
         if box is not None and not box.same(ActionBox.unit(self.type.actions)):
             result["interface.action_centre"] = box.centre
             result["interface.action_half_width"] = box.half_width
@@ -262,63 +264,48 @@ class Dataset:
 
 
 def _read(path):
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     what = f"'{path}': "
-    try:
-        with safe_open(path, "numpy") as file:
-            texts = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (OSError, TypeError, SafetensorError) as error:
-        raise Error(f"{what}expected a data set, found: {error}") from None
-    require(texts.get("format") == "maa.dataset", what, "expected a data set, found format ", texts.get("format"))
+    _native.require_dataset(path)  # every size, dtype and number
+    with safe_open(path, "numpy") as file:
+        texts = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
 
     def of(prefix, found=texts):
         return {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
 
-    def take(name):
-        require(name in tensors, what, "expected the tensor '", name, "', found ", sorted(tensors))
-        return tensors[name]
-
     names, interface, shape = of("task."), of("interface.", tensors), of("policy.")
-
-    def task(number):
-        require(str(number) in names, what, "expected a task below ", len(names), ", found ", number)
-        return names[str(number)]
-
     dataset = Dataset(PolicyType.read(shape, what) if shape else None)
     dataset.metadata, dataset.provenance = of("interface."), of("provenance.")
     if "weights" in tensors and len(tensors["weights"]) > 0:
-        numbers = zip(take("policy_task"), take("policy_run"), take("policy_step"))
-        for row, (weights, (of_task, run, step)) in enumerate(zip(take("weights"), numbers)):
+        numbers = zip(tensors["policy_task"], tensors["policy_run"], tensors["policy_step"])
+        for row, (weights, (of_task, run, step)) in enumerate(zip(tensors["weights"], numbers)):
             state = {**dataset.type.split(weights), **interface}
-            dataset.add_policy(state, task(of_task), run, step, what=f"{what}policy {row}")
+            dataset.add_policy(state, names[str(of_task)], run, step, what=f"{what}policy {row}")
     else:
-        require(not interface, what, "expected policies, of which its interface is, found none")
-    starts = np.cumsum(take("trajectory_length"))[:-1]
-    observations, actions = np.split(take("observations"), starts), np.split(take("actions"), starts)
+        dataset._own_interface = {f"interface.{name}": values for name, values in interface.items()}
+    starts = np.cumsum(tensors["trajectory_length"])[:-1]
+    observations, actions = np.split(tensors["observations"], starts), np.split(tensors["actions"], starts)
     has_targets = tensors.get("trajectory_has_targets", np.zeros(len(observations), np.int64))
-    lengths = take("trajectory_length")[has_targets != 0]
-    targets = iter(np.split(take("target_actions"), np.cumsum(lengths)[:-1]) if len(lengths) else ())
-    for row, success in enumerate(take("trajectory_success")):
+    lengths = tensors["trajectory_length"][has_targets != 0]
+    targets = iter(np.split(tensors["target_actions"], np.cumsum(lengths)[:-1]) if len(lengths) else ())
+    for row, success in enumerate(tensors["trajectory_success"]):
         dataset.add_trajectory(
             Trajectory(
                 observations[row],
                 actions[row],
                 next(targets) if has_targets[row] else None,
                 int(success) if success >= 0 else None,
-                task(take("trajectory_task")[row]),
-                int(take("trajectory_run")[row]),
+                names[str(tensors["trajectory_task"][row])],
+                int(tensors["trajectory_run"][row]),
             )
         )
     return dataset
 
 
-def _integer(value, of, name):
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise Error(f"{of}{name}: expected an integer, found {value!r}") from None
+def _text(value):
+    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _is_path(model):

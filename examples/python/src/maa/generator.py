@@ -15,7 +15,7 @@ from .trajectory import Trajectory
 def _texts(options):
     """Values as the library writes them: true, 0.5, [1, 2], a name as it is."""
     return {
-        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=lambda x: x.tolist())
         for name, value in options.items()
     }
 
@@ -79,6 +79,11 @@ class Generator:
         for name in ("demonstrations_per_prompt", *own):
             require(name not in options, "generate: expected '", name, "' not among options, found it there")
         return self._native.generate([_shown(found) for found in many], _texts({**own, **options}))
+
+    def looked_up(self, policy):
+        """Whether a policy is one of the data set, which generate gives where it acts more like the demonstration than what
+        it would generate (the option look_up; fit's keep_policies)."""
+        return self._native.looked_up(policy)
 
     def novelty(self, demonstrations):
         """How unlike the prompts of training each demonstration of the list is; up to 1: like them."""

@@ -1,12 +1,13 @@
 """Trajectories, and episodes recorded from a gymnasium environment."""
 
+import operator
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from .errors import Error, require
+from .errors import Error, integer, require
 
 
 def _matrix(values, what):
@@ -35,6 +36,8 @@ class Trajectory:
     def __post_init__(self):
         self.observations = _matrix(self.observations, "observations")
         self.actions = _matrix(self.actions, "actions")
+        self.run = integer(self.run, "trajectory, ", "run")
+        require(isinstance(self.task, str), "trajectory, task: expected text, found ", repr(self.task))
         steps = len(self.observations)
         require(steps > 0, "trajectory: expected at least one step, found none")
         require(len(self.actions) == steps, "trajectory: expected ", steps, " actions, found ", len(self.actions))
@@ -48,6 +51,7 @@ class Trajectory:
                 self.target_actions.shape,
             )
         if self.success_step is not None:
+            self.success_step = integer(self.success_step, "trajectory, ", "success_step")
             require(
                 0 <= self.success_step < steps,
                 "trajectory: expected a success_step below ",
@@ -58,21 +62,21 @@ class Trajectory:
 
     @staticmethod
     def load(path):
-        """An .npz as docs/formats.md has it."""
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
-            raise Error(f"'{path}': expected a trajectory as .npz, found: {error}") from None
+        """An .npz or .safetensors as docs/formats.md has it."""
+        found = _safetensors(path) if Path(path).suffix == ".safetensors" else _npz(path)
         for name in ("observations", "actions"):
             require(name in found, "'", path, "': expected the array '", name, "', found ", sorted(found))
         success = found.get("success")
         if success is not None:
             success = success.reshape(-1)
-            if success.dtype == bool or success.size > 1:  # a flag per step
-                require(
-                    success.size == len(found["actions"]), "'", path, "', array 'success': expected a flag per step"
-                )
+            flags = success.dtype == bool or success.size > 1
+            fits = success.dtype.kind in "biuf" and (
+                success.size == len(found["actions"]) and np.isin(success, (0, 1)).all()
+                if flags
+                else success.size == 1 and success[0] == np.round(success[0])
+            )
+            require(fits, "'", path, "', array 'success': expected a flag per step, or one whole number")
+            if flags:
                 success = int(np.argmax(success)) if success.any() else None
             else:
                 success = int(success[0]) if success[0] >= 0 else None
@@ -82,7 +86,7 @@ class Trajectory:
             found.get("target_actions"),
             success,
             str(found.get("task", "")),
-            int(found.get("run", 0)),
+            _one(found.get("run", 0), path, "run"),
         )
 
     def save(self, path):
@@ -94,10 +98,46 @@ class Trajectory:
         np.savez(path, **arrays, success=np.int64(success), run=np.int64(self.run), task=np.array(self.task))
 
 
+def _npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
+        reason = "another kind of file" if "pickle" in str(error) else error
+        raise Error(f"'{path}': expected a trajectory as .npz, found: {reason}") from None
+
+
+def _safetensors(path):
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}
+            texts = file.metadata() or {}
+    except (OSError, TypeError, SafetensorError) as error:
+        raise Error(f"'{path}': expected a trajectory as .safetensors, found: {error}") from None
+    return {**{key: texts[key] for key in ("task", "run") if key in texts}, **found}
+
+
+def _one(value, path, name):
+    """The whole number of an array of one, or of text."""
+    try:
+        return operator.index(int(value) if isinstance(value, str) else np.asarray(value).item())
+    except (TypeError, ValueError):
+        raise Error(f"'{path}', array '{name}': expected one whole number, found {value!r}") from None
+
+
 def _layers(env):
     while env is not None:
         yield env
         env = getattr(env, "env", None)
+
+
+def _vector(found):
+    try:
+        return np.asarray(found, dtype=np.float32).reshape(-1)
+    except (TypeError, ValueError):
+        raise Error(f"record: expected actions of the policy, found {found!r}") from None
 
 
 def record(env, policy, episodes=1, noise=0.0, seed=0, task="", run=-1, success="is_success"):
@@ -120,6 +160,16 @@ def record(env, policy, episodes=1, noise=0.0, seed=0, task="", run=-1, success=
     require(low is not None, "record: expected actions of a Box, found ", env.action_space)
     require(noise >= 0, "record: expected noise of at least 0, found ", noise)
     half = np.where(np.isfinite(high - low), 0.5 * (high - low), 1.0).reshape(-1)
+    require(
+        hasattr(policy, "act") or callable(policy),
+        "record: expected what add_... gave, or a function of observations, found ",
+        type(policy).__name__,
+    )
+    box = getattr(getattr(policy, "source", None), "box", None)
+    if box is not None:
+        own = (box.centre - box.half_width, box.centre + box.half_width)
+        same = all(np.allclose(np.reshape(x, -1), y, atol=1e-6) for x, y in zip((low, high), own))
+        require(same, "record: expected an environment with the policy's action box, ", box.text(), ", found ", low, " to ", high)
     act = policy.act if hasattr(policy, "act") else policy
     succeeded = success if callable(success) else lambda info, reward: info.get(success, False)
     draw = np.random.default_rng(seed)
@@ -135,7 +185,7 @@ def record(env, policy, episodes=1, noise=0.0, seed=0, task="", run=-1, success=
                 ": wrap the environment in gymnasium.wrappers.FlattenObservation",
             )
             seen = observation.astype(np.float32).reshape(-1)
-            target = np.asarray(act(seen), dtype=np.float32).reshape(-1)
+            target = _vector(act(seen))
             require(target.size == half.size, "record: expected ", half.size, " actions, found ", target.size)
             action = target + noise * half * draw.standard_normal(half.size) if noise > 0 else target
             action = np.clip(action.reshape(low.shape), low, high).astype(env.action_space.dtype)
