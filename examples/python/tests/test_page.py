@@ -81,6 +81,6 @@ def test_tables_and_names():
     for name in re.findall(r"`maa\.(\w+)", text):
         assert hasattr(maa, name)
     for name in re.findall(r'options=\{"([\w.]+)"', text):
-        assert name in maa.fit_options()
+        assert name in {**maa.fit_options(), **maa.generate_options()}
     for link in re.findall(r"\]\(([^)#]+)", text):
         assert (PAGE.parent / link).exists()
