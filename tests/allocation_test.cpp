@@ -18,8 +18,8 @@ namespace {
 
 using namespace maa;
 using test::allocations;
-using test::SmallConfig;
 using test::Network;
+using test::SmallConfig;
 using test::SmallGenerator;
 using Model = GeneratorModel<Network, SmallConfig>;
 
