@@ -103,6 +103,19 @@ TEST_CASE("the fallback is the unconditioned policy of the best validation, and 
   CHECK(generator.novelty({&data.trajectories.front(), 1}).front() < 1e-3);
 }
 
+TEST_CASE("guidance falls only where the error on validation tasks does by a tenth") {
+  const auto chosen = [](double all, double half, double none) {
+    return detail::guidance_by_error([&](double guidance) {
+      return guidance == 1 ? all : guidance == 0 ? none : half;
+    });
+  };
+  CHECK(chosen(1, 0.95, 0.91) == 1);
+  CHECK(chosen(1, 0.89, 0.85) == 0.5);
+  CHECK(chosen(1, 0.95, 0.89) == 0);
+  CHECK(chosen(1, 0.8, 0.7) == 0);
+  CHECK(detail::guidance_by_error([](double) { return std::optional<double>(); }) == 1);
+}
+
 TEST_CASE(
     "prompts unlike those trained on get the guidance that validation tasks said, the others their own") {
   const auto data = with_noise_task(1);
@@ -269,7 +282,7 @@ TEST_CASE(
   box.centre = {1, -2};
   box.half_width = {3, 0.5f};
   std::vector<Policy> policies;
-  Dataset data(6, 2, Policy::parameter_size, {"plus"});
+  Dataset data(6, 2, Policy::parameter_size, {"plus", "minus"});
   data.interface = PolicyInterface::of(Policy(Policy::untrained(0).weights(), box));
   for (std::int64_t run = 0; run < 5; ++run) {
     const auto seed = static_cast<std::uint64_t>(run);
@@ -324,14 +337,17 @@ TEST_CASE(
   CHECK(fitted.state().kept_policies.empty());
   two.polish.steps = 0;
   CHECK(same(fitted.generate_each(prompts, two)[0], plain[0]));
-  // Without any success there is nothing to go by.
+  // A task without any success has nothing to go by, whatever the others tell.
   chosen.condition = ConditionParts::h;
-  for (auto& trajectory : data.trajectories) {
-    trajectory.success_step.reset();
-  }
   chosen.keep_policies = true;
+  data.add_policy({1, 4, 0}, policies[4].weights());
+  data.add_trajectory(shown_by(policies[4], 40));
+  data.trajectories.back().task = "minus";
+  data.trajectories.back().run = 4;
+  data.trajectories.back().success_step.reset();
   REQUIRE(fitted.fit(data, chosen));
   CHECK(fitted.state().kept_policies.size() == 4 * Policy::parameter_size);
+  CHECK(same(fitted.generate(prompts[4])[0], policies[4]));
 }
 
 TEST_CASE("bad choices of validation tasks are errors") {

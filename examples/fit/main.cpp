@@ -63,7 +63,7 @@ int main(int argc, char** argv) {
   auto& recipe = arguments.recipe;
   std::filesystem::path log, tensorboard;
   maa::PolicyShape shape;
-  bool unchecked = false;
+  bool unchecked = false, unkept = false;
   CLI::App app("Trains a generator by the default recipe. Stopped, the same command goes on where it was.");
   app.set_version_flag("--version", std::string(maa::library_version));
   app.add_option("dataset", arguments.dataset, "data set (.safetensors)")
@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
       ->needs(page)
       ->check(CLI::Range(0.01, 0.9))
       ->capture_default_str();
-  app.add_flag("!--no-keep-policies", recipe.keep_policies,
+  app.add_flag("--no-keep-policies", unkept,
                "the file then has none of the data set's policies, which generate gives where they act more "
                "like a prompt");
   app.add_flag("--no-check", unchecked, "train even if policies do not do what the trajectories show");
@@ -111,6 +111,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   recipe.check = !unchecked;
+  recipe.keep_policies = !unkept;
   return maa::examples::run_interruptibly(arguments.out.string() + ".checkpoint", [&] {
     const bool goes_on = std::filesystem::exists(arguments.out.string() + ".checkpoint");
     maa::examples::TrainingCurves curves(log, tensorboard, goes_on);

@@ -499,11 +499,11 @@ HeldOut hold_out(const Dataset& data, double share, std::uint64_t seed) {
       result.prompts.push_back(std::move(run));
     }
   }
-  require(!result.prompts.empty(), "report: expected held-out runs of at least two trajectories, found ",
-          result.runs,
-          " held-out runs without: it takes more than one run of a task, or more tasks, and several "
-          "trajectories of each "
-          "run (a negative run is none)");
+  require(
+      !result.prompts.empty(), "report: expected held-out runs of at least two trajectories, found ",
+      result.runs,
+      " held-out runs without: it takes several runs of a task, or more tasks, and several trajectories of "
+      "each run (a negative run is none)");
   require(!training.trajectories.empty(), "report: expected trajectories that are not held out, found none");
   return result;
 }

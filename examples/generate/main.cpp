@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
   options.count = 1;
   std::vector<std::filesystem::path> trajectory_paths;
   std::string device = "cpu";
+  bool no_look_up = false;
 
   CLI::App app("Generates policies from trajectories, without any training.");
   app.set_version_flag("--version", std::string(maa::library_version));
@@ -67,13 +68,14 @@ int main(int argc, char** argv) {
                                                 {"bf16_weights", maa::Precision::bf16_weights},
                                                 {"bf16", maa::Precision::bf16}}))
       ->default_str("fp32");
-  app.add_flag("!--no-look-up", options.look_up,
+  app.add_flag("--no-look-up", no_look_up,
                "generate, even where a policy of the data set acts more like the prompt");
   app.add_flag("--together", arguments.together,
                "all trajectories are demonstrations of one behaviour and make one prompt");
   CLI11_PARSE(app, argc, argv);
 
   arguments.cuda = device == "cuda";
+  options.look_up = !no_look_up;
 
   try {
     const auto names = names_of_prompts(trajectory_paths, arguments.together);

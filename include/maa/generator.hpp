@@ -157,8 +157,10 @@ class Generator {
         generation.generate(condition, generation.support(demonstrations, count, options.count), options,
                             sample_streams(Rng(options.seed), 0, count));
     auto result = to_policies(policies, total);
-    const auto kept = policies_of(options.look_up ? state.kept_policies.span() : std::span<const float>());
-    const auto found = detail::look_up<Policy>(host_backend(), kept, shown, share, result, options.count);
+    std::vector<Index> found;
+    if (options.look_up && !kept_.empty()) {
+      found = detail::look_up<Policy>(host_backend(), kept_, shown, share, result, options.count);
+    }
     if (options.polish.steps > 0) {
       detail::Polishing<Backend>(backend_, Network::layout(), Network::squashing(),
                                  state.standardizer.observations(), demonstrations, share, options.polish,
@@ -168,7 +170,7 @@ class Generator {
     }
     for (std::size_t i = 0; i < found.size(); ++i) {
       if (found[i] >= 0) {
-        result[i * static_cast<std::size_t>(options.count)] = kept[static_cast<std::size_t>(found[i])];
+        result[i * static_cast<std::size_t>(options.count)] = kept_[static_cast<std::size_t>(found[i])];
       }
     }
     return result;
@@ -199,14 +201,8 @@ class Generator {
   // Whether a policy is one of the data set, which generate() gives where it acts more like the prompt than
   // what is generated (GenerateOptions::look_up).
   bool looked_up(const Policy& policy) const {
-    const auto weights = policy.weights();
-    const auto& kept = trained_state().kept_policies;
-    for (Index i = 0; i < kept.size(); i += std::ssize(weights)) {
-      if (std::equal(weights.begin(), weights.end(), kept.data() + i)) {
-        return true;
-      }
-    }
-    return false;
+    return std::ranges::any_of(
+        kept_, [&](const Policy& kept) { return std::ranges::equal(kept.weights(), policy.weights()); });
   }
 
   // Any policies [N] for raw observations with their heads refitted in closed form, as those of
@@ -458,13 +454,13 @@ class Generator {
       trained_state().standardizer.fold(values.data() + i * weights.cols);
     }
     require_finite(values, weights.rows, demonstrations);
-    return policies_of(std::as_const(values).span());
+    return policies_of(std::as_const(values).span(), interface());
   }
-  // Of flat weights [N, P], with the interface.
-  std::vector<Policy> policies_of(std::span<const float> weights) const {
+  // Of flat weights [N, P].
+  static std::vector<Policy> policies_of(std::span<const float> weights, const PolicyInterface& interface) {
     const auto size = static_cast<std::size_t>(Policy::parameter_size);
-    const auto box = interface().template box<Policy>();
-    const auto scaling = interface().template scaling<Policy>();
+    const auto box = interface.template box<Policy>();
+    const auto scaling = interface.template scaling<Policy>();
     std::vector<Policy> policies;
     policies.reserve(weights.size() / size);
     for (std::size_t first = 0; first < weights.size(); first += size) {
@@ -488,6 +484,7 @@ class Generator {
     for (const auto precision : {Precision::fp32, Precision::bf16_weights, Precision::bf16}) {
       packed.push_back(backend_.packed(parameters.span(), precision));
     }
+    kept_ = policies_of(state->kept_policies.span(), state->interface);
     packed_ = std::move(packed);
     parameters_ = std::move(parameters);
     state_ = std::move(state);
@@ -498,6 +495,7 @@ class Generator {
   Backend backend_;
   std::unique_ptr<const State> state_;
   Constants parameters_;         // of the state, where ops can read them
+  std::vector<Policy> kept_;     // the state's kept_policies
   std::vector<Backend> packed_;  // by precision
 };
 

@@ -102,6 +102,11 @@ expect "provenance.check = " "$inspect" small.safetensors
 expect "copied from whole.safetensors" "$fit" "$small_data" "${small[@]}" --start whole.safetensors --out warm.safetensors \
   --steps 2 --batch 4
 refused "maa generator 1" "$fit" "$small_data" "${small[@]}" --start "$data"
+expect "keeps 12 policies of its data set" "$inspect" warm.safetensors
+expect "small_0.safetensors' is a policy of the data set" "$3" warm.safetensors "$small_demonstration" --out .
+[[ $("$3" warm.safetensors "$small_demonstration" --out . --no-look-up 2>&1) != *"is a policy of"* ]]
+expect "kept.safetensors" "$fit" "$small_data" "${small[@]}" --out kept.safetensors --steps 2 --batch 4 --no-keep-policies
+expect "keeps 0 policies of its data set" "$inspect" kept.safetensors
 expect "small_1.safetensors" "$3" small.safetensors "$small_demonstration" --out . --count 2
 expect "layers.1.weight  F32 [64, 64]" "$inspect" small_1.safetensors
 refused "prompt: expected 5 observations and 2 actions, found 39 and 4" "$3" small.safetensors "$demonstration" --out .

@@ -107,9 +107,12 @@ def test_refused(tmp_path):
     ]:
         with pytest.raises(maa.Error, match=message):
             dataset.record(env, policy, task="push")
-    policy = dataset.add_policy(mlp(1, ["layers.0", "layers.1", "mean"]), "push", 0, action_box=([-1.0], [1.0]))
-    with pytest.raises(maa.Error, match="expected an environment with the policy's action box, .* found .* to"):
-        dataset.record(Line(), policy)
+    for low, high in ([-1.5], [2.0]), ([-1.0], [3.1]):
+        policy = maa.Dataset(kind()).add_policy(mlp(1, ["layers.0", "layers.1", "mean"]), "push", 0, action_box=(low, high))
+        with pytest.raises(maa.Error, match="expected an environment that takes the policy's actions, .* found .* to"):
+            dataset.record(Line(), policy)
+    policy = dataset.add_policy(mlp(1, ["layers.0", "layers.1", "mean"]), "push", 0, action_box=([-0.5], [1.0]))
+    dataset.record(Line(), policy)  # as with a limit of its own
     with pytest.raises(maa.Error, match="expected the name of the task"):
         dataset.record(Line(), steady)
     with pytest.raises(maa.Error, match="observations: expected 3 numbers per step, found 2"):

@@ -42,6 +42,23 @@ MAA_COLD Buffer<float> choice_margins(Fitting<Network, Config, Backend>& fitting
   return Buffer<float>(std::span<const float>(margins));
 }
 
+// Few tasks teach nothing about the conditions of others: then those are better not looked at. Of guidance 1,
+// .5 and 0 the last whose error(guidance), if there is one, is less than that of the one chosen before it, by
+// a tenth at least: other runs' prompts of trained tasks count as unknown, too, and lose by it.
+template <class Error>
+double guidance_by_error(const Error& error) {
+  double chosen = 1;
+  std::optional<double> least;
+  for (const double guidance : {1.0, 0.5, 0.0}) {
+    const std::optional<double> found = error(guidance);
+    if (found && (!least || *found < 0.9 * *least)) {
+      least = found;
+      chosen = guidance;
+    }
+  }
+  return chosen;
+}
+
 // The scale of HeadPosterior's variances under which the residuals at queries are likeliest: the mean of
 // their squares in units of the variances.
 template <class Network, class Config, class Backend>
@@ -156,18 +173,10 @@ MAA_COLD bool train_stages(Fitting<Network, Config, Backend>& fitting, const Beh
     state.choice_margins = choice_margins(fitting, conditions);
   }
   if (Model::has_head && recipe.behavior.condition_dropout > 0) {
-    // Few tasks teach nothing about the conditions of others: then those are better not looked at. By a tenth
-    // at least: other runs' prompts of trained tasks count as unknown, too, and lose by it.
     const auto weights = fitting.template constants<typename Model::WithoutEncoders>(
         parameter_count<Model> - parameter_count<typename Model::WithoutEncoders>);
-    std::optional<double> least;
-    for (const double guidance : {1.0, 0.5, 0.0}) {
-      const auto loss = behavior.validation(weights.span(), guidance);
-      if (loss && (!least || *loss < 0.9 * *least)) {
-        least = loss;
-        state.settings.unknown_guidance = guidance;
-      }
-    }
+    state.settings.unknown_guidance =
+        guidance_by_error([&](double guidance) { return behavior.validation(weights.span(), guidance); });
   }
   if constexpr (Model::has_head) {
     state.variance_scale = variance_scale(fitting, recipe.behavior);
